@@ -1,0 +1,45 @@
+# Two commands from a fresh clone: `make repro` (the main job) and `make test`.
+# Both need only Python 3.11+ and make; everything else is installed into .venv.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: repro test test-long lint types format bench lock clean
+
+repro: $(READY)
+	$(BIN)/python -m paper_repro --scale laptop
+
+test: lint types
+	$(BIN)/python -m pytest -n 2 -m "not long"
+
+test-long: $(READY)
+	$(BIN)/python -m pytest -m long
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/basedpyright
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m experiments.benchmarks
+
+# The environment is rebuilt in place whenever the pinned versions or the project's metadata change.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[test]'
+	touch $@
+
+# Pin what is installed now, by name and version only.
+lock:
+	$(BIN)/python -m pip freeze --exclude-editable | grep '==' > requirements.lock
+
+clean:
+	rm -rf .venv runs

@@ -1,0 +1,44 @@
+"""Controlled hierarchical generative models with exact denoisers, and diffusion models on them."""
+
+from hiermodel._version import __version__
+from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.diffusion.denoisers import (
+    Denoiser,
+    empirical_denoiser,
+    exact_denoiser,
+    independent_denoiser,
+)
+from hiermodel.diffusion.samplers import sample_ancestral, u_turn
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.score import log_density, score
+from hiermodel.grammar.rules import Grammar, paper_grammar
+from hiermodel.grammar.sampling import sample_leaves, sample_tree
+from hiermodel.grammar.splits import Splits, make_splits
+from hiermodel.inference.belief_propagation import Beliefs, log_prob, run_bp
+from hiermodel.inference.posterior import most_probable_tree, sample_posterior
+
+__all__ = [
+    "Beliefs",
+    "Denoiser",
+    "Grammar",
+    "Schedule",
+    "Splits",
+    "__version__",
+    "add_noise",
+    "empirical_denoiser",
+    "exact_denoiser",
+    "independent_denoiser",
+    "log_density",
+    "log_prob",
+    "make_splits",
+    "most_probable_tree",
+    "one_hot",
+    "paper_grammar",
+    "run_bp",
+    "sample_ancestral",
+    "sample_leaves",
+    "sample_posterior",
+    "sample_tree",
+    "score",
+    "u_turn",
+]

@@ -1,0 +1,91 @@
+"""How bad input is refused: a ValueError that names the argument, its value and what is allowed.
+
+Shapes are known everywhere, so they are always checked. Values are known only outside a JAX
+trace; inside one the value checks are skipped.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, TypeGuard
+
+import jax
+import numpy as np
+
+
+def require(condition: bool, argument: str, value: object, allowed: str) -> None:
+    """Raise ValueError naming ``argument``, its ``value`` and what is ``allowed``, if not met."""
+    if not condition:
+        raise ValueError(f"{argument}={value!r} is not allowed: {argument} must be {allowed}")
+
+
+def is_concrete(*values: Any) -> bool:
+    """True if no value (or leaf of a value) is being traced, so that its numbers can be read."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def is_typed_key(key: Any) -> TypeGuard[jax.Array]:
+    """True for keys made by ``jax.random.key``."""
+    return isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+
+
+def check_key(key: Any) -> None:
+    """Refuse anything but one typed key."""
+    require(
+        is_typed_key(key) and key.shape == (), "key", key, "a single key made by jax.random.key"
+    )
+
+
+def check_integer(argument: str, value: Any, minimum: int, maximum: int | None = None) -> int:
+    """Return ``value`` as a Python int if it is an integer within the bounds (inclusive)."""
+    allowed = (
+        f"an integer, at least {minimum}"
+        if maximum is None
+        else f"an integer in {minimum}…{maximum}"
+    )
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{argument}={value!r} is not allowed: must be {allowed}") from None
+    in_range = minimum <= number and (maximum is None or number <= maximum)
+    require(in_range, argument, number, allowed)
+    return number
+
+
+def check_trailing_shape(argument: str, array: Any, trailing: Sequence[int], names: str) -> None:
+    """Refuse an array whose last axes are not ``trailing`` (described as ``names``)."""
+    shape = tuple(np.shape(array))
+    trailing = tuple(trailing)
+    if shape[len(shape) - len(trailing) :] != trailing or len(shape) < len(trailing):
+        raise ValueError(
+            f"{argument} has shape {shape}, which is not allowed: its last axes must be "
+            f"{names} = {trailing}"
+        )
+
+
+def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
+    """Refuse arrays of symbols that are not integers in 0…vocab_size − 1."""
+    kind = np.asarray(symbols).dtype if is_concrete(symbols) else symbols.dtype
+    if not np.issubdtype(kind, np.integer):
+        raise ValueError(f"{argument} has dtype {kind}, which is not allowed: it must hold integers")
+    if is_concrete(symbols):
+        values = np.asarray(symbols)
+        wrong = values[(values < 0) | (values >= vocab_size)]
+        if wrong.size:
+            raise ValueError(
+                f"{argument} holds the symbol {wrong.flat[0]}, which is not allowed: "
+                f"symbols must be in 0…{vocab_size - 1}"
+            )
+
+
+def check_steps(t: Any, num_steps: int) -> None:
+    """Refuse diffusion steps outside 1…num_steps, or ones that are not integers."""
+    kind = np.asarray(t).dtype if is_concrete(t) else t.dtype
+    if not np.issubdtype(kind, np.integer):
+        raise ValueError(f"t={t!r} is not allowed: t must hold integers in 1…{num_steps}")
+    if is_concrete(t):
+        values = np.asarray(t)
+        wrong = values[(values < 1) | (values > num_steps)]
+        if wrong.size:
+            raise ValueError(
+                f"t={wrong.flat[0]} is not allowed: t must be an integer in 1…{num_steps}"
+            )

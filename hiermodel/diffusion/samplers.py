@@ -1,0 +1,150 @@
+"""From noise to sequences: the ancestral sampler and the U-turn (SPEC section 3)."""
+
+from math import prod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
+from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.diffusion.denoisers import Denoiser, Steps, check_noisy
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.randomness import normal_per_sample, sample_keys
+
+
+def posterior_step(
+    schedule: Schedule, x_0: Float[Array, "..."], x_t: Float[Array, "..."], t: Steps
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Mean and variance of q(x_{t−1} | x_t, x_0); at t = 1 the mean is x_0 and the variance 0.
+
+    Args:
+        schedule: the noise.
+        x_0: (..., num_leaves, vocab_size) clean data, or its expectation.
+        x_t: the same shape, noisy data at step t.
+        t: steps in 1…num_steps, broadcasting against the leading axes.
+
+    Returns:
+        The mean, shaped as x_t, and the variance of every coordinate, shaped as t.
+    """
+    steps = jnp.asarray(t)
+    x0_weight = schedule.posterior_x0_weight[steps].astype(x_t.dtype)[..., None, None]
+    xt_weight = schedule.posterior_xt_weight[steps].astype(x_t.dtype)[..., None, None]
+    variance = schedule.posterior_variance[steps].astype(x_t.dtype)
+    return x0_weight * x_0 + xt_weight * x_t, variance
+
+
+def sample_ancestral(
+    key: Key[Array, ""],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    num_samples: int | None = None,
+    *,
+    x_T: Float[Array | np.ndarray, "..."] | None = None,
+    start: int | None = None,
+) -> Int[Array, "... leaves"]:
+    """Draw sequences by ancestral (DDPM) steps, x_{t−1} ~ q(x_{t−1} | x_t, E[x_0 | x_t]).
+
+    Every sample has its own key for every step, so it depends on nothing but ``key``, its place in
+    the batch and its x_T. Two denoisers given the same key see the same noise.
+
+    Args:
+        key: one typed key.
+        denoiser: gives E[x_0 | x_t].
+        schedule: the noise.
+        num_samples: how many, starting from pure noise; or leave it out and give ``x_T``.
+        x_T: (..., num_leaves, vocab_size) where to start from, at step ``start``.
+        start: first step, in 1…num_steps; num_steps if left out.
+
+    Returns:
+        int32 symbols, (num_samples, num_leaves) or (..., num_leaves): the argmax of x_0.
+
+    Raises:
+        ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, or if one of the
+            arguments is out of range.
+    """
+    check_key(key)
+    start = schedule.num_steps if start is None else start
+    start = check_integer("start", start, 1, schedule.num_steps)
+    noise_key, step_key = jax.random.split(key)
+    if x_T is None:
+        if num_samples is None:
+            raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
+        num_samples = check_integer("num_samples", num_samples, 0)
+        num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
+        if num_leaves is None or vocab_size is None:
+            raise ValueError(
+                f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
+                "so x_T must be an array"
+            )
+        dtype = jnp.result_type(float)
+        x_T = normal_per_sample(noise_key, (num_samples,), (num_leaves, vocab_size), dtype)
+    else:
+        require(num_samples is None, "num_samples", num_samples, "left out when x_T is given")
+        x_T = check_noisy(denoiser, schedule, x_T, start)
+    return _sample_ancestral(step_key, denoiser, schedule, x_T, jnp.asarray(start))
+
+
+def u_turn(
+    key: Key[Array, ""],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_0: Int[Array | np.ndarray, "... leaves"] | Float[Array | np.ndarray, "... leaves vocab"],
+    t: int,
+) -> Int[Array, "... leaves"]:
+    """Noise clean sequences up to step t and denoise them back to 0.
+
+    Args:
+        key: one typed key.
+        denoiser: gives E[x_0 | x_t] on the way back.
+        schedule: the noise.
+        x_0: (..., num_leaves) symbols, or the same one-hot, (..., num_leaves, vocab_size).
+        t: the turning point, in 1…num_steps.
+
+    Returns:
+        int32 sequences (..., num_leaves).
+
+    Raises:
+        ValueError: if a symbol or step is out of range, or the denoiser has no fixed vocabulary.
+    """
+    check_key(key)
+    check_steps(t, schedule.num_steps)
+    x_0 = jnp.asarray(x_0)
+    if not jnp.issubdtype(x_0.dtype, jnp.floating):
+        vocab_size = denoiser.vocab_size
+        if vocab_size is None:
+            raise ValueError(
+                f"x_0 with dtype {x_0.dtype} is not allowed: {type(denoiser).__name__} has no "
+                "fixed vocabulary, so x_0 must be one-hot"
+            )
+        check_symbols("x_0", x_0, vocab_size)
+        x_0 = one_hot(x_0, vocab_size)
+    up_key, down_key = jax.random.split(key)
+    x_t = add_noise(up_key, schedule, x_0, t)
+    return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)
+
+
+@jax.jit
+def _sample_ancestral(
+    key: Key[Array, ""],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Float[Array, "... leaves vocab"],
+    start: Int[Array, ""],
+) -> Int[Array, "... leaves"]:
+    batch, event = x_T.shape[:-2], x_T.shape[-2:]
+    keys = sample_keys(key, prod(batch)).reshape(batch)
+    draw = jnp.vectorize(
+        lambda one, t: jax.random.normal(jax.random.fold_in(one, t), event, x_T.dtype),
+        signature="(),()->(l,v)",
+    )
+
+    def step(index: Array, x_t: Array) -> Array:
+        t = start - index
+        mean, variance = posterior_step(schedule, jnp.exp(denoiser(x_t, t)), x_t, t)
+        return mean + jnp.sqrt(variance) * draw(keys, t)
+
+    # A dynamic number of steps: one compilation serves every starting point.
+    x_0 = jax.lax.fori_loop(0, start, step, x_T)
+    return x_0.argmax(-1).astype(jnp.int32)

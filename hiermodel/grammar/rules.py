@@ -1,0 +1,311 @@
+"""The grammar: which tuples of children a symbol can produce, and how often."""
+
+import dataclasses
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from hiermodel.checks import check_integer, check_key, require
+
+PROBABILITY_TOLERANCE = 1e-5
+"""How far a row of probabilities may be from summing to one (they are then normalised exactly)."""
+
+
+class RuleTable:
+    """The children of every rule: which productions exist, without their weights.
+
+    Hashable, because the structure of a grammar, like a shape, decides what is compiled.
+
+    Attributes:
+        children: int32 array (levels, vocab_size, max_rules, branching); ``children[l, a, r]`` is
+            the tuple that rule r of symbol a produces at level l. Parents with fewer rules are
+            padded with zeros; their padding has log-weight −inf.
+    """
+
+    def __init__(self, children: np.ndarray):
+        self.children = np.ascontiguousarray(children, dtype=np.int32)
+        self.children.flags.writeable = False
+        self._hash = hash((self.children.shape, self.children.tobytes()))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (
+            isinstance(other, RuleTable)
+            and self._hash == other._hash
+            and np.array_equal(self.children, other.children)
+        )
+
+    def __repr__(self) -> str:
+        return f"RuleTable{self.children.shape}"
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, repr=False)
+class Grammar:
+    """A probabilistic tree grammar as a pytree of rule lists (SPEC section 1).
+
+    The weights are array leaves, so ``jit``, ``vmap`` and ``grad`` act on them; the rules
+    themselves are static. ``levels`` is 1 if all levels share their rules, else ``depth``;
+    level l holds the rules from nodes of level l to nodes of level l + 1, the root being level 0.
+
+    Attributes:
+        log_weights: (levels, vocab_size, max_rules) natural-log probability of each rule given its
+            parent; −inf where there is no rule.
+        root_log_probs: (vocab_size,) log-prior of the root symbol.
+        rules: the children of every rule.
+        depth: number of levels below the root, L.
+    """
+
+    log_weights: Float[Array, "levels vocab max_rules"]
+    root_log_probs: Float[Array, " vocab"]
+    rules: RuleTable = dataclasses.field(metadata={"static": True})
+    depth: int = dataclasses.field(metadata={"static": True})
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of symbols, q."""
+        return self.rules.children.shape[1]
+
+    @property
+    def branching(self) -> int:
+        """Number of children of a node, s."""
+        return self.rules.children.shape[3]
+
+    @property
+    def num_leaves(self) -> int:
+        """Length of a sequence, branching ** depth."""
+        return self.branching**self.depth
+
+    @property
+    def shared(self) -> bool:
+        """True if every level uses the same rules."""
+        return self.rules.children.shape[0] == 1
+
+    def __repr__(self) -> str:
+        return (
+            f"Grammar(vocab_size={self.vocab_size}, depth={self.depth}, "
+            f"branching={self.branching}, max_rules={self.rules.children.shape[2]}, "
+            f"shared={self.shared})"
+        )
+
+    def table_index(self, level: int) -> int:
+        """Which entry of the first axis of ``log_weights`` and ``children`` serves ``level``."""
+        return 0 if self.shared else level
+
+    def to_tensor(self) -> Float[Array, "..."]:
+        """Dense production probabilities rho[(level,) a, b1, …, bs], the inverse of from_tensor."""
+        levels, vocab, _, branching = self.rules.children.shape
+        shape = (levels, vocab) + (vocab,) * branching
+        level, parent, _ = np.indices(self.log_weights.shape)
+        index = (level, parent, *np.moveaxis(self.rules.children, -1, 0))
+        tensor = jnp.zeros(shape, self.log_weights.dtype).at[index].add(jnp.exp(self.log_weights))
+        return tensor[0] if self.shared else tensor
+
+    @classmethod
+    def random(
+        cls,
+        key: Key[Array, ""],
+        *,
+        vocab_size: int,
+        depth: int,
+        branching: int = 2,
+        rules_per_symbol: int,
+        sigma: float = 1.0,
+        shared: bool = True,
+    ) -> "Grammar":
+        """The paper's ensemble: tuples dealt out among the parents, softmax-normal weights.
+
+        The q**s tuples are shuffled, every parent gets its own ``rules_per_symbol`` of them (so a
+        tuple has at most one parent), and a parent's weights are the softmax of
+        ``sigma`` · N(0, 1) logits (SPEC section 1).
+
+        Args:
+            key: one typed key.
+            vocab_size: q, at least 2.
+            depth: L, at least 1.
+            branching: s, at least 2.
+            rules_per_symbol: m, in 1…q**(s − 1).
+            sigma: spread of the logits; 0 makes the rules of a parent equally likely.
+            shared: one rule table for all levels, or one per level.
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        check_key(key)
+        children = _deal_rules(key, vocab_size, depth, branching, rules_per_symbol, shared)
+        require(bool(np.isfinite(sigma)) and sigma >= 0, "sigma", sigma, "finite and at least 0")
+        logits = sigma * jax.random.normal(jax.random.fold_in(key, depth), children.shape[:-1])
+        log_weights = jax.nn.log_softmax(logits, axis=-1)
+        return cls(log_weights, _uniform_log_probs(vocab_size), RuleTable(children), depth)
+
+    @classmethod
+    def random_hierarchy(
+        cls,
+        key: Key[Array, ""],
+        *,
+        vocab_size: int,
+        depth: int,
+        branching: int,
+        rules_per_symbol: int,
+    ) -> "Grammar":
+        """The random hierarchy model: rules of their own per level, all equally likely.
+
+        Arguments and errors as in :meth:`random` (SPEC section 1; Cagnetta et al. 2307.02129).
+        """
+        return cls.random(
+            key,
+            vocab_size=vocab_size,
+            depth=depth,
+            branching=branching,
+            rules_per_symbol=rules_per_symbol,
+            sigma=0.0,
+            shared=False,
+        )
+
+    @classmethod
+    def from_tensor(
+        cls, rho: Array | np.ndarray, *, depth: int, root_probs: Array | np.ndarray | None = None
+    ) -> "Grammar":
+        """A grammar from dense production probabilities.
+
+        Args:
+            rho: (q,) * (s + 1), rho[a, b1, …, bs], for all levels; or (depth,) + (q,) * (s + 1),
+                one tensor per level. Every rho[a] sums to 1. Zeros are forbidden productions.
+            depth: L, at least 1.
+            root_probs: (q,) prior of the root; uniform if left out.
+
+        Raises:
+            ValueError: if shapes do not fit, or rows are negative, not finite, or do not sum to 1.
+        """
+        depth = check_integer("depth", depth, 1)
+        rho = np.asarray(rho, dtype=np.float64)
+        vocab = rho.shape[-1] if rho.ndim else 0
+        is_shared = rho.ndim >= 3 and rho.shape == (vocab,) * rho.ndim
+        is_per_level = rho.ndim >= 4 and rho.shape == (depth,) + (vocab,) * (rho.ndim - 1)
+        # A (q,)*4 tensor with depth == q would fit both readings; branching 3 is the plainer one.
+        if not (is_shared or is_per_level) or vocab < 2:
+            raise ValueError(
+                f"rho has shape {rho.shape}, which is not allowed: it must be (q,)*(s+1) or "
+                f"({depth},)+(q,)*(s+1) with q and s at least 2"
+            )
+        tensors = rho[None] if is_shared else rho
+        branching = tensors.ndim - 2
+        flat = tensors.reshape(len(tensors), vocab, vocab**branching)
+        _check_probabilities("rho", flat)
+        if root_probs is None:
+            root_log_probs = _uniform_log_probs(vocab)
+        else:
+            root = np.asarray(root_probs, dtype=np.float64)
+            require(root.shape == (vocab,), "root_probs", root, f"an array of shape ({vocab},)")
+            _check_probabilities("root_probs", root)
+            root_log_probs = jnp.asarray(_safe_log(root / root.sum()))
+        children, probs = _list_rules(flat, branching)
+        log_weights = jnp.asarray(_safe_log(probs / probs.sum(-1, keepdims=True)))
+        return cls(log_weights, root_log_probs, RuleTable(children), depth)
+
+
+def paper_grammar(seed: int = 0) -> Grammar:
+    """The paper's grammar: q = 6, depth 4, branching 2, four rules per symbol, sigma = 1.
+
+    Its weights come from NumPy's legacy generator, in the order of the authors' code, so the
+    tensor equals theirs to the last bit in float64 (SPEC section 1).
+
+    Args:
+        seed: seed of the legacy generator, in 0…2**32 − 1; the paper uses 0.
+
+    Raises:
+        ValueError: if the seed is out of range.
+    """
+    seed = check_integer("seed", seed, 0, 2**32 - 1)
+    return Grammar.from_tensor(legacy_tensor(seed, 6, 4, 1.0), depth=4)
+
+
+def legacy_tensor(seed: int, vocab_size: int, rules_per_symbol: int, sigma: float) -> np.ndarray:
+    """Float64 tensor (q, q, q) of the authors' seeding: shuffle the pairs, then draw logits."""
+    generator = np.random.RandomState(seed)  # noqa: NPY002  the paper's tensor needs this generator
+    pairs = list(itertools.product(range(vocab_size), repeat=2))
+    generator.shuffle(pairs)
+    logits = np.full((vocab_size,) * 3, -np.inf)
+    for parent in range(vocab_size):
+        own = pairs[parent * vocab_size : parent * vocab_size + rules_per_symbol]
+        for left, right in own:
+            logits[parent, left, right] = sigma * generator.normal()
+    # Summing over all q² pairs, zeros included, fixes the order of additions and so the last bit.
+    weights = np.exp(logits - logits.max(axis=(1, 2), keepdims=True)).reshape(vocab_size, -1)
+    rho = weights / np.stack([row.sum() for row in weights])[:, None]
+    return rho.reshape((vocab_size,) * 3)
+
+
+def _deal_rules(
+    key: Key[Array, ""],
+    vocab_size: int,
+    depth: int,
+    branching: int,
+    rules_per_symbol: int,
+    shared: bool,
+) -> np.ndarray:
+    """Children (levels, q, m, s) of rules dealt out so that no tuple has two parents."""
+    vocab_size = check_integer("vocab_size", vocab_size, 2)
+    depth = check_integer("depth", depth, 1)
+    branching = check_integer("branching", branching, 2)
+    num_rules = check_integer("rules_per_symbol", rules_per_symbol, 1, vocab_size ** (branching - 1))
+    deal = functools.partial(
+        jax.random.choice,
+        a=vocab_size**branching,
+        shape=(vocab_size, num_rules),
+        replace=False,
+    )
+    codes = [np.asarray(deal(jax.random.fold_in(key, level))) for level in range(depth)]
+    codes = np.stack(codes[:1] if shared else codes)
+    return _tuples_from_codes(codes, vocab_size, branching)
+
+
+def _tuples_from_codes(
+    codes: Int[np.ndarray, "..."], vocab_size: int, branching: int
+) -> Int[np.ndarray, "... branching"]:
+    """Write each code in base q, most significant digit first: the flat index of a tuple."""
+    powers = vocab_size ** np.arange(branching - 1, -1, -1)
+    return codes[..., None] // powers % vocab_size
+
+
+def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarray]:
+    """Children and probabilities of the non-zero entries of (levels, q, q**s), padded per parent."""
+    vocab_size = flat.shape[1]
+    max_rules = int((flat > 0).sum(-1).max())
+    # A stable sort puts the existing rules first and keeps them in the order of their tuples.
+    order = np.argsort(flat <= 0, axis=-1, kind="stable")[..., :max_rules]
+    probs = np.take_along_axis(flat, order, axis=-1)
+    codes = np.where(probs > 0, order, 0)
+    return _tuples_from_codes(codes, vocab_size, branching), probs
+
+
+def _check_probabilities(argument: str, rows: np.ndarray) -> None:
+    wrong = ~(np.isfinite(rows) & (rows >= 0))
+    if wrong.any():
+        raise ValueError(
+            f"{argument} holds {rows[wrong].flat[0]!r}, which is not allowed: "
+            f"{argument} must hold finite probabilities of at least 0"
+        )
+    sums = rows.sum(-1)
+    worst = sums.flat[np.argmax(np.abs(sums - 1))]
+    if abs(worst - 1) > PROBABILITY_TOLERANCE:
+        raise ValueError(
+            f"{argument} has a row that sums to {worst!r}, which is not allowed: every row of "
+            f"{argument} must sum to 1 within {PROBABILITY_TOLERANCE}"
+        )
+
+
+def _safe_log(probs: np.ndarray) -> np.ndarray:
+    """Log with log 0 = −inf, quietly."""
+    with np.errstate(divide="ignore"):
+        return np.log(probs)
+
+
+def _uniform_log_probs(vocab_size: int) -> Float[Array, " vocab"]:
+    return jnp.full(vocab_size, -np.log(vocab_size), dtype=jnp.result_type(float))
