@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from typing import Any, TypeGuard
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def require(condition: bool, argument: str, value: object, allowed: str) -> None:
@@ -20,12 +22,12 @@ def require(condition: bool, argument: str, value: object, allowed: str) -> None
 
 def is_concrete(*values: Any) -> bool:
     """True if no value (or leaf of a value) is being traced, so that its numbers can be read."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(values))
 
 
 def is_typed_key(key: Any) -> TypeGuard[jax.Array]:
     """True for keys made by ``jax.random.key``."""
-    return isinstance(key, jax.Array) and jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key)
+    return isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
 
 
 def check_key(key: Any) -> None:
@@ -66,7 +68,9 @@ def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
     """Refuse arrays of symbols that are not integers in 0…vocab_size − 1."""
     kind = np.asarray(symbols).dtype if is_concrete(symbols) else symbols.dtype
     if not np.issubdtype(kind, np.integer):
-        raise ValueError(f"{argument} has dtype {kind}, which is not allowed: it must hold integers")
+        raise ValueError(
+            f"{argument} has dtype {kind}, which is not allowed: it must hold integers"
+        )
     if is_concrete(symbols):
         values = np.asarray(symbols)
         wrong = values[(values < 0) | (values >= vocab_size)]

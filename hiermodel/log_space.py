@@ -28,9 +28,7 @@ def split_peak(
     return values - peak[..., None], peak
 
 
-def subtract(
-    values: Float[Array, "..."], normaliser: Float[Array, "..."]
-) -> Float[Array, "..."]:
+def subtract(values: Float[Array, "..."], normaliser: Float[Array, "..."]) -> Float[Array, "..."]:
     """``values − normaliser`` with −inf − (−inf) = −inf: no share of an impossible whole."""
     possible = normaliser > -jnp.inf
     return jnp.where(possible, values - jnp.where(possible, normaliser, 0), -jnp.inf)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 
-def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, "num_samples"]:
+def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, " num_samples"]:
     """Return one key per sample; asking for more samples leaves the first keys as they were."""
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(num_samples))
 

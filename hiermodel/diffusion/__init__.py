@@ -1,0 +1,1 @@
+"""Noise, the oracles that remove it, and samplers."""

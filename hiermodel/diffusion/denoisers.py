@@ -55,7 +55,7 @@ class Denoiser(Protocol):
 def leaf_field(
     schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
-    """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of Gaussian noise (SPEC section 3)."""
+    """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves (SPEC 3)."""
     scale = schedule.field_scale(jnp.asarray(t), x_t.dtype)
     return scale[..., None, None] * x_t
 
@@ -64,8 +64,9 @@ def check_noisy(
     denoiser: Denoiser, schedule: Schedule, x_t: Float[Array | np.ndarray, "..."], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
     """Return x_t as an array after checking it and t against what the denoiser takes."""
-    trailing = (denoiser.num_leaves, denoiser.vocab_size)
-    if None not in trailing:
+    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
+    if num_leaves is not None and vocab_size is not None:
+        trailing = (num_leaves, vocab_size)
         check_trailing_shape("x_t", x_t, trailing, "(num_leaves, vocab_size)")
     check_steps(t, schedule.num_steps)
     x_t = jnp.asarray(x_t)
@@ -155,7 +156,7 @@ class EmpiricalDenoiser:
         return self.sequences.shape[-1]
 
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
-        """Log-probabilities (..., num_leaves, vocab_size); exactly −inf where no sequence agrees."""
+        """Log-probabilities (..., num_leaves, vocab_size); −inf where no sequence agrees."""
         x_t = check_noisy(self, self.schedule, x_t, t)
         field = leaf_field(self.schedule, x_t, t)
         # Shifted so that the best symbol scores 0, a likely sequence keeps all its digits.

@@ -1,6 +1,5 @@
 """Exact score and log-density of noisy sequences (SPEC section 3)."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float

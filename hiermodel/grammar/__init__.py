@@ -1,0 +1,1 @@
+"""What the data are: tree grammars, their samples and splits."""

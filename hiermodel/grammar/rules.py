@@ -228,7 +228,7 @@ def paper_grammar(seed: int = 0) -> Grammar:
 
 def legacy_tensor(seed: int, vocab_size: int, rules_per_symbol: int, sigma: float) -> np.ndarray:
     """Float64 tensor (q, q, q) of the authors' seeding: shuffle the pairs, then draw logits."""
-    generator = np.random.RandomState(seed)  # noqa: NPY002  the paper's tensor needs this generator
+    generator = np.random.RandomState(seed)
     pairs = list(itertools.product(range(vocab_size), repeat=2))
     generator.shuffle(pairs)
     logits = np.full((vocab_size,) * 3, -np.inf)
@@ -254,7 +254,9 @@ def _deal_rules(
     vocab_size = check_integer("vocab_size", vocab_size, 2)
     depth = check_integer("depth", depth, 1)
     branching = check_integer("branching", branching, 2)
-    num_rules = check_integer("rules_per_symbol", rules_per_symbol, 1, vocab_size ** (branching - 1))
+    num_rules = check_integer(
+        "rules_per_symbol", rules_per_symbol, 1, vocab_size ** (branching - 1)
+    )
     deal = functools.partial(
         jax.random.choice,
         a=vocab_size**branching,
@@ -275,7 +277,7 @@ def _tuples_from_codes(
 
 
 def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarray]:
-    """Children and probabilities of the non-zero entries of (levels, q, q**s), padded per parent."""
+    """Children and probabilities of the non-zero entries of (levels, q, q**s), padded."""
     vocab_size = flat.shape[1]
     max_rules = int((flat > 0).sum(-1).max())
     # A stable sort puts the existing rules first and keeps them in the order of their tuples.

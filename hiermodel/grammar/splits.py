@@ -1,4 +1,4 @@
-"""Disjoint training sets, and test sets that share no sequence with any of them (SPEC section 5)."""
+"""Disjoint training sets, and test sets that share no sequence with them (SPEC section 5)."""
 
 import dataclasses
 

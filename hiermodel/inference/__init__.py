@@ -1,0 +1,1 @@
+"""What is knowable about a tree from its leaves."""

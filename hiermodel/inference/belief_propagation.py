@@ -95,9 +95,7 @@ def log_prob(
     return _log_prob(grammar, jnp.asarray(leaves), filter_level)
 
 
-def observe(
-    grammar: Grammar, leaves: Int[Array, "... leaves"]
-) -> Float[Array, "... leaves vocab"]:
+def observe(grammar: Grammar, leaves: Int[Array, "... leaves"]) -> Float[Array, "... leaves vocab"]:
     """Evidence that fixes every leaf to its symbol: 0 there, −inf elsewhere."""
     observed = leaves[..., None] == jnp.arange(grammar.vocab_size)
     return jnp.where(observed, 0.0, -jnp.inf).astype(grammar.log_weights.dtype)

@@ -1,0 +1,1 @@
+"""What is run: configurations, training runs, measurements along training, studies."""

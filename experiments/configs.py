@@ -1,0 +1,154 @@
+"""What a run is: frozen dataclasses whose hash is the run's identity.
+
+Nothing here depends on where or when a run happens, so equal settings share one run folder.
+"""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any, Literal
+
+import jax
+from hiermodel.training.state import TrainingConfig
+
+from hiermodel.checks import check_integer, require
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.grammar.rules import Grammar, legacy_tensor
+from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.transformer import TransformerConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class GrammarConfig:
+    """Which grammar makes the data (SPEC section 1).
+
+    Attributes:
+        kind: "paper" draws with NumPy's legacy generator in the authors' order, "random" is the
+            same ensemble from a JAX key, "hierarchy" the random hierarchy model.
+        seed: seed of the grammar itself.
+        shared: whether all levels share their rules ("random" only).
+    """
+
+    kind: Literal["paper", "random", "hierarchy"] = "paper"
+    vocab_size: int = 6
+    depth: int = 4
+    branching: int = 2
+    rules_per_symbol: int = 4
+    sigma: float = 1.0
+    shared: bool = True
+    seed: int = 0
+
+    def build(self) -> Grammar:
+        """The grammar itself.
+
+        Raises:
+            ValueError: for an unknown kind or settings that the kind does not have.
+        """
+        sizes = {
+            "vocab_size": self.vocab_size,
+            "depth": self.depth,
+            "branching": self.branching,
+            "rules_per_symbol": self.rules_per_symbol,
+        }
+        if self.kind == "random":
+            key = jax.random.key(self.seed)
+            return Grammar.random(key, **sizes, sigma=self.sigma, shared=self.shared)
+        if self.kind == "hierarchy":
+            return Grammar.random_hierarchy(jax.random.key(self.seed), **sizes)
+        require(self.kind == "paper", "kind", self.kind, "'paper', 'random' or 'hierarchy'")
+        require(self.branching == 2, "branching", self.branching, "2 for the paper's grammar")
+        rho = legacy_tensor(self.seed, self.vocab_size, self.rules_per_symbol, self.sigma)
+        return Grammar.from_tensor(rho, depth=self.depth)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """One ensemble of networks: splits × seeds, trained alike (SPEC section 5).
+
+    Attributes:
+        grammar: the law of the data.
+        filter_level: filter level of the data; 0 is the full model.
+        num_splits: disjoint training sets.
+        num_seeds: networks per training set.
+        split_size: n, sequences per training set.
+        test_size: sequences in the test set.
+        num_steps: T, diffusion steps.
+        network: architecture of every member.
+        training: optimiser, rate, batch and number of epochs.
+        first_checkpoint: epoch of the first checkpoint after the initial one.
+        num_checkpoints: log-spaced checkpoints, both ends included.
+        seed: of data, initialisation and noise.
+    """
+
+    grammar: GrammarConfig
+    network: TransformerConfig | MLPConfig
+    training: TrainingConfig
+    filter_level: int = 0
+    num_splits: int = 2
+    num_seeds: int = 2
+    split_size: int = 12_000
+    test_size: int = 3000
+    num_steps: int = 500
+    first_checkpoint: int = 100
+    num_checkpoints: int = 25
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("num_splits", "num_seeds", "split_size", "test_size", "first_checkpoint"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("num_checkpoints", self.num_checkpoints, 2)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return Schedule.linear(self.num_steps)
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How losses and divergences are measured at a checkpoint (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean sequences per set (all of the training split, if it is smaller).
+        num_noises: noises per sequence.
+        relative_time: t/T at which the divergences are taken.
+        num_loss_noises: noises per sequence for the loss, at stratified t.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 5
+    relative_time: float = 0.15
+    num_loss_noises: int = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationConfig:
+    """How samples are drawn at a checkpoint, and compared with fresh data.
+
+    Attributes:
+        num_samples: sequences per member and checkpoint; x_T and step noise are shared by all.
+        every: one out of so many checkpoints is sampled, counted back from the last.
+        num_floor_repeats: repetitions of the finite-sample floor.
+        copy_radius: Hamming distance up to which a sample counts as a near-copy.
+    """
+
+    num_samples: int = 50_000
+    every: int = 1
+    num_floor_repeats: int = 20
+    copy_radius: int = 1
+
+
+def to_json(config: Any) -> Any:
+    """A dataclass as JSON values, each with the name of its type."""
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        fields = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
+        return {"type": type(config).__name__, **fields}
+    if isinstance(config, list | tuple):
+        return [to_json(item) for item in config]
+    return config
+
+
+def identity(*configs: Any) -> str:
+    """SHA-256 of the configurations, in hexadecimal."""
+    text = json.dumps(to_json(configs), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

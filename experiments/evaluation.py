@@ -1,0 +1,255 @@
+"""Losses and divergences of an ensemble at one checkpoint, against the exact denoisers."""
+
+import dataclasses
+import functools
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from experiments.configs import EvaluationConfig
+from experiments.store import Measurement, Measurements
+from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.diffusion.denoisers import exact_denoiser
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.splits import Splits
+from hiermodel.measures.divergence import kl_divergence
+from hiermodel.measures.loss import denoising_loss, stratified_steps
+from hiermodel.networks.learned import apply
+
+SETS = ("train", "test")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class NoisyInputs:
+    """The same noisy sequences for every network and checkpoint, with the exact answers.
+
+    The axis ``noises`` is also how the work is cut into pieces that fit in memory. Training
+    inputs have one more axis, ``split``, in front.
+
+    Attributes:
+        clean: the symbols before noising.
+        x_loss, t_loss: noised at stratified steps, for the loss.
+        exact_loss: cross-entropy of the exact denoiser there: the floor of the loss.
+        x_t: noised at the one step of the divergences.
+        oracles: log-probabilities of the denoisers of every filter level there.
+    """
+
+    clean: Int[Array, "*split n leaves"]
+    x_loss: Float[Array, "*split loss_noises n leaves vocab"]
+    t_loss: Int[Array, "*split loss_noises n"]
+    exact_loss: Float[Array, "*split"]
+    x_t: Float[Array, "*split noises n leaves vocab"]
+    oracles: Float[Array, "*split noises levels n leaves vocab"]
+
+
+def oracle_step(settings: EvaluationConfig, schedule: Schedule) -> int:
+    """The step t at which divergences are taken."""
+    return max(1, round(settings.relative_time * schedule.num_steps))
+
+
+def make_inputs(
+    key: Key[Array, ""],
+    settings: EvaluationConfig,
+    grammar: Grammar,
+    schedule: Schedule,
+    splits: Splits,
+) -> dict[str, NoisyInputs]:
+    """Noisy inputs from the test set, and from every training split (stacked)."""
+    keys = jax.random.split(key, len(splits.train) + 1)
+    make = functools.partial(_noisy_inputs, settings, grammar, schedule)
+    train = [make(k, rows) for k, rows in zip(keys[1:], splits.train, strict=True)]
+    return {
+        "train": jax.tree.map(lambda *leaves: jnp.stack(leaves), *train),
+        "test": make(keys[0], splits.test),
+    }
+
+
+def _noisy_inputs(
+    settings: EvaluationConfig,
+    grammar: Grammar,
+    schedule: Schedule,
+    key: Key[Array, ""],
+    sequences: Int[np.ndarray, "size leaves"],
+) -> NoisyInputs:
+    clean = jnp.asarray(sequences[: settings.num_sequences], jnp.int32)
+    x_0 = one_hot(clean, grammar.vocab_size)
+    step_key, loss_key, noise_key = jax.random.split(key, 3)
+
+    t_loss = jnp.stack(
+        [
+            stratified_steps(jax.random.fold_in(step_key, repeat), schedule.num_steps, len(clean))
+            for repeat in range(settings.num_loss_noises)
+        ]
+    )
+    repeated = jnp.broadcast_to(x_0, (settings.num_loss_noises, *x_0.shape))
+    x_loss = add_noise(loss_key, schedule, repeated, t_loss)
+    exact = exact_denoiser(grammar, schedule)
+    exact_loss = jnp.mean(
+        jax.lax.map(lambda pair: denoising_loss(exact(*pair), clean), (x_loss, t_loss))
+    )
+
+    t = oracle_step(settings, schedule)
+    repeated = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
+    x_t = add_noise(noise_key, schedule, repeated, t)
+    levels = [
+        exact_denoiser(grammar, schedule, filter_level=level) for level in range(grammar.depth + 1)
+    ]
+    oracles = jax.lax.map(lambda x: jnp.stack([denoiser(x, t) for denoiser in levels]), x_t)
+    return NoisyInputs(clean, x_loss, t_loss, exact_loss, x_t, oracles)
+
+
+def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
+    """Pairs of members trained on disjoint splits, no member in two of them."""
+    return [
+        (first * num_seeds + seed, (first + 1) * num_seeds + seed)
+        for first in range(0, num_splits - 1, 2)
+        for seed in range(num_seeds)
+    ]
+
+
+def same_data_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
+    """Pairs of members trained on the same split from different seeds: the control."""
+    return [
+        (split * num_seeds + a, split * num_seeds + b)
+        for split in range(num_splits)
+        for a, b in itertools.combinations(range(num_seeds), 2)
+    ]
+
+
+def evaluate(
+    network: Any,
+    schedule: Schedule,
+    settings: EvaluationConfig,
+    inputs: dict[str, NoisyInputs],
+    params: Any,
+    num_splits: int,
+    num_seeds: int,
+) -> Measurements:
+    """All losses and divergences of one checkpoint.
+
+    Args:
+        network: the architecture's configuration.
+        schedule: the noise.
+        settings: as the inputs were made with.
+        inputs: from :func:`make_inputs`.
+        params: parameters of all members, stacked on a leading axis, split by split.
+        num_splits: disjoint training sets.
+        num_seeds: members per training set.
+    """
+    t = oracle_step(settings, schedule)
+    member_split = jnp.repeat(jnp.arange(num_splits), num_seeds)
+    loss, model_oracle = _evaluate_members(network, t, inputs, params, member_split)
+    at = f"at step t = {t} of {schedule.num_steps}"
+
+    def pairs_measured(pairs: list[tuple[int, int]], what: str) -> Measurement:
+        values = _evaluate_pairs(network, t, inputs, params, member_split, jnp.asarray(pairs))
+        definition = f"KL(model A ‖ model B) {at}, A and B trained {what}, inputs of A's split"
+        return Measurement(np.asarray(values), ("pair", "set"), "nats per sequence", definition)
+
+    results = {
+        "loss": Measurement(
+            np.asarray(loss),
+            ("member", "set"),
+            "nats per position",
+            "denoising cross-entropy, mean over stratified t",
+        ),
+        "model_oracle": Measurement(
+            np.asarray(model_oracle),
+            ("member", "set", "level"),
+            "nats per sequence",
+            f"KL(filtered-k denoiser ‖ model) {at}",
+        ),
+    }
+    if num_splits > 1:
+        pairs = split_pairs(num_splits, num_seeds)
+        results["sample_split"] = pairs_measured(pairs, "on disjoint splits")
+    if num_seeds > 1:
+        controls = same_data_pairs(num_splits, num_seeds)
+        results["same_data"] = pairs_measured(controls, "on the same split from two seeds")
+    return results
+
+
+def loss_floor(inputs: dict[str, NoisyInputs], num_seeds: int) -> Measurement:
+    """The exact denoiser's loss on each member's own inputs: (member, set)."""
+    train = np.repeat(np.asarray(inputs["train"].exact_loss), num_seeds)
+    test = np.full_like(train, inputs["test"].exact_loss)
+    return Measurement(
+        np.stack([train, test], -1),
+        ("member", "set"),
+        "nats per position",
+        "denoising cross-entropy of the exact denoiser on the same noisy inputs",
+    )
+
+
+def _own_inputs(
+    inputs: dict[str, NoisyInputs], split: Int[Array, ""]
+) -> tuple[NoisyInputs, NoisyInputs]:
+    """A member's inputs per set, in the order of SETS."""
+    return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _evaluate_members(
+    network: Any,
+    t: int,
+    inputs: dict[str, NoisyInputs],
+    params: Any,
+    member_split: Int[Array, " member"],
+) -> tuple[Float[Array, "member set"], Float[Array, "member set level"]]:
+    def log_probs(own: Any, x_t: Array, t: Array | int) -> Array:
+        return jax.nn.log_softmax(apply(network, own, x_t, t))
+
+    def one_set(own: Any, given: NoisyInputs) -> tuple[Array, Array]:
+        losses = jax.lax.map(
+            lambda pair: denoising_loss(log_probs(own, *pair), given.clean).mean(),
+            (given.x_loss, given.t_loss),
+        )
+
+        def from_oracles(pair: tuple[Array, Array]) -> Array:
+            x_t, oracles = pair
+            learned = jnp.broadcast_to(log_probs(own, x_t, t), oracles.shape)
+            return kl_divergence(oracles, learned).mean(-1)
+
+        divergences = jax.lax.map(from_oracles, (given.x_t, given.oracles))
+        return losses.mean(), divergences.mean(0)
+
+    def one_member(member: tuple[Any, Array]) -> tuple[Array, Array]:
+        own, split = member
+        per_set = [one_set(own, given) for given in _own_inputs(inputs, split)]
+        losses, divergences = zip(*per_set, strict=True)
+        return jnp.stack(losses), jnp.stack(divergences)
+
+    return jax.lax.map(one_member, (params, member_split))
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _evaluate_pairs(
+    network: Any,
+    t: int,
+    inputs: dict[str, NoisyInputs],
+    params: Any,
+    member_split: Int[Array, " member"],
+    pairs: Int[Array, "pair two"],
+) -> Float[Array, "pair set"]:
+    def one_set(first: Any, second: Any, given: NoisyInputs) -> Array:
+        def one_noise(x_t: Array) -> Array:
+            log_p, log_q = (
+                jax.nn.log_softmax(apply(network, own, x_t, t)) for own in (first, second)
+            )
+            return kl_divergence(log_p, log_q).mean()
+
+        return jax.lax.map(one_noise, given.x_t).mean()
+
+    def one_pair(pair: Array) -> Array:
+        first = jax.tree.map(lambda leaf: leaf[pair[0]], params)
+        second = jax.tree.map(lambda leaf: leaf[pair[1]], params)
+        per_set = _own_inputs(inputs, member_split[pair[0]])
+        return jnp.stack([one_set(first, second, given) for given in per_set])
+
+    return jax.lax.map(one_pair, pairs)

@@ -1,0 +1,174 @@
+"""Samples of every network along training, compared with its data and with fresh data."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+from experiments.configs import GenerationConfig
+from experiments.store import Measurement, Measurements
+from hiermodel.diffusion.samplers import sample_ancestral
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.measures.neighbours import (
+    distance_histogram,
+    histogram_divergence,
+    nearest_neighbours,
+)
+from hiermodel.measures.reproduction import block_reproduction
+from hiermodel.measures.validity import level_validity
+from hiermodel.networks.learned import learned_denoiser
+
+MAX_BATCH = 2048
+"""Sequences denoised at once; samples do not depend on it, since each has its own key."""
+
+
+def generate(
+    key: Key[Array, ""],
+    network: Any,
+    schedule: Schedule,
+    params: Any,
+    num_samples: int,
+) -> Int[np.ndarray, "member sample leaves"]:
+    """Sequences from every member, all from the same x_T and step noise."""
+    blocks = []
+    for start in range(0, num_samples, MAX_BATCH):
+        block_key = jax.random.fold_in(key, start)
+        size = min(MAX_BATCH, num_samples - start)
+        blocks.append(np.asarray(_generate_block(block_key, network, schedule, params, size)))
+    return np.concatenate(blocks, axis=1)
+
+
+@functools.partial(jax.jit, static_argnames=("network", "size"))
+def _generate_block(
+    key: Key[Array, ""], network: Any, schedule: Schedule, params: Any, size: int
+) -> Int[Array, "member sample leaves"]:
+    def one_member(own: Any) -> Array:
+        denoiser = learned_denoiser(network, own, num_steps=schedule.num_steps)
+        return sample_ancestral(key, denoiser, schedule, size).astype(jnp.int8)
+
+    return jax.lax.map(one_member, params)
+
+
+def partner_split(split: int, num_splits: int) -> int:
+    """The split that serves as "other" for a network of ``split``.
+
+    Going around the splits uses each once as own and once as other, so that what makes one split
+    closer to everything cancels in the mean.
+    """
+    return (split + 1) % num_splits
+
+
+def compare(
+    grammar: Grammar,
+    settings: GenerationConfig,
+    samples: Int[np.ndarray, "member sample leaves"],
+    train: Int[np.ndarray, "split n leaves"],
+    fresh: Int[np.ndarray, "sample leaves"],
+    num_seeds: int,
+) -> Measurements:
+    """How one checkpoint's samples lie to their training set, to another one, to fresh data."""
+    num_splits, num_leaves = len(train), train.shape[-1]
+    fresh_counts = [distance_histogram(_distances(fresh, own), num_leaves) for own in train]
+    rows: dict[str, list[Any]] = {name: [] for name in _MEASURED}
+    for member, generated in enumerate(samples):
+        split = member // num_seeds
+        own, other = train[split], train[partner_split(split, num_splits)]
+        distance = _distances(generated, own)
+        counts = distance_histogram(distance, num_leaves)
+        rows["neighbour_divergence"].append(histogram_divergence(counts, fresh_counts[split]))
+        rows["copies"].append(np.mean(distance == 0))
+        rows["near_copies"].append(np.mean(distance <= settings.copy_radius))
+        rows["validity"].append(np.mean(level_validity(grammar, generated).by_level, 0))
+        if num_splits > 1:
+            other_distance = _distances(generated, other)
+            rows["gap"].append(np.mean(other_distance - distance))
+            found_more = block_reproduction(generated, own, other, grammar.branching, grammar.depth)
+            rows["block_reproduction"].append(np.mean(found_more, 0))
+    return {
+        name: Measurement(np.asarray(values), dims, units, definition)
+        for name, values in rows.items()
+        if values
+        for dims, units, definition in [_MEASURED[name]]
+    }
+
+
+_MEASURED = {
+    "neighbour_divergence": (
+        ("member",),
+        "nats",
+        "KL(distances of samples to their nearest training sequence ‖ same for fresh data)",
+    ),
+    "gap": (
+        ("member",),
+        "symbols",
+        "mean over samples of distance to the nearest sequence of the other split − of its own",
+    ),
+    "copies": (("member",), "fraction", "samples that are training sequences"),
+    "near_copies": (("member",), "fraction", "samples within the copy radius of one"),
+    "block_reproduction": (
+        ("member", "level"),
+        "fraction",
+        "blocks under a node of the level found at that place in the own split − in the other",
+    ),
+    "validity": (("member", "level"), "fraction", "nodes of the level that are derivable"),
+}
+
+
+def references(
+    key: Key[Array, ""],
+    grammar: Grammar,
+    settings: GenerationConfig,
+    train: Int[np.ndarray, "split n leaves"],
+    filter_level: int,
+) -> tuple[Int[np.ndarray, "sample leaves"], Measurements]:
+    """Fresh data to compare with, and what the measures give for fresh data itself.
+
+    Returns:
+        Fresh sequences, as many as samples; and the floor of the nearest-neighbour divergence
+        (split, repeat) and the copies (split,) found in data that knows nothing of the splits.
+    """
+    num_leaves = train.shape[-1]
+
+    def draw(index: int) -> np.ndarray:
+        block = jax.random.fold_in(key, index)
+        leaves = sample_leaves(block, grammar, settings.num_samples, filter_level=filter_level)
+        return np.asarray(leaves, np.int8)
+
+    fresh = draw(0)
+    counts = [distance_histogram(_distances(fresh, own), num_leaves) for own in train]
+    floor = np.zeros((len(train), settings.num_floor_repeats))
+    copies = np.zeros_like(floor)
+    near_copies = np.zeros_like(floor)
+    for repeat in range(settings.num_floor_repeats):
+        again = draw(repeat + 1)
+        for split, own in enumerate(train):
+            distance = _distances(again, own)
+            divergence = histogram_divergence(
+                distance_histogram(distance, num_leaves), counts[split]
+            )
+            floor[split, repeat] = divergence
+            copies[split, repeat] = np.mean(distance == 0)
+            near_copies[split, repeat] = np.mean(distance <= settings.copy_radius)
+    dims = ("split", "repeat")
+    return fresh, {
+        "neighbour_floor": Measurement(
+            floor, dims, "nats", "nearest-neighbour divergence of fresh data from fresh data"
+        ),
+        "copies_fresh": Measurement(
+            copies, dims, "fraction", "fresh sequences that are training sequences"
+        ),
+        "near_copies_fresh": Measurement(
+            near_copies, dims, "fraction", "fresh sequences within the copy radius of one"
+        ),
+    }
+
+
+def _distances(
+    sequences: Int[np.ndarray, "sample leaves"], train: Int[np.ndarray, "n leaves"]
+) -> Int[np.ndarray, " sample"]:
+    return np.asarray(nearest_neighbours(sequences, train).distance)

@@ -1,0 +1,56 @@
+"""When things happen during training: the minima of the measured curves (SPEC section 6)."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from experiments.store import Measurement, Measurements
+from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
+
+TEST = 1
+"""Index of the test set along the dimension "set"."""
+
+
+def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str, Measurement]:
+    """Positions of the minima, in epochs, each with a flag for lying inside the measured range.
+
+    Untrained networks (epoch 0) have no place on a logarithmic axis and are left out.
+
+    Args:
+        evaluation: measurements of that stage, along checkpoints.
+        comparison: measurements of that stage, along its own checkpoints.
+    """
+    onsets: dict[str, Measurement] = {}
+
+    def add(name: str, minimum: Minimum, dims: tuple[str, ...], of: str) -> None:
+        definition = f"epoch at which {of} is lowest"
+        onsets[name] = Measurement(minimum.time, dims, "epochs", definition)
+        onsets[f"{name}_located"] = Measurement(
+            minimum.located, dims, "true or false", "whether that minimum lies within the range"
+        )
+
+    loss = _minima(evaluation, "loss", locate_minimum, set_index=TEST)
+    add("tau_test", loss, ("member",), "the test loss")
+    oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
+    add("tau_level", oracle, ("member", "level"), "the model–oracle divergence of the level")
+    if "sample_split" in evaluation:
+        split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
+        add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
+    neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
+    add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
+    return onsets
+
+
+def _minima(
+    measured: Measurements,
+    name: str,
+    locate: Callable[..., Minimum],
+    set_index: int | None = None,
+) -> Minimum:
+    """The minimum of each curve along the first axis, "checkpoint"."""
+    epochs = measured["epoch"].values
+    curves = measured[name].values
+    if set_index is not None:
+        curves = curves[:, :, set_index]
+    trained = epochs > 0
+    return locate(epochs[trained], np.moveaxis(curves[trained], 0, -1))

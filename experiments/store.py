@@ -1,0 +1,187 @@
+"""The one place that knows what a run folder looks like.
+
+    ROOT/<identity>/
+        config.json          what was asked for
+        provenance.json      versions and device, at the first start
+        timings.json         seconds spent per stage
+        checkpoints/         networks along training
+        measurements/        one .npz per stage and settings, each array with dimensions and units
+
+Files are written beside their place and renamed into it, so a file that is there is whole.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+"""Version of the layout; written into every measurement file."""
+
+PACKAGES = ("hiermodel", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """One array, with what is needed to read it.
+
+    Attributes:
+        values: the numbers.
+        dims: a name per axis, such as ("checkpoint", "member", "level").
+        units: "nats", "epochs", "sequences", "fraction", …
+        definition: what was measured, in a sentence.
+    """
+
+    values: np.ndarray
+    dims: tuple[str, ...]
+    units: str
+    definition: str
+
+    def __post_init__(self):
+        if self.values.ndim != len(self.dims):
+            raise ValueError(f"dims={self.dims} do not fit values of shape {self.values.shape}")
+
+
+Measurements = Mapping[str, Measurement]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunFolder:
+    """Paths of one run, and the reading and writing of its files."""
+
+    path: Path
+
+    @classmethod
+    def open(cls, root: Path | str, identity: str, config: Any) -> "RunFolder":
+        """The folder of a run, made if need be; ``config`` is its JSON description."""
+        run = cls(Path(root) / identity[:16])
+        run.path.mkdir(parents=True, exist_ok=True)
+        if not run.config_file.exists():
+            write_json(run.provenance_file, provenance())
+            write_json(run.config_file, {"identity": identity, "config": config})
+        known = json.loads(run.config_file.read_text())["identity"]
+        if known != identity:
+            raise ValueError(
+                f"identity={identity!r} is not allowed in {run.path}: it holds {known!r}"
+            )
+        return run
+
+    @property
+    def config_file(self) -> Path:
+        """What was asked for."""
+        return self.path / "config.json"
+
+    @property
+    def provenance_file(self) -> Path:
+        """Versions and device."""
+        return self.path / "provenance.json"
+
+    @property
+    def timings_file(self) -> Path:
+        """Seconds per stage."""
+        return self.path / "timings.json"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the networks are."""
+        return self.path / "checkpoints"
+
+    def measurement_file(self, stage: str, identity: str) -> Path:
+        """Where the result of a stage with these settings is."""
+        return self.path / "measurements" / f"{stage}-{identity[:16]}.npz"
+
+    def timings(self) -> dict[str, float]:
+        """Seconds spent per stage so far, over all starts."""
+        return json.loads(self.timings_file.read_text()) if self.timings_file.exists() else {}
+
+    @contextmanager
+    def timed(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to the stage's total, also when it is interrupted."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            timings = self.timings()
+            timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
+            write_json(self.timings_file, timings)
+
+
+def save_measurements(path: Path, measurements: Measurements) -> None:
+    """Write measurements into one .npz, whole or not at all."""
+    about = {
+        name: {"dims": list(m.dims), "units": m.units, "definition": m.definition}
+        for name, m in measurements.items()
+    }
+    arrays = {name: m.values for name, m in measurements.items()}
+    header = np.array(json.dumps({"format": FORMAT, "measurements": about}))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, __about__=header, **arrays)
+
+
+def load_measurements(path: Path) -> dict[str, Measurement]:
+    """Read what :func:`save_measurements` wrote.
+
+    Raises:
+        ValueError: if the file is of another format version.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        header = json.loads(str(archive["__about__"]))
+        if header["format"] != FORMAT:
+            raise ValueError(f"format={header['format']} of {path} is not allowed: it must be 1")
+        return {
+            name: Measurement(
+                archive[name], tuple(about["dims"]), about["units"], about["definition"]
+            )
+            for name, about in header["measurements"].items()
+        }
+
+
+def stack(parts: list[Measurements], dim: str) -> dict[str, Measurement]:
+    """Join measurements of the same kind along a new first dimension."""
+    return {
+        name: dataclasses.replace(
+            first, values=np.stack([part[name].values for part in parts]), dims=(dim, *first.dims)
+        )
+        for name, first in parts[0].items()
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write readable JSON, whole or not at all."""
+    with _replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def provenance() -> dict[str, Any]:
+    """Versions of what a result depends on, and the device it runs on."""
+    import jax  # only here: reading results should not start JAX
+
+    devices = jax.devices()
+    return {
+        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": f"{len(devices)} × {devices[0].device_kind}",
+        "backend": jax.default_backend(),
+        "cores": os.cpu_count(),
+    }
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, renamed to ``path`` at the end."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""How results are shown: figures and reports from saved measurements; nothing here trains."""

@@ -1,0 +1,95 @@
+"""One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLUMN_WIDTH = 6.8
+"""Inches; a text column."""
+
+# Okabe and Ito's colours, distinguishable with any kind of colour vision.
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+GREY = "#7F7F7F"
+
+SETTINGS = {
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "legend.fontsize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.constrained_layout.use": True,
+    "svg.hashsalt": "hiermodel",
+    "pdf.fonttype": 42,
+}
+
+
+def level_color(level: int, num_levels: int) -> tuple[float, ...]:
+    """Filter levels from dark (k = 0, the whole tree) to light (k = depth, the coarsest)."""
+    return plt.get_cmap("viridis")(0.05 + 0.85 * level / max(num_levels - 1, 1))
+
+
+def new_figure(num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """A row of panels as wide as a text column."""
+    with plt.rc_context(SETTINGS):
+        figure, axes = plt.subplots(1, num_columns, figsize=(COLUMN_WIDTH, height), squeeze=False)
+    return figure, list(axes[0])
+
+
+def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> None:
+    """Mean over members, with the band of one standard error of it times two.
+
+    Args:
+        axis: where to draw.
+        x: (num_points,).
+        curves: (num_points, num_members).
+        line: properties of the line.
+    """
+    mean = curves.mean(1)
+    error = curves.std(1, ddof=1) / np.sqrt(curves.shape[1]) if curves.shape[1] > 1 else 0 * mean
+    (drawn,) = axis.plot(x, mean, **line)
+    axis.fill_between(
+        x, mean - 2 * error, mean + 2 * error, color=drawn.get_color(), alpha=0.2, lw=0
+    )
+
+
+def mark_minimum(axis: Axes, taus: np.ndarray, height: float, color) -> None:
+    """A dot at the geometric mean of the minima's positions, with a bar over their range."""
+    centre = np.exp(np.log(taus).mean())
+    axis.plot([taus.min(), taus.max()], [height, height], color=color, lw=1.0, zorder=4)
+    axis.plot([centre], [height], "o", color=color, ms=4.5, mec="white", mew=0.7, zorder=5)
+
+
+def shade_biased_phase(axis: Axes, begin: float, end: float) -> None:
+    """Shade where bias has set in and the test loss still falls."""
+    if begin < end:
+        axis.axvspan(begin, end, color=ORANGE, alpha=0.12, lw=0, zorder=0)
+
+
+def save(figure: Figure, folder: Path, name: str) -> list[Path]:
+    """Write the figure as PDF (vector) and PNG (bitmap), and release it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.pdf", folder / f"{name}.png"]
+    with plt.rc_context(SETTINGS):
+        figure.savefig(paths[0], metadata={"CreationDate": None, "Creator": None})
+        figure.savefig(paths[1], dpi=200)
+    plt.close(figure)
+    return paths

@@ -1,0 +1,189 @@
+"""The paper's claims as statistics with intervals, and the verdict on each.
+
+Every statistic is so signed that the claim says it is above zero. Its units are networks or pairs
+of networks that share neither initial values nor noise; they do share training sets where a split
+has several seeds, so the intervals speak of other seeds on such splits.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+
+from experiments.evaluation import split_pairs
+from experiments.store import Measurements
+from hiermodel.measures.onset import paired_log_ratio
+from hiermodel.measures.uncertainty import Interval, student_interval
+
+LEVEL = 0.95
+"""Nominal coverage of every interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One claim and what the run says of it.
+
+    Attributes:
+        name: short and unique.
+        figure: id of the figure it belongs to.
+        statement: what is claimed, in a sentence.
+        statistic: what was computed, with its unit.
+        interval: estimate and interval of the statistic; the claim is that it is positive.
+        values: one number per unit.
+        note: what a reader should know, such as minima that lie on the border of the range.
+    """
+
+    name: str
+    figure: str
+    statement: str
+    statistic: str
+    interval: Interval
+    values: np.ndarray
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """Shown if the whole interval is above zero, contradicted if below, else not shown."""
+        if self.interval.low > 0:
+            return "shown"
+        return "contradicted" if self.interval.high < 0 else "not shown"
+
+
+def examine(results: Mapping[str, Measurements], num_splits: int, num_seeds: int) -> list[Claim]:
+    """All claims that these measurements can speak to.
+
+    Args:
+        results: measurements by stage, as ``measure_run`` returns them.
+        num_splits: disjoint training sets.
+        num_seeds: networks per training set; at least 2 units are needed for an interval.
+    """
+    onsets = {name: m.values for name, m in results["onsets"].items()}
+    pairs = np.array(split_pairs(num_splits, num_seeds))
+    return [
+        *_order_of_levels(onsets),
+        _split_before_fit(onsets, pairs),
+        _neighbour_before_test(onsets),
+        _disagreement_is_from_data(results, onsets),
+        *_leaning_to_own_data(results, onsets, pairs),
+        _excess_copies(results, onsets, num_seeds),
+    ]
+
+
+def _claim(name: str, figure: str, statement: str, statistic: str, values, note: str = "") -> Claim:
+    values = np.asarray(values, dtype=np.float64)
+    interval = student_interval(values, level=LEVEL)
+    return Claim(name, figure, statement, statistic, interval, values, note)
+
+
+def _border_note(**located: np.ndarray) -> str:
+    """Say how many minima lie on the border of the measured range, if any do."""
+    parts = [f"{name} {int((~ok).sum())} of {ok.size}" for name, ok in located.items()]
+    return "" if all(map(np.all, located.values())) else f"on the border: {', '.join(parts)}"
+
+
+def _order_of_levels(onsets: Mapping[str, np.ndarray]) -> list[Claim]:
+    """Levels are fitted in the order of decreasing k."""
+    tau, located = onsets["tau_level"], onsets["tau_level_located"]
+    return [
+        _claim(
+            f"order-{level}-{level - 1}",
+            "1b",
+            f"filter level k = {level} is fitted before k = {level - 1}",
+            f"ln(τ_{level - 1} / τ_{level}), minima of the model–oracle divergences, per network",
+            paired_log_ratio(tau[:, level - 1], tau[:, level]),
+            _border_note(**{f"τ_{k}": located[:, k] for k in (level, level - 1)}),
+        )
+        for level in range(tau.shape[1] - 1, 0, -1)
+    ]
+
+
+def _split_before_fit(onsets: Mapping[str, np.ndarray], pairs: np.ndarray) -> Claim:
+    fit = np.exp(np.log(onsets["tau_level"][:, 0])[pairs].mean(1))
+    return _claim(
+        "split-before-fit",
+        "1b",
+        "networks of disjoint splits part ways while they still approach the exact denoiser",
+        "ln(τ_0 / τ_split), minima of model–oracle (k = 0) and sample-split divergence, per pair",
+        paired_log_ratio(fit, onsets["tau_split"]),
+        _border_note(
+            τ_0=onsets["tau_level_located"][:, 0][pairs], τ_split=onsets["tau_split_located"]
+        ),
+    )
+
+
+def _neighbour_before_test(onsets: Mapping[str, np.ndarray]) -> Claim:
+    return _claim(
+        "neighbour-before-test",
+        "4a",
+        "samples move towards the training set before the test loss is lowest",
+        "ln(τ_test / τ_bias), minima of test loss and nearest-neighbour divergence, per network",
+        paired_log_ratio(onsets["tau_test"], onsets["tau_neighbour"]),
+        _border_note(τ_test=onsets["tau_test_located"], τ_bias=onsets["tau_neighbour_located"]),
+    )
+
+
+def _disagreement_is_from_data(
+    results: Mapping[str, Measurements], onsets: Mapping[str, np.ndarray]
+) -> Claim:
+    """At the test-loss minimum, other data must matter more than another seed."""
+    evaluation = results["evaluation"]
+    when = _nearest_checkpoint(evaluation, onsets["tau_test"])
+    split = evaluation["sample_split"].values[when, :, 1]
+    control = evaluation["same_data"].values[when, :, 1].mean()
+    return _claim(
+        "data-not-seed",
+        "1b",
+        "at the test-loss minimum, networks differ more between splits than between seeds",
+        "sample-split − same-data divergence on test inputs, nats per sequence, per pair",
+        split - control,
+    )
+
+
+def _leaning_to_own_data(
+    results: Mapping[str, Measurements], onsets: Mapping[str, np.ndarray], pairs: np.ndarray
+) -> list[Claim]:
+    """Bias measured without any floor: samples lie nearer to their own training set."""
+    comparison = results["comparison"]
+    gaps = comparison["gap"].values
+    at_test = gaps[_nearest_checkpoint(comparison, onsets["tau_test"])]
+    at_bias = gaps[_nearest_checkpoint(comparison, onsets["tau_neighbour"])]
+    statistic = "own–other gap in symbols, mean over both directions, per pair"
+    return [
+        _claim(
+            "gap-at-test",
+            "4a",
+            "at the test-loss minimum, samples already lean to their own training set",
+            statistic,
+            at_test[pairs].mean(1),
+        ),
+        _claim(
+            "gap-grows",
+            "4a",
+            "they lean to it more at the test-loss minimum than where bias sets in",
+            f"{statistic}: τ_test − τ_bias",
+            (at_test - at_bias)[pairs].mean(1),
+        ),
+    ]
+
+
+def _excess_copies(
+    results: Mapping[str, Measurements], onsets: Mapping[str, np.ndarray], num_seeds: int
+) -> Claim:
+    comparison = results["comparison"]
+    when = _nearest_checkpoint(comparison, onsets["tau_test"])
+    fresh = np.repeat(comparison["copies_fresh"].values.mean(1), num_seeds)
+    return _claim(
+        "excess-copies",
+        "4a",
+        "at the test-loss minimum, samples repeat training sequences more often than fresh data",
+        "fraction of samples in the training set − the same for fresh data, per network",
+        comparison["copies"].values[when] - fresh,
+    )
+
+
+def _nearest_checkpoint(measured: Measurements, taus: np.ndarray) -> int:
+    """The checkpoint nearest, in log time, to the geometric mean of the given epochs."""
+    epochs = measured["epoch"].values
+    trained = np.flatnonzero(epochs > 0)
+    distance = np.abs(np.log(epochs[trained]) - np.log(taus).mean())
+    return int(trained[distance.argmin()])
