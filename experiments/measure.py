@@ -8,13 +8,21 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from hiermodel.training.checkpoints import load_params
 from tqdm import tqdm
 
 from experiments import configs, evaluation, generation, store
 from experiments.onsets import find_onsets
 from experiments.store import Measurement, Measurements
-from experiments.train import EVALUATION, FRESH, GENERATION, epochs_of, make_data, open_run, run_key
+from experiments.train import (
+    EVALUATION,
+    FRESH,
+    GENERATION,
+    checkpoints_of,
+    epochs_of,
+    make_data,
+    open_run,
+    run_key,
+)
 
 
 def measure_run(
@@ -42,6 +50,7 @@ def _evaluate(
     run = open_run(config, root)
 
     def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
+        checkpoints = checkpoints_of(config, run)
         inputs = evaluation.make_inputs(
             run_key(config, EVALUATION),
             settings,
@@ -56,7 +65,7 @@ def _evaluate(
                 config.schedule,
                 settings,
                 inputs,
-                load_params(run.checkpoints, epoch),
+                checkpoints.load_params(epoch),
                 config.num_splits,
                 config.num_seeds,
             )
@@ -73,12 +82,14 @@ def _generate(
     run = open_run(config, root)
 
     def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
+        checkpoints = checkpoints_of(config, run)
+
         def at_epoch(epoch: int) -> Measurements:
             sequences = generation.generate(
                 run_key(config, GENERATION),
                 config.network,
                 config.schedule,
-                load_params(run.checkpoints, epoch),
+                checkpoints.load_params(epoch),
                 settings.num_samples,
             )
             dims = ("member", "sample", "leaf")

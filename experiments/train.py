@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import jax
-from hiermodel.training.loop import checkpoint_epochs, train
 
 from experiments import configs, store
 from hiermodel.grammar.splits import Splits, make_splits
+from hiermodel.training.checkpoints import Checkpoints
+from hiermodel.training.loop import checkpoint_epochs, train
+from hiermodel.training.state import Ensemble
 
 DATA, NETWORKS, EVALUATION, GENERATION, FRESH = range(5)
 """What a run's key is folded with, so that no two uses share randomness."""
@@ -40,19 +42,31 @@ def make_data(config: configs.RunConfig) -> Splits:
     )
 
 
+def ensemble_of(config: configs.RunConfig) -> Ensemble:
+    """All networks of a run."""
+    return Ensemble(
+        config.network, config.training, config.schedule, config.num_splits, config.num_seeds
+    )
+
+
+def checkpoints_of(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints:
+    """The networks that a run has kept."""
+    return Checkpoints(run.checkpoints, configs.identity(config))
+
+
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
     """Train all members of a run to the end, going on from the newest checkpoint there is."""
     run = open_run(config, root)
+    epochs = epochs_of(config)
+    if set(epochs) <= set(checkpoints_of(config, run).saved_epochs()):
+        return
     with run.timed("train"):
         train(
             run_key(config, NETWORKS),
-            network=config.network,
-            training=config.training,
-            schedule=config.schedule,
-            sequences=make_data(config).train,
-            num_seeds=config.num_seeds,
-            folder=run.checkpoints,
+            ensemble_of(config),
+            make_data(config).train,
+            run.checkpoints,
             identity=configs.identity(config),
-            epochs=epochs_of(config),
+            checkpoint_epochs=epochs[1:],
             progress=progress,
         )

@@ -3,12 +3,12 @@
 The order matters: precision before any array exists, the import hook before hiermodel is imported.
 """
 
-import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("JAX_ENABLE_X64", "1")  # set it to 0 to test what users get by default
 
 import hypothesis
 import jax
@@ -16,11 +16,10 @@ import jaxtyping
 import numpy as np
 import pytest
 
-jax.config.update("jax_enable_x64", True)
 jaxtyping.install_import_hook("hiermodel", "beartype.beartype")
 
-# A compilation may fall into any example, so time says nothing: no deadline, and no example is
-# ever random, so a failure in one run is a failure in all.
+# A compilation may fall into any example, so time says nothing: no deadline. No example is ever
+# random, so a failure in one run is a failure in all.
 hypothesis.settings.register_profile(
     "hiermodel",
     deadline=None,
@@ -34,9 +33,15 @@ hypothesis.settings.load_profile("hiermodel")
 DATA = Path(__file__).parent / "data"
 
 
+def pytest_configure(config):
+    """Share compiled programs between worker processes, and with later runs."""
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 @pytest.fixture(scope="session")
 def reference():
-    """Load tests/data/<name>.npz: reference values, described in the README there or in SPEC."""
+    """Load tests/data/<name>.npz: values of the authors' implementation."""
 
     def load(name: str):
         return np.load(DATA / f"{name}.npz", allow_pickle=False)
@@ -49,22 +54,18 @@ class Precision(NamedTuple):
     tolerance: float
 
 
-PRECISIONS = {
-    "float64": Precision(np.float64, 1e-10),
-    "float32": Precision(np.float32, 1e-5),  # x64 off altogether: what a user gets by default
-    "float32_in_x64": Precision(np.float32, 1e-5),  # float32 data meets a float64 grammar
-}
+PRECISIONS = {"float32": Precision(np.float32, 1e-5)}
+if jax.config.jax_enable_x64:
+    PRECISIONS["float64"] = Precision(np.float64, 1e-10)
 
 
 @pytest.fixture(params=PRECISIONS)
 def precision(request):
-    """The dtype of the inputs and the absolute tolerance it allows, in each way to be used."""
-    x64 = contextlib.nullcontext() if "64" in request.param else jax.enable_x64(False)
-    with x64:
-        yield PRECISIONS[request.param]
+    """The dtype of a test's inputs, and the absolute tolerance that goes with it."""
+    return PRECISIONS[request.param]
 
 
 @pytest.fixture
-def as_user(monkeypatch):
-    """Switch the run-time type checks off, so that the library's own messages are seen."""
+def unchecked_types(monkeypatch):
+    """Switch the run-time type checks off: only the library's own checks are left."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)

@@ -141,3 +141,15 @@ def agrees_with_law(codes, law) -> bool:
     cells = [np.append(values[~rare], values[rare].sum()) for values in (counts, expected)]
     observed, expected = (values[cells[1] > 0] for values in cells)
     return len(expected) < 2 or scipy.stats.chisquare(observed, expected).pvalue > FALSE_ALARM
+
+
+def tree_law(trees: Trees, probs=None):
+    """Probability of every tree, indexed by the code of all its nodes, level after level."""
+    probs = trees.prior if probs is None else probs
+    nodes = all_nodes(trees.levels)
+    return law_of(encode(nodes, trees.vocab_size), probs, trees.vocab_size ** nodes.shape[1])
+
+
+def all_nodes(levels):
+    """The symbols of the levels that exist, side by side."""
+    return np.concatenate([np.asarray(level) for level in levels if level is not None], axis=-1)

@@ -38,19 +38,13 @@ class Structure(NamedTuple):
     shared: bool
 
 
-# At most some 30 000 trees each, at every filter level.
-STRUCTURES = [
-    Structure(2, 2, 1, 1, ambiguous=False, shared=True),
-    Structure(4, 3, 1, 5, ambiguous=True, shared=True),
-    Structure(3, 2, 2, 2, ambiguous=False, shared=True),
-    Structure(3, 2, 2, 9, ambiguous=True, shared=False),
-    Structure(4, 2, 2, 4, ambiguous=False, shared=False),
-    Structure(2, 3, 2, 2, ambiguous=False, shared=True),
-    Structure(2, 3, 2, 4, ambiguous=True, shared=False),
-    Structure(2, 2, 3, 2, ambiguous=False, shared=True),
-    Structure(2, 2, 3, 3, ambiguous=True, shared=False),
-    Structure(3, 2, 3, 1, ambiguous=False, shared=False),
-]
+# At most some 30 000 trees each, at every filter level. Few, as each is compiled for every level.
+WIDE = Structure(4, 3, 1, 5, ambiguous=True, shared=True)
+AMBIGUOUS = Structure(3, 2, 2, 9, ambiguous=True, shared=False)
+TERNARY = Structure(2, 3, 2, 2, ambiguous=False, shared=True)
+HIERARCHY = Structure(4, 2, 2, 3, ambiguous=False, shared=False)
+DEEP = Structure(2, 2, 3, 3, ambiguous=True, shared=False)
+STRUCTURES = [WIDE, AMBIGUOUS, TERNARY, HIERARCHY, DEEP]
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from hiermodel.checks import (
 )
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference.belief_propagation import run_bp
+from hiermodel.inference.belief_propagation import leaf_log_marginals
 
 Steps = int | Int[Array | np.ndarray, "..."]
 """Diffusion steps: one, or an integer array that broadcasts against the leading batch axes."""
@@ -109,9 +109,7 @@ class TreeDenoiser:
         """Exact log p(x_0 | x_t) per position, (..., num_leaves, vocab_size)."""
         x_t = check_noisy(self, self.schedule, x_t, t)
         field = leaf_field(self.schedule, x_t, t)
-        marginals = run_bp(self.grammar, field, filter_level=self.filter_level).log_marginals[-1]
-        assert marginals is not None  # the leaves exist at every filter level
-        return marginals
+        return leaf_log_marginals(self.grammar, field, filter_level=self.filter_level)
 
 
 @jax.tree_util.register_dataclass

@@ -1,9 +1,10 @@
 """Exact belief propagation: what the leaves of a tree say about every node (SPEC section 2).
 
-Upward, a node's message is the log-probability of all evidence below it given its symbol; downward,
-the posterior of the root is pushed through the posterior of each node's rule. Messages stay in log
-space and are shifted to a maximum of 0 at every node, so strong evidence loses neither range nor
-digits, and a forbidden rule is exactly −inf. No message is ever divided out.
+Two methods give the same answer. :mod:`hiermodel.inference.messages` works in log space, for every
+grammar and evidence. :mod:`hiermodel.inference.unrolled` works with probabilities, many times
+faster, for small grammars; sequences for which its probabilities may have underflown are then done
+again in log space, one by one, so that no answer depends on what else is in the batch. Derivatives
+always go through log space.
 """
 
 import functools
@@ -12,7 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from hiermodel.checks import (
     check_integer,
@@ -20,9 +21,11 @@ from hiermodel.checks import (
     check_trailing_shape,
     is_concrete,
 )
-from hiermodel.grammar.paths import root_transitions
-from hiermodel.grammar.rules import Grammar, RuleTable
-from hiermodel.log_space import log_sum_exp, split_peak, subtract
+from hiermodel.grammar.rules import Grammar
+from hiermodel.inference import messages, unrolled
+
+BLOCK = 128
+"""Sequences that the fast method takes at a time on a CPU, so that its arrays stay in cache."""
 
 
 class Beliefs(NamedTuple):
@@ -36,19 +39,6 @@ class Beliefs(NamedTuple):
 
     log_evidence: Float[Array, "..."]
     log_marginals: tuple[Float[Array, "... nodes vocab"] | None, ...]
-
-
-class Messages(NamedTuple):
-    """Upward messages.
-
-    Attributes:
-        by_level: per level, (..., branching**level, vocab_size) log-likelihood of the evidence
-            below each node given its symbol, less its maximum; None where filtered away.
-        log_scale: (...) sum of all maxima taken out.
-    """
-
-    by_level: tuple[Float[Array, "... nodes vocab"] | None, ...]
-    log_scale: Float[Array, "..."]
 
 
 def run_bp(
@@ -73,7 +63,23 @@ def run_bp(
         ValueError: for a wrong shape, a filter level out of range, or evidence that is NaN or +inf.
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
-    return _run_bp(grammar, check_evidence(grammar, leaf_evidence), filter_level)
+    evidence = check_evidence(grammar, leaf_evidence)
+    return _run_bp(grammar, evidence, filter_level, first_level=0)
+
+
+def leaf_log_marginals(
+    grammar: Grammar,
+    leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"],
+    *,
+    filter_level: int = 0,
+) -> Float[Array, "... leaves vocab"]:
+    """The log-marginals of the leaves alone: the last level of :func:`run_bp`, for less work."""
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    evidence = check_evidence(grammar, leaf_evidence)
+    beliefs = _run_bp(grammar, evidence, filter_level, first_level=grammar.depth)
+    marginals = beliefs.log_marginals[-1]
+    assert marginals is not None  # the leaves exist at every filter level
+    return marginals
 
 
 def log_prob(
@@ -121,151 +127,100 @@ def check_evidence(
     return evidence
 
 
-def pass_up(
-    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"], filter_level: int
-) -> Messages:
-    """Messages from the leaves up to level ``filter_level`` (0 or 1: up to the root's children)."""
-    depth = grammar.depth
-    message, peak = split_peak(leaf_evidence)
-    log_scale = peak.sum(-1)
-    by_level: list[Array | None] = [None] * depth + [message]
-    for level in reversed(range(filter_level, depth)):
-        message, peak = split_peak(log_sum_exp(rule_scores(grammar, level, message), -1))
-        log_scale = log_scale + peak.sum(-1)
-        by_level[level] = message
-    if filter_level > 0:
-        given_root = root_scores(grammar, filter_level, message)
-        per_node, peak = split_peak(log_sum_exp(given_root, -1))
-        message, root_peak = split_peak(per_node.sum(-2, keepdims=True))
-        log_scale = log_scale + peak.sum(-1) + root_peak.sum(-1)
-        by_level[0] = message
-    return Messages(tuple(by_level), log_scale)
-
-
-def rule_scores(
-    grammar: Grammar, level: int, child_message: Float[Array, "... children vocab"]
-) -> Float[Array, "... nodes vocab rules"]:
-    """Per node of ``level``, log of a rule's weight times the likelihood of all below it."""
-    table = grammar.table_index(level)
-    children = grammar.rules.children[table]
-    *batch, _, vocab_size = child_message.shape
-    siblings = child_message.reshape(*batch, -1, grammar.branching, vocab_size)
-    scores = grammar.log_weights[table].astype(child_message.dtype)
-    for position in range(grammar.branching):
-        scores = scores + siblings[..., position, :][..., children[..., position]]
-    return scores
-
-
-def root_scores(
-    grammar: Grammar, filter_level: int, message: Float[Array, "... nodes vocab"]
-) -> Float[Array, "... nodes root vocab"]:
-    """Per node of the filter level, log P(its symbol | root symbol) plus its message."""
-    transitions = root_transitions(grammar, filter_level).astype(message.dtype)
-    return transitions + message[..., None, :]
-
-
-def pass_down(
-    grammar: Grammar, messages: Messages, filter_level: int
-) -> tuple[Float[Array, "... nodes vocab"] | None, ...]:
-    """Log-marginals of every node, from the root down."""
-    root_message = _present(messages, 0)
-    root = grammar.root_log_probs.astype(root_message.dtype) + root_message
-    marginal = subtract(root, log_sum_exp(root, -1)[..., None])
-    by_level: list[Array | None] = [marginal]
-    first = 0
-    if filter_level > 0:
-        scores = root_scores(grammar, filter_level, _present(messages, filter_level))
-        joint = marginal[..., None] + subtract(scores, log_sum_exp(scores, -1)[..., None])
-        marginal = log_sum_exp(joint, -2)
-        by_level += [None] * (filter_level - 1) + [marginal]
-        first = filter_level
-    for level in range(first, grammar.depth):
-        joint = rule_marginals(grammar, level, marginal, _present(messages, level + 1))
-        marginal = _child_marginals(grammar, level, joint)
-        by_level.append(marginal)
-    return tuple(by_level)
-
-
-def rule_marginals(
-    grammar: Grammar,
-    level: int,
-    marginal: Float[Array, "... nodes vocab"],
-    child_message: Float[Array, "... children vocab"],
-) -> Float[Array, "... nodes vocab rules"]:
-    """Log posterior probability that a node of ``level`` has symbol a and uses rule r."""
-    scores = rule_scores(grammar, level, child_message)
-    return marginal[..., None] + subtract(scores, log_sum_exp(scores, -1)[..., None])
-
-
-def _child_marginals(
-    grammar: Grammar, level: int, joint: Float[Array, "... nodes vocab rules"]
-) -> Float[Array, "... children vocab"]:
-    """Sum each child's symbol out of the posterior over its parent's rules."""
-    users = _rules_with_child(grammar.rules, grammar.table_index(level))
-    *batch, num_nodes, _, _ = joint.shape
-    flat = joint.reshape(*batch, num_nodes, -1)
-    nothing = jnp.full((*batch, num_nodes, 1), -jnp.inf, joint.dtype)
-    flat = jnp.concatenate([flat, nothing], axis=-1)
-    marginals = log_sum_exp(flat[..., users], -1)  # (..., nodes, position, symbol)
-    return marginals.reshape(*batch, num_nodes * grammar.branching, grammar.vocab_size)
-
-
-@functools.lru_cache(maxsize=128)
-def _rules_with_child(rules: RuleTable, table: int) -> np.ndarray:
-    """Indices (branching, vocab_size, most) of the flattened rules in which a child has a symbol.
-
-    Shorter lists are padded with the index one past the last rule.
-    """
-    children = rules.children[table]
-    vocab_size = len(children)
-    flat = children.reshape(-1, children.shape[-1])
-    lists = [
-        [np.flatnonzero(flat[:, position] == symbol) for symbol in range(vocab_size)]
-        for position in range(flat.shape[1])
-    ]
-    most = max(len(entry) for row in lists for entry in row)
-    users = np.full((flat.shape[1], vocab_size, most), len(flat))
-    for position, row in enumerate(lists):
-        for symbol, entry in enumerate(row):
-            users[position, symbol, : len(entry)] = entry
-    return users
-
-
-def _present(messages: Messages, level: int) -> Float[Array, "... nodes vocab"]:
-    message = messages.by_level[level]
-    assert message is not None  # filtered-away levels are never asked for
-    return message
-
-
-def _evidence(grammar: Grammar, messages: Messages) -> Float[Array, "..."]:
-    root_message = _present(messages, 0)[..., 0, :]
-    prior = grammar.root_log_probs.astype(root_message.dtype)
-    return messages.log_scale + log_sum_exp(prior + root_message, -1)
-
-
-def _ignore_impossible(messages: Messages, log_evidence: Float[Array, "..."]) -> Messages:
-    """Replace the messages of impossible evidence by those of no evidence at all."""
-    possible = (log_evidence > -jnp.inf)[..., None, None]
-    by_level = (
-        None if message is None else jnp.where(possible, message, 0)
-        for message in messages.by_level
-    )
-    return Messages(tuple(by_level), messages.log_scale)
-
-
-@functools.partial(jax.jit, static_argnames="filter_level")
+@functools.partial(jax.jit, static_argnames=("filter_level", "first_level"))
 def _run_bp(
-    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"], filter_level: int
+    grammar: Grammar,
+    leaf_evidence: Float[Array, "... leaves vocab"],
+    filter_level: int,
+    first_level: int,
 ) -> Beliefs:
-    messages = pass_up(grammar, leaf_evidence, filter_level)
-    log_evidence = _evidence(grammar, messages)
-    usable = _ignore_impossible(messages, log_evidence)
-    return Beliefs(log_evidence, pass_down(grammar, usable, filter_level))
+    """Beliefs, with marginals from ``first_level`` on."""
+    if unrolled.pays(grammar):
+        return _run_fast(filter_level, first_level, grammar, leaf_evidence)
+    return _run_log_space(filter_level, first_level, grammar, leaf_evidence)
+
+
+def _run_log_space(
+    filter_level: int,
+    first_level: int,
+    grammar: Grammar,
+    leaf_evidence: Float[Array, "... leaves vocab"],
+) -> Beliefs:
+    upward = messages.pass_up(grammar, leaf_evidence, filter_level)
+    log_evidence = messages.evidence(grammar, upward)
+    usable = messages.ignore_impossible(upward, log_evidence)
+    marginals = messages.pass_down(grammar, usable, filter_level)
+    return Beliefs(log_evidence, _from_level(first_level, marginals))
+
+
+def _from_level(first_level: int, marginals: tuple[Array | None, ...]) -> tuple[Array | None, ...]:
+    return tuple(None if level < first_level else m for level, m in enumerate(marginals))
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _run_fast(
+    filter_level: int,
+    first_level: int,
+    grammar: Grammar,
+    leaf_evidence: Float[Array, "... leaves vocab"],
+) -> Beliefs:
+    batch, trailing = leaf_evidence.shape[:-2], leaf_evidence.shape[-2:]
+    flat = leaf_evidence.reshape(-1, *trailing)
+    size = max(len(flat), 1)
+    if jax.default_backend() == "cpu":
+        size = min(size, BLOCK)
+    padded = jnp.pad(flat, ((0, -len(flat) % size), (0, 0), (0, 0)))
+    blocks = padded.reshape(-1, size, *trailing)
+    run = functools.partial(_run_block, filter_level, first_level, grammar)
+    beliefs = jax.lax.map(run, blocks)
+    return jax.tree.map(
+        lambda part: part.reshape(-1, *part.shape[2:])[: len(flat)].reshape(
+            *batch, *part.shape[2:]
+        ),
+        beliefs,
+    )
+
+
+@_run_fast.defjvp
+def _run_fast_jvp(filter_level, first_level, primals, tangents):
+    run = functools.partial(_run_log_space, filter_level, first_level)
+    return jax.jvp(run, primals, tangents)
+
+
+def _run_block(
+    filter_level: int,
+    first_level: int,
+    grammar: Grammar,
+    leaf_evidence: Float[Array, "block leaves vocab"],
+) -> Beliefs:
+    """The fast method, and log space for the sequences that it is not sure of."""
+    order = unrolled.digit_reversed(grammar.branching, grammar.depth)
+    by_leaf = jnp.transpose(leaf_evidence, (1, 2, 0))[order]
+    fast = unrolled.run_unrolled(grammar, by_leaf, filter_level)
+    wanted = _from_level(first_level, fast.marginals)
+    reordered = (
+        None
+        if nodes is None
+        else jnp.log(nodes)[unrolled.digit_reversed(grammar.branching, level)].transpose(2, 0, 1)
+        for level, nodes in enumerate(wanted)
+    )
+    beliefs = Beliefs(fast.log_evidence, tuple(reordered))
+
+    def choose() -> Beliefs:
+        slow = _run_log_space(filter_level, first_level, grammar, leaf_evidence)
+        return jax.tree.map(functools.partial(_where_row, fast.is_exact), beliefs, slow)
+
+    return jax.lax.cond(fast.is_exact.all(), lambda: beliefs, choose)
+
+
+def _where_row(is_exact: Bool[Array, " block"], fast: Array, slow: Array) -> Array:
+    """Choose per row, along the first axis."""
+    return jnp.where(is_exact.reshape(-1, *[1] * (fast.ndim - 1)), fast, slow)
 
 
 @functools.partial(jax.jit, static_argnames="filter_level")
 def _log_prob(
     grammar: Grammar, leaves: Int[Array, "... leaves"], filter_level: int
 ) -> Float[Array, "..."]:
-    messages = pass_up(grammar, observe(grammar, leaves), filter_level)
-    return _evidence(grammar, messages)
+    evidence = observe(grammar, leaves)
+    return _run_bp(grammar, evidence, filter_level, first_level=grammar.depth + 1).log_evidence

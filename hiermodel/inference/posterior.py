@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference.belief_propagation import check_evidence, pass_up, rule_scores
+from hiermodel.inference.belief_propagation import check_evidence
+from hiermodel.inference.messages import pass_up, rule_scores
 from hiermodel.randomness import sample_keys
 
 Tree = tuple[Int[Array, "... nodes"], ...]

@@ -1,0 +1,92 @@
+"""Measures: pure functions of log-probabilities, sequences and keys (SPEC section 6)."""
+
+from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
+from hiermodel.measures.divergence import denoiser_divergence, kl_divergence, unsupported_mass
+from hiermodel.measures.features import (
+    PairCorrelations,
+    correlations_by_distance,
+    pair_correlations,
+    pair_covariance,
+    tree_distance,
+)
+from hiermodel.measures.loss import denoising_loss, evaluate_loss, stratified_steps
+from hiermodel.measures.membership import auc, membership_score, tpr_at_fpr
+from hiermodel.measures.neighbours import (
+    Neighbours,
+    distance_histogram,
+    histogram_divergence,
+    nearest_images,
+    nearest_neighbour_divergence,
+    nearest_neighbour_floor,
+    nearest_neighbours,
+    own_other_gap,
+    two_way_gap,
+)
+from hiermodel.measures.onset import (
+    Minimum,
+    biased_phase,
+    locate_minimum,
+    minimum_after_transient,
+    minimum_interval,
+    paired_log_ratio,
+    smooth_log_time,
+)
+from hiermodel.measures.reproduction import block_reproduction, found_blocks, near_copies
+from hiermodel.measures.u_turn import overlap, overlap_ratio
+from hiermodel.measures.uncertainty import (
+    Interval,
+    bootstrap_interval,
+    hierarchical_interval,
+    pair_interval,
+    sign_flip_test,
+    student_interval,
+)
+from hiermodel.measures.validity import Validity, level_validity
+
+__all__ = [
+    "Interval",
+    "LossDecomposition",
+    "Minimum",
+    "Neighbours",
+    "PairCorrelations",
+    "Validity",
+    "auc",
+    "biased_phase",
+    "block_reproduction",
+    "bootstrap_interval",
+    "correlations_by_distance",
+    "decompose_loss",
+    "denoiser_divergence",
+    "denoising_loss",
+    "distance_histogram",
+    "evaluate_loss",
+    "found_blocks",
+    "hierarchical_interval",
+    "histogram_divergence",
+    "kl_divergence",
+    "level_validity",
+    "locate_minimum",
+    "membership_score",
+    "minimum_after_transient",
+    "minimum_interval",
+    "near_copies",
+    "nearest_images",
+    "nearest_neighbour_divergence",
+    "nearest_neighbour_floor",
+    "nearest_neighbours",
+    "overlap",
+    "overlap_ratio",
+    "own_other_gap",
+    "pair_correlations",
+    "pair_covariance",
+    "pair_interval",
+    "paired_log_ratio",
+    "sign_flip_test",
+    "smooth_log_time",
+    "stratified_steps",
+    "student_interval",
+    "tpr_at_fpr",
+    "tree_distance",
+    "two_way_gap",
+    "unsupported_mass",
+]

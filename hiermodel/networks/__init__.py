@@ -1,0 +1,1 @@
+"""Learned denoisers: networks, and how they meet the Denoiser protocol."""

@@ -1,0 +1,1 @@
+"""Training: ensembles of networks over splits and seeds, and their checkpoints."""

@@ -1,0 +1,57 @@
+"""``python -m experiments.benchmarks``: print a table and write JSON."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import tyro
+
+from experiments import store
+from experiments.benchmarks import inference
+from experiments.benchmarks.timing import Row
+
+SUITES = {"inference": inference.rows}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Time the library on this machine; run it alone.
+
+    Attributes:
+        suites: which groups of rows.
+        output: where the JSON goes.
+    """
+
+    suites: tuple[str, ...] = tuple(SUITES)
+    output: Path = Path("runs/benchmarks.json")
+
+
+def as_text(row: Row) -> str:
+    """One line of the table."""
+    ratio = "" if row.ratio is None else f"{row.ratio:8.1f}×"
+    return (
+        f"{row.name:<58} {row.rate:>12,.0f} {row.unit + '/s':<12} {ratio:>9} "
+        f"{row.matmul:>7.0f} {row.first_call:>8.2f} s {row.spread:>6.2f}  {row.note}"
+    )
+
+
+def main() -> None:
+    """Parse the command line and time."""
+    arguments = tyro.cli(Arguments)
+    header = (
+        f"{'':<58} {'rate':>12} {'':<12} {'theirs':>9} {'GFLOP/s':>7} {'first':>10} {'spread':>6}"
+    )
+    print(header)
+    rows: list[Row] = []
+    for row in itertools.chain.from_iterable(SUITES[name]() for name in arguments.suites):
+        print(as_text(row), flush=True)
+        rows.append(row)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    entries = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in rows]
+    store.write_json(arguments.output, {"provenance": store.provenance(), "rows": entries})
+    print(json.dumps({"written": str(arguments.output)}))
+
+
+if __name__ == "__main__":
+    main()

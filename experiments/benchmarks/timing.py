@@ -1,0 +1,93 @@
+"""Timing one function: compile time apart, then the median of warm repeats."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+MATMUL_SIZE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: what was timed.
+        unit: what is counted, such as "sequences".
+        rate: units per second, from the median repeat.
+        seconds: of the median repeat.
+        spread: slowest repeat over fastest.
+        first_call: seconds of the first call, compilation included.
+        matmul: GFLOP/s of a float32 1024³ product, measured just before.
+        reference: units per second of the paper's public implementation on such a machine.
+        note: what else a reader should know.
+    """
+
+    name: str
+    unit: str
+    rate: float
+    seconds: float
+    spread: float
+    first_call: float
+    matmul: float
+    reference: float | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float | None:
+        """Times the reference's rate."""
+        return None if self.reference is None else self.rate / self.reference
+
+
+def measure(
+    name: str,
+    function: Callable[..., Any],
+    *arguments: Any,
+    count: int,
+    unit: str,
+    repeats: int = 7,
+    reference: float | None = None,
+    note: str = "",
+) -> Row:
+    """Time ``function(*arguments)``, which handles ``count`` units.
+
+    Each repeat calls it often enough to last a twentieth of a second.
+    """
+    matmul = matmul_rate()
+    first_call = _seconds(function, arguments, 1)
+    once = _seconds(function, arguments, 1)
+    calls = max(1, round(0.05 / max(once, 1e-9)))
+    times = [_seconds(function, arguments, calls) / calls for _ in range(repeats)]
+    median = statistics.median(times)
+    return Row(
+        name=name,
+        unit=unit,
+        rate=count / median,
+        seconds=median,
+        spread=max(times) / min(times),
+        first_call=first_call,
+        matmul=matmul,
+        reference=reference,
+        note=note,
+    )
+
+
+def matmul_rate(repeats: int = 7) -> float:
+    """GFLOP/s of a float32 1024³ matrix product, the machine's pace at this moment."""
+    matrix = jax.random.normal(jax.random.key(0), (MATMUL_SIZE, MATMUL_SIZE), jnp.float32)
+    product = jax.jit(jnp.matmul)
+    _seconds(product, (matrix, matrix), 1)
+    seconds = statistics.median(_seconds(product, (matrix, matrix), 5) / 5 for _ in range(repeats))
+    return 2 * MATMUL_SIZE**3 / seconds / 1e9
+
+
+def _seconds(function: Callable[..., Any], arguments: tuple[Any, ...], calls: int) -> float:
+    start = time.perf_counter()
+    for _ in range(calls):
+        jax.block_until_ready(function(*arguments))
+    return time.perf_counter() - start

@@ -1,0 +1,178 @@
+"""Belief propagation for small grammars at the speed of the machine.
+
+One contiguous array per symbol, nodes × batch, so that every rule is a few vector operations,
+written out one by one. Messages are probabilities, scaled to sum to one at every node. That is fast
+because it needs no exponential above the leaves, but probabilities underflow where strong evidence
+contradicts the grammar; :func:`run_unrolled` says for which sequences they may have.
+
+Children of a level are stored one sibling after another: first the first child of every node, then
+the second of every node, … A node's children are then whole blocks, and the leaves stand in
+digit-reversed order.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from hiermodel.grammar.paths import root_transitions
+from hiermodel.grammar.rules import Grammar
+
+MAX_RULES = 512
+"""Rule applications (rules per level × levels) up to which writing them out pays."""
+
+LOST = 1e-8
+"""Error in a marginal that underflow may cause before a sequence is reported as not exact."""
+
+Symbols = list[Float[Array, "nodes batch"]]
+"""One array per symbol."""
+
+
+class Unrolled(NamedTuple):
+    """Beliefs of the fast method.
+
+    Attributes:
+        log_evidence: (batch,).
+        marginals: per level, (nodes, vocab_size, batch) in digit-reversed order of nodes; None for
+            levels that the filtered model does not have.
+        is_exact: (batch,) false where underflow may have cost digits.
+    """
+
+    log_evidence: Float[Array, " batch"]
+    marginals: tuple[Float[Array, "nodes vocab batch"] | None, ...]
+    is_exact: Bool[Array, " batch"]
+
+
+def pays(grammar: Grammar) -> bool:
+    """True for grammars small enough to write out every rule."""
+    _, vocab_size, max_rules, _ = grammar.rules.children.shape
+    return vocab_size * max_rules * grammar.depth <= MAX_RULES
+
+
+def digit_reversed(branching: int, level: int) -> np.ndarray:
+    """Position in the tree, left to right, of each node of a level as stored here.
+
+    Reversing digits twice changes nothing, so the same index also leads back.
+    """
+    places = np.arange(branching**level).reshape((branching,) * level)
+    return places.transpose(*reversed(range(level))).reshape(-1) if level else places.reshape(-1)
+
+
+def run_unrolled(
+    grammar: Grammar, leaf_evidence: Float[Array, "leaves vocab batch"], filter_level: int
+) -> Unrolled:
+    """Upward and downward pass.
+
+    Args:
+        grammar: a grammar for which :func:`pays` holds.
+        leaf_evidence: log-field, leaves in digit-reversed order.
+        filter_level: as in run_bp.
+    """
+    depth, vocab_size = grammar.depth, grammar.vocab_size
+    symbols = range(vocab_size)
+    peak = leaf_evidence.max(1)
+    below = {depth: [jnp.exp(leaf_evidence[:, a] - peak) for a in symbols]}
+    scale: dict[int, Array] = {}
+    log_evidence = peak.sum(0)
+    for level in reversed(range(filter_level, depth)):
+        below[level], scale[level] = _up(grammar, level, below[level + 1])
+        log_evidence = log_evidence - jnp.log(scale[level]).sum(0)
+
+    prior = jnp.exp(grammar.root_log_probs).astype(leaf_evidence.dtype)
+    if filter_level == 0:
+        root = [prior[a] * below[0][a][0] for a in symbols]
+        total = sum(root)
+        above = [prior[a] / total[None] for a in symbols]
+        marginals: list[Array | None] = [jnp.stack(root)[None] / total]
+        log_evidence = log_evidence + jnp.log(total)
+        largest = 1 / total[None]
+    else:
+        root, above, log_total = _through_root(grammar, filter_level, below[filter_level], prior)
+        marginals = [root[None], *[None] * (filter_level - 1)]
+        marginals.append(_product(above, below[filter_level]))
+        log_evidence = log_evidence + log_total
+        largest = sum(above)
+    # Nothing above a node exceeds the product of the scales on its path: a message lost to
+    # underflow weighs at most that much in any marginal.
+    limit = LOST / jnp.finfo(leaf_evidence.dtype).tiny
+    is_exact = (largest <= limit).all(0)
+    for level in range(filter_level, depth):
+        above = _down(grammar, level, above, scale[level], below[level + 1])
+        marginals.append(_product(above, below[level + 1]))
+        largest = jnp.concatenate([largest * scale[level]] * grammar.branching)
+        is_exact &= (largest <= limit).all(0)
+    return Unrolled(log_evidence, tuple(marginals), is_exact)
+
+
+def _siblings(grammar: Grammar, children: Symbols) -> list[Symbols]:
+    """Cut the children of a level into one block per position among the siblings."""
+    size = len(children[0]) // grammar.branching
+    return [
+        [symbol[position * size : (position + 1) * size] for symbol in children]
+        for position in range(grammar.branching)
+    ]
+
+
+def _rules(grammar: Grammar, level: int, dtype):
+    """Parent, children and probability of every rule of a level, without the padding."""
+    table = grammar.table_index(level)
+    weights = jnp.exp(grammar.log_weights[table]).astype(dtype)
+    children = grammar.rules.children[table]
+    for parent in range(grammar.vocab_size):
+        for rule in range(children.shape[1]):
+            yield parent, children[parent, rule], weights[parent, rule]
+
+
+def _up(grammar: Grammar, level: int, children: Symbols) -> tuple[Symbols, Array]:
+    """Likelihood of all below each node, scaled to sum to one, and the scale (nodes, batch)."""
+    siblings = _siblings(grammar, children)
+    parents: list[Array | float] = [0.0] * grammar.vocab_size
+    for parent, tuple_, weight in _rules(grammar, level, children[0].dtype):
+        product = weight
+        for position, symbol in enumerate(tuple_):
+            product = product * siblings[position][symbol]
+        parents[parent] = parents[parent] + product
+    scale = 1 / sum(parents)
+    return [parent * scale for parent in parents], scale
+
+
+def _down(grammar: Grammar, level: int, above: Symbols, scale: Array, children: Symbols) -> Symbols:
+    """Weight of everything but the child's own subtree, for every child of a level."""
+    siblings = _siblings(grammar, children)
+    zero = jnp.zeros_like(siblings[0][0])
+    out = [[zero] * grammar.vocab_size for _ in siblings]
+    scaled = [symbol * scale for symbol in above]
+    for parent, tuple_, weight in _rules(grammar, level, zero.dtype):
+        common = scaled[parent] * weight
+        for position, symbol in enumerate(tuple_):
+            others = common
+            for other, sibling in enumerate(tuple_):
+                if other != position:
+                    others = others * siblings[other][sibling]
+            out[position][symbol] = out[position][symbol] + others
+    return [jnp.concatenate(blocks) for blocks in zip(*out, strict=True)]
+
+
+def _through_root(
+    grammar: Grammar, level: int, below: Symbols, prior: Float[Array, " vocab"]
+) -> tuple[Array, Symbols, Array]:
+    """Root marginals (vocab, batch), weight above each node of the filter level, log-evidence."""
+    order = digit_reversed(grammar.branching, level)
+    transitions = jnp.exp(root_transitions(grammar, level)).astype(prior.dtype)[order]
+    symbols = range(grammar.vocab_size)
+    given_root = [
+        sum(transitions[:, a, b, None] * below[b] for b in symbols) for a in symbols
+    ]  # (nodes, batch) likelihood of all below a node given the root
+    log_root = jnp.stack([jnp.log(prior[a]) + jnp.log(given_root[a]).sum(0) for a in symbols])
+    peak = log_root.max(0)
+    root = jnp.exp(log_root - peak)
+    total = root.sum(0)
+    root = root / total
+    share = [jnp.where(given_root[a] > 0, root[a] / given_root[a], 0) for a in symbols]
+    above = [sum(share[a] * transitions[:, a, b, None] for a in symbols) for b in symbols]
+    return root, above, peak + jnp.log(total)
+
+
+def _product(above: Symbols, below: Symbols) -> Float[Array, "nodes vocab batch"]:
+    return jnp.stack([a * b for a, b in zip(above, below, strict=True)], axis=1)

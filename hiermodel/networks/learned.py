@@ -1,0 +1,195 @@
+"""Networks as plain pytrees: parameters by name, application, and the Denoiser made of them.
+
+Flax modules exist only inside this file's functions. Outside, a network is its config (hashable)
+and a flat dict of arrays such as ``params["blocks.0.attention.output.kernel"]``.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from hiermodel.checks import (
+    check_integer,
+    check_key,
+    check_steps,
+    check_trailing_shape,
+    is_concrete,
+    require,
+)
+from hiermodel.diffusion.denoisers import Steps
+from hiermodel.networks.mlp import MLP, MLPConfig
+from hiermodel.networks.transformer import Transformer, TransformerConfig
+
+NetworkConfig = TransformerConfig | MLPConfig
+Params = dict[str, Array]
+"""Parameters by dotted name."""
+
+
+def build_network(
+    config: NetworkConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype
+) -> Transformer | MLP:
+    """The Flax module that a config describes, freshly initialised."""
+    module = Transformer if isinstance(config, TransformerConfig) else MLP
+    return module(config, rngs, param_dtype)  # pyright: ignore[reportArgumentType]
+
+
+@functools.partial(jax.jit, static_argnames=("config", "dtype"))
+def _draw_params(key: Key[Array, ""], config: NetworkConfig, dtype: jnp.dtype) -> Params:
+    state = nnx.state(build_network(config, nnx.Rngs(params=key), dtype), nnx.Param)
+    flat = nnx.traversals.flatten_mapping(nnx.to_pure_dict(state))
+    return {".".join(map(str, path)): value for path, value in flat.items()}
+
+
+def init_params(
+    key: Key[Array, ""], config: NetworkConfig, dtype: jnp.dtype = jnp.float32
+) -> Params:
+    """Draw initial parameters from PyTorch's default distributions (SPEC section 5).
+
+    Args:
+        key: one typed key.
+        config: the network.
+        dtype: of the parameters.
+
+    Raises:
+        ValueError: if ``key`` is not a typed key.
+    """
+    check_key(key)
+    return _draw_params(key, config, dtype)
+
+
+@functools.cache
+def _network_structure(config: NetworkConfig) -> tuple[Any, dict[str, tuple[Any, ...]]]:
+    """Static structure of a network, and the path in it of each parameter's name."""
+    network = nnx.eval_shape(lambda: build_network(config, nnx.Rngs(0), jnp.float32))
+    graphdef, state = nnx.split(network)
+    return graphdef, {".".join(map(str, path)): path for path, _ in nnx.to_flat_state(state)}
+
+
+def param_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every parameter of a network."""
+    shapes = jax.eval_shape(lambda: _draw_params(jax.random.key(0), config, jnp.float32))
+    return {name: value.shape for name, value in shapes.items()}
+
+
+def bind(config: NetworkConfig, params: Params) -> Transformer | MLP:
+    """The Flax module with given parameters."""
+    graphdef, paths = _network_structure(config)
+    state = nnx.from_flat_state([(path, nnx.Param(params[name])) for name, path in paths.items()])
+    return nnx.merge(graphdef, state)
+
+
+def apply(
+    config: NetworkConfig,
+    params: Params,
+    x_t: Float[Array, "*batch leaves vocab"],
+    t: Int[Array, "..."],
+    key: Key[Array, ""] | None = None,
+) -> Float[Array, "*batch leaves vocab"]:
+    """Logits of x_0: a pure function, for use inside jit, vmap and grad.
+
+    Args:
+        config: the network.
+        params: its parameters.
+        x_t: (..., num_leaves, vocab_size) noisy one-hot sequences.
+        t: integer steps that broadcast against the leading axes.
+        key: randomness of dropout, as in training; None for none.
+    """
+    return bind(config, params)(x_t, t, key=key)
+
+
+_apply_compiled = jax.jit(apply, static_argnames="config")
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LearnedDenoiser:
+    """A network as a Denoiser: (x_t, t) to log-probabilities of x_0 per position.
+
+    Attributes:
+        config: the network.
+        params: its parameters.
+        num_steps: T of the noise that it was trained on, to check steps by; None if unknown.
+    """
+
+    config: NetworkConfig = dataclasses.field(metadata={"static": True})
+    params: Params
+    num_steps: int | None = dataclasses.field(metadata={"static": True})
+
+    @property
+    def num_leaves(self) -> int:
+        """Length of the sequences."""
+        return self.config.num_leaves
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of symbols."""
+        return self.config.vocab_size
+
+    def logits(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+        """Unnormalised log-probabilities (..., num_leaves, vocab_size), without dropout.
+
+        Raises:
+            ValueError: for an x_t of the wrong shape or dtype or not finite, or a t that is not a
+                step or does not broadcast against the leading axes.
+        """
+        x_t = _check_noisy(self, x_t, t)
+        return _apply_compiled(self.config, self.params, x_t, jnp.asarray(t))
+
+    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+        """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
+        return jax.nn.log_softmax(self.logits(x_t, t), axis=-1)
+
+
+def _check_noisy(
+    denoiser: LearnedDenoiser, x_t: Float[Array | np.ndarray, "..."], t: Steps
+) -> Float[Array, "..."]:
+    trailing = (denoiser.num_leaves, denoiser.vocab_size)
+    check_trailing_shape("x_t", x_t, trailing, "(num_leaves, vocab_size)")
+    check_steps(t, np.iinfo(np.int32).max if denoiser.num_steps is None else denoiser.num_steps)
+    x_t = jnp.asarray(x_t)
+    require(jnp.issubdtype(x_t.dtype, jnp.floating), "x_t", x_t.dtype, "floating")
+    if is_concrete(x_t):
+        require(bool(jnp.isfinite(x_t).all()), "x_t", x_t, "finite")
+    batch = x_t.shape[:-2]
+    fits = np.broadcast_shapes(batch, np.shape(t)) == batch
+    require(fits, "t", t, f"an integer or an array that broadcasts against the batch shape {batch}")
+    return x_t
+
+
+def learned_denoiser(
+    config: NetworkConfig, params: Params, num_steps: int | None = None
+) -> LearnedDenoiser:
+    """Make a Denoiser of a network.
+
+    Args:
+        config: the network.
+        params: its parameters, as ``init_params`` makes them. A leading member axis on every one
+            is allowed if the denoiser is then called under ``jax.vmap``.
+        num_steps: T of the noise that it was trained on; None to accept any step from 1.
+
+    Raises:
+        ValueError: if parameters are missing, unknown or misshaped.
+    """
+    if num_steps is not None:
+        num_steps = check_integer("num_steps", num_steps, 1)
+    expected = param_shapes(config)
+    check_names("params", params, expected)
+    for name, shape in expected.items():
+        check_trailing_shape(f"params[{name!r}]", params[name], shape, "the network's shape")
+    return LearnedDenoiser(config, params, num_steps)
+
+
+def check_names(argument: str, given: Any, expected: Any) -> None:
+    """Refuse a mapping that lacks some of the expected names, or has others."""
+    missing, unknown = sorted(set(expected) - set(given)), sorted(set(given) - set(expected))
+    if missing or unknown:
+        raise ValueError(
+            f"{argument} does not hold the network's parameters: missing {missing}, "
+            f"unknown {unknown}"
+        )

@@ -1,0 +1,103 @@
+"""A residual multilayer perceptron on the flattened sequence: a cheap learned denoiser."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key
+
+from hiermodel.checks import check_integer, require
+from hiermodel.networks.layers import dropout, layer_norm, linear, split_keys, time_features
+
+
+@dataclasses.dataclass(frozen=True)
+class MLPConfig:
+    """Shape of the perceptron.
+
+    Attributes:
+        num_leaves: length N of the sequences.
+        vocab_size: number q of symbols.
+        width: of the residual stream and of each block's hidden layer.
+        num_blocks: number of residual blocks.
+        time_features: number of sinusoidal features of t, even.
+        dropout: rate, on each block's output; acts only where a key is given.
+
+    Raises:
+        ValueError: for any value outside these.
+    """
+
+    num_leaves: int
+    vocab_size: int
+    width: int = 256
+    num_blocks: int = 3
+    time_features: int = 32
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        check_integer("num_leaves", self.num_leaves, 1)
+        check_integer("vocab_size", self.vocab_size, 2)
+        check_integer("width", self.width, 1)
+        check_integer("num_blocks", self.num_blocks, 1)
+        check_integer("time_features", self.time_features, 2)
+        require(self.time_features % 2 == 0, "time_features", self.time_features, "even")
+        require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
+
+
+class ResidualBlock(nnx.Module):
+    """h + W_out relu(W_in norm(h))."""
+
+    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype):
+        self.dropout_rate = config.dropout
+        self.norm = layer_norm(config.width, rngs, param_dtype)
+        self.hidden = linear(config.width, config.width, rngs, param_dtype)
+        self.output = linear(config.width, config.width, rngs, param_dtype)
+
+    def __call__(
+        self, h: Float[Array, "... width"], key: Key[Array, ""] | None
+    ) -> Float[Array, "... width"]:
+        """Apply the block."""
+        update = self.output(jax.nn.relu(self.hidden(self.norm(h))))
+        return h + dropout(update, self.dropout_rate, key)
+
+
+class MLP(nnx.Module):
+    """Logits of x_0 per position from a noisy sequence and its step.
+
+    Args:
+        config: shape.
+        rngs: where initial values come from: its ``params`` stream.
+        param_dtype: of the parameters.
+    """
+
+    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32):
+        size = config.num_leaves * config.vocab_size
+        self.num_features = config.time_features
+        self.input_projection = linear(size, config.width, rngs, param_dtype)
+        self.time_embedding = linear(config.time_features, config.width, rngs, param_dtype)
+        self.blocks = nnx.List(
+            ResidualBlock(config, rngs, param_dtype) for _ in range(config.num_blocks)
+        )
+        self.final_norm = layer_norm(config.width, rngs, param_dtype)
+        self.output_projection = linear(config.width, size, rngs, param_dtype)
+
+    def __call__(
+        self,
+        x_t: Float[Array, "*batch leaves vocab"],
+        t: Int[Array, "..."],
+        *,
+        key: Key[Array, ""] | None = None,
+    ) -> Float[Array, "*batch leaves vocab"]:
+        """Logits of x_0.
+
+        Args:
+            x_t: noisy one-hot sequences.
+            t: steps, broadcasting against the leading axes.
+            key: randomness of dropout; None for none.
+        """
+        dtype = jnp.promote_types(x_t.dtype, self.time_embedding.kernel.dtype)
+        features = time_features(jnp.asarray(t), self.num_features, dtype)
+        h = self.input_projection(x_t.reshape(*x_t.shape[:-2], -1)) + self.time_embedding(features)
+        for block, block_key in zip(self.blocks, split_keys(key, len(self.blocks)), strict=True):
+            h = block(h, block_key)
+        return self.output_projection(self.final_norm(h)).reshape(x_t.shape)

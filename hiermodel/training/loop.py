@@ -1,0 +1,204 @@
+"""The host's side of training: checkpoints at chosen epochs, progress, resuming, stopping."""
+
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+from tqdm import tqdm
+
+from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.training.checkpoints import Checkpoints
+from hiermodel.training.epochs import EpochStats, place_members, train_epochs
+from hiermodel.training.state import Ensemble, TrainState, init_ensemble, learning_rate
+
+_CHUNK_SECONDS = 2.0
+_RESUME_SECONDS = 600.0
+
+
+def checkpoint_epochs(first: int, last: int, count: int) -> list[int]:
+    """Log-spaced epochs from first to last, both included: the paper's 25 from epoch 100.
+
+    Args:
+        first: at least 1.
+        last: at least ``first``.
+        count: how many, at least 2 unless first equals last. Where fewer integers lie between, or
+            rounding makes some coincide, fewer are returned.
+
+    Raises:
+        ValueError: for values outside these.
+    """
+    first = check_integer("first", first, 1)
+    last = check_integer("last", last, first)
+    count = check_integer("count", count, 1 if first == last else 2)
+    spaced = np.rint(np.geomspace(first, last, count)).astype(int)
+    return sorted({first, last, *(int(epoch) for epoch in spaced)})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How a call of ``train`` ended.
+
+    Attributes:
+        states: all members, stacked.
+        epoch: epochs done.
+        finished: whether the last checkpoint epoch was reached.
+        loss: (members,) mean training loss of the last chunk of epochs; None if none was trained.
+    """
+
+    states: TrainState
+    epoch: int
+    finished: bool
+    loss: np.ndarray | None
+
+
+def train(
+    key: Key[Array, ""],
+    ensemble: Ensemble,
+    sequences: Int[Array | np.ndarray, "num_splits num_sequences leaves"],
+    folder: str | os.PathLike[str],
+    *,
+    identity: str,
+    checkpoint_epochs: Sequence[int],
+    progress: bool = True,
+    should_stop: Callable[[int], bool] | None = None,
+    max_seconds: float | None = None,
+) -> TrainResult:
+    """Train an ensemble to the last checkpoint epoch, from the newest checkpoint in the folder.
+
+    The untrained networks are saved as epoch 0. A run that is stopped and resumed, any number of
+    times, ends in the same networks to the last bit.
+
+    Args:
+        key: one typed key: initial values, order of the data, steps, noise and dropout.
+        ensemble: networks, training settings and noise.
+        sequences: symbols; split i is what members of split i train on.
+        folder: where checkpoints are kept (``Checkpoints``).
+        identity: of everything that the result depends on; a folder serves one identity.
+        checkpoint_epochs: increasing, at least 1; each is saved and kept.
+        progress: show a progress bar; off in any case where the output is no terminal.
+        should_stop: asked with the epoch about every two seconds; True saves the state and returns.
+        max_seconds: stop likewise after this time.
+
+    Raises:
+        ValueError: for arguments that do not fit each other, or a folder of another identity.
+        RuntimeError: if a loss or gradient is not finite; the last checkpoint is then intact.
+    """
+    check_key(key)
+    epochs = _check_epochs(checkpoint_epochs)
+    sequences = _check_sequences(ensemble, sequences)
+    checkpoints = Checkpoints(folder, identity)
+    deadline = None if max_seconds is None else time.monotonic() + max_seconds
+
+    def must_stop(epoch: int) -> bool:
+        late = deadline is not None and time.monotonic() >= deadline
+        return late or (should_stop is not None and should_stop(epoch))
+
+    try:
+        states = checkpoints.latest(jax.eval_shape(lambda: init_ensemble(key, ensemble)))
+        if states is None:
+            states = init_ensemble(key, ensemble)
+            checkpoints.save(states)
+        states = place_members(states, ensemble.num_members)
+        run = _Run(ensemble, sequences, checkpoints, states)
+        with tqdm(
+            total=epochs[-1],
+            initial=run.epoch,
+            unit="epoch",
+            disable=None if progress else True,
+        ) as bar:
+            finished = all(run.advance(target, bar, must_stop) for target in epochs)
+    finally:
+        checkpoints.close()
+    return TrainResult(run.states, run.epoch, finished, run.loss)
+
+
+class _Run:
+    """A training under way."""
+
+    def __init__(
+        self, ensemble: Ensemble, sequences: Array, checkpoints: Checkpoints, states: TrainState
+    ):
+        self.ensemble = ensemble
+        self.sequences = sequences
+        self.checkpoints = checkpoints
+        self.states = states
+        self.epoch = int(np.asarray(states.epoch).flat[0])
+        self.loss: np.ndarray | None = None
+        self._chunk = 1
+        self._saved_at = time.monotonic()
+        batch_size = min(ensemble.training.batch_size, sequences.shape[1])
+        self._steps_per_epoch = ensemble.num_members * -(-sequences.shape[1] // batch_size)
+
+    def advance(self, target: int, bar: tqdm, must_stop: Callable[[int], bool]) -> bool:
+        """Train up to a checkpoint epoch and save it; False if stopped before it."""
+        if self.epoch >= target:
+            return True
+        while self.epoch < target:
+            if must_stop(self.epoch):
+                self._save(keep_params=False)
+                return False
+            if time.monotonic() - self._saved_at > _RESUME_SECONDS:
+                self._save(keep_params=False)
+            self._train_chunk(min(self._chunk, target - self.epoch), bar)
+        self._save(keep_params=True)
+        return True
+
+    def _save(self, *, keep_params: bool) -> None:
+        if keep_params or self.epoch not in self.checkpoints.resume_epochs():
+            self.checkpoints.save(self.states, keep_params=keep_params)
+        self._saved_at = time.monotonic()
+
+    def _train_chunk(self, num_epochs: int, bar: tqdm) -> None:
+        start = time.monotonic()
+        states, stats = train_epochs(
+            self.ensemble, self.states, self.sequences, jnp.asarray(num_epochs, jnp.int32)
+        )
+        stats = jax.device_get(stats)  # waits for the result
+        seconds = max(time.monotonic() - start, 1e-6)
+        _check_finite(self.ensemble, stats)
+        self.states, self.loss = states, stats.loss
+        self.epoch += num_epochs
+        self._chunk = max(1, round(num_epochs * _CHUNK_SECONDS / seconds))
+        bar.update(num_epochs)
+        rate = num_epochs * self._steps_per_epoch / seconds
+        bar.set_postfix_str(f"loss {float(np.mean(stats.loss)):.4f}, {rate:.3g} steps/s")
+
+
+def _check_finite(ensemble: Ensemble, stats: EpochStats) -> None:
+    failed = np.flatnonzero(np.asarray(stats.failed_epoch) >= 0)
+    if failed.size:
+        member = int(failed[0])
+        epoch = int(np.asarray(stats.failed_epoch)[member])
+        split, seed = divmod(member, ensemble.num_seeds)
+        rate = float(learning_rate(ensemble.training, epoch))
+        largest = float(np.asarray(stats.largest_grad_norm)[member])
+        raise RuntimeError(
+            f"the loss or its gradient is not finite: member {member} (split {split}, seed "
+            f"{seed}), epoch {epoch}, learning rate {rate:.3g}; largest finite gradient "
+            f"norm in the epochs around it {largest:.3g}. The last checkpoint is intact; try a "
+            f"lower learning rate."
+        )
+
+
+def _check_epochs(epochs: Sequence[int]) -> list[int]:
+    epochs = [check_integer("checkpoint_epochs", epoch, 1) for epoch in epochs]
+    increasing = len(epochs) > 0 and all(a < b for a, b in itertools.pairwise(epochs))
+    require(increasing, "checkpoint_epochs", epochs, "increasing and not empty")
+    return epochs
+
+
+def _check_sequences(ensemble: Ensemble, sequences: Array | np.ndarray) -> Array:
+    network = ensemble.network
+    shape = np.shape(sequences)
+    fits = len(shape) == 3 and shape[::2] == (ensemble.num_splits, network.num_leaves)
+    allowed = f"of shape ({ensemble.num_splits}, num_sequences, {network.num_leaves})"
+    require(fits and shape[1] > 0, "sequences", shape, allowed)
+    check_symbols("sequences", sequences, network.vocab_size)
+    smallest = jnp.int8 if network.vocab_size <= np.iinfo(np.int8).max + 1 else jnp.int32
+    return jnp.asarray(sequences).astype(smallest)

@@ -1,0 +1,68 @@
+"""What training minimises: how wrong a network is about x_0 (SPEC section 5)."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from hiermodel.diffusion.schedule import Schedule
+
+LossName = Literal["cross_entropy", "squared_error"]
+
+
+def position_losses(
+    logits: Float[Array, "*batch leaves vocab"], x_0: Int[Array, "*batch leaves"], loss: LossName
+) -> Float[Array, "*batch leaves"]:
+    """Loss of each position.
+
+    Args:
+        logits: unnormalised log-probabilities of x_0.
+        x_0: clean symbols.
+        loss: "cross_entropy", −log softmax(logits)[x_0] in nats; or "squared_error",
+            |softmax(logits) − one-hot(x_0)|². In expectation both are least at the exact posterior.
+    """
+    if loss == "cross_entropy":
+        # A product with the one-hot symbols: its gradient has no scatter.
+        one_hot = jax.nn.one_hot(x_0, logits.shape[-1], dtype=logits.dtype)
+        return -(jax.nn.log_softmax(logits, axis=-1) * one_hot).sum(-1)
+    probs = jax.nn.softmax(logits, axis=-1)
+    return ((probs - jax.nn.one_hot(x_0, logits.shape[-1], dtype=probs.dtype)) ** 2).sum(-1)
+
+
+def batch_loss(
+    logits: Float[Array, "batch leaves vocab"],
+    x_0: Int[Array, "batch leaves"],
+    row_weights: Float[Array, " batch"],
+    step_weights: Float[Array, " batch"] | None = None,
+    loss: LossName = "cross_entropy",
+) -> Float[Array, ""]:
+    """Mean loss over positions and real rows.
+
+    Args:
+        logits: unnormalised log-probabilities of x_0.
+        x_0: clean symbols.
+        row_weights: 1 for real rows, 0 for the padding of an epoch's last batch.
+        step_weights: factor on each row's loss, a function of its step; None for 1.
+        loss: as in ``position_losses``.
+    """
+    rows = position_losses(logits, x_0, loss).mean(-1)
+    if step_weights is not None:
+        rows = rows * step_weights
+    # Padding is cut out, not multiplied by zero, so that nothing in it can spoil the mean.
+    return jnp.where(row_weights > 0, rows * row_weights, 0).sum() / row_weights.sum()
+
+
+def variational_weights(schedule: Schedule) -> Float[Array, " steps_plus_1"]:
+    """Weights per step of the variational bound, of mean 1 and then clipped to [0.01, 50].
+
+    w_t = beta_t² abar_{t−1} / (2 v_t (1 − abar_t)²), v_t being the variance of
+    q(x_{t−1} | x_t, x_0) and v_1, which is 0, replaced by v_2. Entry 0 is no step; it holds 0.
+    """
+    noise, variance = schedule.noise_variance, schedule.posterior_variance
+    # beta_t from v_t = beta_t (1 − abar_{t−1}) / (1 − abar_t); beta_1 = 1 − abar_1.
+    beta = jnp.concatenate([noise[1:2], variance[2:] * noise[2:] / noise[1:-1]])
+    variance = jnp.concatenate([variance[2:3], variance[2:]])
+    weights = beta**2 * schedule.alpha_bar[:-1] / (2 * variance * noise[1:] ** 2)
+    weights = jnp.clip(weights / weights.mean(), 0.01, 50)
+    return jnp.concatenate([jnp.zeros_like(weights[:1]), weights])

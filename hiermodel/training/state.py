@@ -1,0 +1,173 @@
+"""What is trained and how: settings, the state of an ensemble, its keys and its rate."""
+
+import dataclasses
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, Key
+
+from hiermodel.checks import check_integer, check_key, require
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.networks.learned import NetworkConfig, Params, init_params
+from hiermodel.training.losses import LossName
+
+OPTIMISER = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How each network is trained; the defaults are the paper's (SPEC section 5).
+
+    An epoch is one pass over the n sequences of a split; epochs are counted from 0.
+
+    Attributes:
+        num_epochs: length of training, which the rate depends on.
+        batch_size: sequences per step; the last batch of an epoch holds what is left.
+        learning_rate: Adam's rate before the factor below.
+        rate_schedule: "paper", factor 1 → ``decay_factor`` linearly over ``decay_epochs``, then
+            cosine to ``final_factor`` at ``num_epochs``; "cosine", 1 → ``final_factor``;
+            "constant", 1.
+        decay_epochs: length in epochs of the linear part.
+        decay_factor: rate factor at its end.
+        final_factor: rate factor at ``num_epochs``, and after it.
+        loss: "cross_entropy" or "squared_error".
+        step_weighting: "uniform", or "variational" for the weights of the variational bound.
+
+    Raises:
+        ValueError: for any value outside these.
+    """
+
+    num_epochs: int
+    batch_size: int = 512
+    learning_rate: float = 3e-4
+    rate_schedule: Literal["paper", "cosine", "constant"] = "paper"
+    decay_epochs: int = 50
+    decay_factor: float = 0.5
+    final_factor: float = 0.1
+    loss: LossName = "cross_entropy"
+    step_weighting: Literal["uniform", "variational"] = "uniform"
+
+    def __post_init__(self):
+        check_integer("num_epochs", self.num_epochs, 1)
+        check_integer("batch_size", self.batch_size, 1)
+        check_integer("decay_epochs", self.decay_epochs, 1)
+        for name in ("learning_rate", "decay_factor", "final_factor"):
+            value = getattr(self, name)
+            require(0 < value < math.inf, name, value, "positive and finite")
+        for name, allowed in (
+            ("rate_schedule", ("paper", "cosine", "constant")),
+            ("loss", ("cross_entropy", "squared_error")),
+            ("step_weighting", ("uniform", "variational")),
+        ):
+            require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
+
+
+def learning_rate(config: TrainingConfig, epoch: Int[Array, ""] | int) -> Float[Array, ""]:
+    """Adam's rate throughout an epoch (counted from 0), in float32."""
+    epoch = jnp.asarray(epoch, jnp.float32)
+    if config.rate_schedule == "constant":
+        return jnp.full_like(epoch, config.learning_rate)
+    paper = config.rate_schedule == "paper"
+    first, top = (config.decay_epochs, config.decay_factor) if paper else (0, 1.0)
+    progress = jnp.clip((epoch - first) / max(config.num_epochs - first, 1), 0, 1)
+    bottom = config.final_factor
+    factor = bottom + (top - bottom) * (1 + jnp.cos(jnp.pi * progress)) / 2
+    if paper:
+        linear = 1 - (1 - top) * epoch / first
+        factor = jnp.where(epoch < first, linear, factor)
+    return config.learning_rate * factor
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """All that training changes, and the key it draws from. Members lie along a leading axis.
+
+    Attributes:
+        params: parameters by name.
+        opt_state: Adam's moments and step count.
+        epoch: int32 number of epochs done.
+        key: the member's own; never changed: what an epoch draws depends on key and epoch alone.
+    """
+
+    params: Params
+    opt_state: Any
+    epoch: Int[Array, "..."]
+    key: Key[Array, "..."]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Networks alike but for their data and seed: one member per split and seed.
+
+    Member ``split * num_seeds + seed`` trains on split ``split``.
+
+    Attributes:
+        network: shape of every member.
+        training: how each is trained.
+        schedule: the noise.
+        num_splits: number of disjoint training sets.
+        num_seeds: number of members per split.
+    """
+
+    network: NetworkConfig = dataclasses.field(metadata={"static": True})
+    training: TrainingConfig = dataclasses.field(metadata={"static": True})
+    schedule: Schedule
+    num_splits: int = dataclasses.field(default=1, metadata={"static": True})
+    num_seeds: int = dataclasses.field(default=1, metadata={"static": True})
+
+    def __post_init__(self):
+        check_integer("num_splits", self.num_splits, 1)
+        check_integer("num_seeds", self.num_seeds, 1)
+
+    @property
+    def num_members(self) -> int:
+        """Number of networks."""
+        return self.num_splits * self.num_seeds
+
+    def member(self, split: int, seed: int) -> int:
+        """Place of a member on the leading axis.
+
+        Raises:
+            ValueError: if there is no such split or seed.
+        """
+        split = check_integer("split", split, 0, self.num_splits - 1)
+        return split * self.num_seeds + check_integer("seed", seed, 0, self.num_seeds - 1)
+
+
+def member_key(key: Key[Array, ""], split: int | Array, seed: int | Array) -> Key[Array, ""]:
+    """A member's key: the same however many splits and seeds stand beside it."""
+    return jax.random.fold_in(jax.random.fold_in(key, split), seed)
+
+
+def init_member(
+    key: Key[Array, ""], network: NetworkConfig, dtype: jnp.dtype = jnp.float32
+) -> TrainState:
+    """One untrained member from its own key."""
+    params_key, training_key = jax.random.split(key)
+    params = init_params(params_key, network, dtype)
+    epoch = jnp.zeros((), jnp.int32)
+    return TrainState(params, OPTIMISER.init(params), epoch, training_key)
+
+
+def init_ensemble(
+    key: Key[Array, ""], ensemble: Ensemble, dtype: jnp.dtype = jnp.float32
+) -> TrainState:
+    """All members, untrained, stacked on a leading axis.
+
+    Args:
+        key: one typed key; a member's key is ``fold_in(fold_in(key, split), seed)``.
+        ensemble: what to train.
+        dtype: of the parameters, and so of the arithmetic.
+
+    Raises:
+        ValueError: if ``key`` is not a typed key.
+    """
+    check_key(key)
+    splits, seeds = jnp.divmod(jnp.arange(ensemble.num_members), ensemble.num_seeds)
+    keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
+    return jax.vmap(lambda one: init_member(one, ensemble.network, dtype))(keys)

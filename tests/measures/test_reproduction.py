@@ -1,0 +1,82 @@
+"""Copies of training sequences, whole and in blocks, on examples small enough to count by hand."""
+
+import jax
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hiermodel as hm
+from hiermodel.measures import block_reproduction, found_blocks, near_copies
+
+OWN = np.array([[0, 1, 2, 3], [4, 5, 0, 1]])
+OTHER = np.array([[0, 1, 4, 4], [2, 3, 2, 3]])
+
+
+def test_near_copies_by_radius():
+    generated = np.array([[0, 1, 2, 3], [0, 1, 2, 0], [5, 5, 5, 5]])
+    expected = [[True, True, True], [False, True, True], [False, False, False]]
+    np.testing.assert_array_equal(near_copies(generated, OWN), expected)
+    np.testing.assert_array_equal(near_copies(generated, OWN, (3,)), [[True], [True], [True]])
+
+
+def test_blocks_on_a_handcrafted_example():
+    generated = np.array([[0, 1, 2, 3], [4, 5, 4, 4], [2, 3, 4, 5]])
+    # Whole: the first is in OWN. Halves, each at its own place: (01, 23), (45, –), (–, –) are in
+    # OWN; (01, 23), (–, 44), (23, –) in OTHER. Leaves: columns of OWN {04}{15}{20}{31}, of OTHER
+    # {02}{13}{42}{43}.
+    in_own = np.array([[1, 1, 1], [0, 1 / 2, 1 / 2], [0, 0, 0]])
+    in_other = np.array([[0, 1, 1], [0, 1 / 2, 1 / 2], [0, 1 / 2, 3 / 4]])
+    np.testing.assert_array_equal(found_blocks(generated, OWN, 2, 2), in_own)
+    np.testing.assert_array_equal(found_blocks(generated, OTHER, 2, 2), in_other)
+    result = block_reproduction(generated, OWN, OTHER, 2, 2)
+    np.testing.assert_array_equal(result, in_own - in_other)
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(2, 1), (2, 3), (3, 2), (5, 1)]),
+    st.sampled_from([2, 3, 1000]),
+)
+def test_found_blocks_equal_brute_force(seed, shape, vocab_size):
+    branching, depth = shape
+    rng = np.random.default_rng(seed)
+    generated = rng.integers(vocab_size, size=(30, branching**depth))
+    train = rng.integers(vocab_size, size=(12, branching**depth))
+    train[0] = generated[0]
+    expected = np.empty((30, depth + 1))
+    for level in range(depth + 1):
+        blocks = [rows.reshape(len(rows), branching**level, -1) for rows in (generated, train)]
+        same = (blocks[0][:, None] == blocks[1][None]).all(-1)
+        expected[:, level] = same.any(1).mean(1)
+    np.testing.assert_allclose(found_blocks(generated, train, branching, depth), expected)
+
+
+def test_block_reproduction_sets_in_at_the_scale_of_what_is_copied():
+    leaves = np.asarray(hm.sample_leaves(jax.random.key(0), hm.paper_grammar(), 9000))
+    own, other, fresh = leaves[:500], leaves[500:1000], leaves[1000:]
+    halves = np.concatenate([own[np.arange(8000) % 500, :8], fresh[:, 8:]], axis=1)
+    result = block_reproduction(halves, own, other, 2, 4).mean(0)
+    # A stitched sequence is new as a whole; its left half is in the training set.
+    np.testing.assert_allclose(result[0], 0, atol=0.01)
+    assert result[1] > 0.35
+    assert result[1] > result[2] > result[3] > 0.0
+    # What does not depend on the split shows no preference, once both directions are averaged.
+    both = block_reproduction(fresh, own, other, 2, 4) + block_reproduction(fresh, other, own, 2, 4)
+    np.testing.assert_array_equal(both, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: near_copies(OWN, OTHER, (5,)), "radii=5"),
+        (lambda: found_blocks(OWN, OTHER, 2, 3), "last axes must be"),
+        (lambda: found_blocks(OWN, OTHER, 1, 2), "branching=1"),
+        (lambda: found_blocks(OWN, OTHER[:0], 2, 2), "train"),
+        (lambda: found_blocks(OWN - 1, OTHER, 2, 2), "generated holds the symbol -1"),
+        (lambda: block_reproduction(OWN, OWN, OTHER[:1], 2, 2), "of the shape of own"),
+    ],
+)
+def test_bad_input_is_refused(call, message, unchecked_types):
+    with pytest.raises(ValueError, match=message):
+        call()
