@@ -11,7 +11,7 @@ repro: $(READY)
 	$(BIN)/python -m paper_repro --scale laptop
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long

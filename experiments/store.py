@@ -124,7 +124,7 @@ def save_measurements(path: Path, measurements: Measurements) -> None:
     header = np.array(json.dumps({"format": FORMAT, "measurements": about}))
     path.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, __about__=header, **arrays)
+        np.savez_compressed(file, allow_pickle=False, __about__=header, **arrays)
 
 
 def load_measurements(path: Path) -> dict[str, Measurement]:

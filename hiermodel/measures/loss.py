@@ -12,6 +12,7 @@ from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import Denoiser, Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.divergence import check_log_probs
+from hiermodel.randomness import sample_keys
 
 
 def denoising_loss(
@@ -59,11 +60,7 @@ def stratified_steps(
     check_key(key)
     num_steps = check_integer("num_steps", num_steps, 1)
     num_samples = check_integer("num_samples", num_samples, 1)
-    num_runs = -(-num_samples // num_steps)
-    keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(num_runs))
-    shifts = jax.vmap(lambda one: jax.random.randint(one, (), 0, num_steps))(keys)
-    steps = 1 + (shifts[:, None] + _bit_reversed_order(num_steps)) % num_steps
-    return steps.reshape(-1)[:num_samples].astype(jnp.int32)
+    return _stratified_steps(key, num_steps, num_samples)
 
 
 def evaluate_loss(
@@ -114,6 +111,16 @@ def check_output(
     )
     check_symbols("sequences", sequences, log_probs.shape[-1])
     return log_probs, jnp.asarray(sequences)
+
+
+@functools.partial(jax.jit, static_argnames=("num_steps", "num_samples"))
+def _stratified_steps(
+    key: Key[Array, ""], num_steps: int, num_samples: int
+) -> Int[Array, " num_samples"]:
+    keys = sample_keys(key, -(-num_samples // num_steps))  # one per run of num_steps samples
+    shifts = jax.vmap(lambda one: jax.random.randint(one, (), 0, num_steps))(keys)
+    steps = 1 + (shifts[:, None] + _bit_reversed_order(num_steps)) % num_steps
+    return steps.reshape(-1)[:num_samples].astype(jnp.int32)
 
 
 @functools.lru_cache(maxsize=32)

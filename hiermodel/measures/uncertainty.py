@@ -134,16 +134,12 @@ def pair_interval(
     num_splits = len(numbers)
     numbers[np.arange(num_splits), np.arange(num_splits)] = 0
     numbers = check_values("values", numbers)
-    means = np.empty((num_resamples, *shape[2:]))
-    for row in range(num_resamples):
-        counts = np.zeros(num_splits)
-        while np.count_nonzero(counts) < 2:
-            counts = np.bincount(
-                generator.integers(num_splits, size=num_splits), minlength=num_splits
-            ).astype(np.float64)
-        weights = np.outer(counts, counts)
-        np.fill_diagonal(weights, 0)
-        means[row] = np.tensordot(weights, numbers, 2) / weights.sum()
+    counts = _split_counts(generator, num_resamples, num_splits)
+    # A pair is drawn as often as the product of its splits' counts; a split with itself never is.
+    by_second = np.tensordot(counts, numbers, axes=(1, 1))
+    sums = np.einsum("bi,bi...->b...", counts, by_second)
+    num_pairs = num_splits**2 - np.square(counts).sum(1)
+    means = sums / num_pairs.reshape(-1, *[1] * (numbers.ndim - 2))
     estimate = numbers.sum((0, 1)) / (num_splits * (num_splits - 1))
     return percentile_interval(estimate, means, level)
 
@@ -254,6 +250,19 @@ def check_values(argument: str, values: Values, min_ndim: int = 1) -> np.ndarray
         wrong = numbers[~np.isfinite(numbers)][0]
         raise ValueError(f"{argument} holds {wrong}, which is not allowed: it must be finite")
     return numbers
+
+
+def _split_counts(
+    generator: np.random.Generator, num_resamples: int, num_splits: int
+) -> np.ndarray:
+    """How often each resample, of at least two different splits, holds each of them."""
+    counts = np.zeros((num_resamples, num_splits))
+    single = np.ones(num_resamples, dtype=bool)
+    while single.any():
+        uniform = np.full(num_splits, 1 / num_splits)
+        counts[single] = generator.multinomial(num_splits, uniform, size=int(single.sum()))
+        single = counts.max(1) == num_splits
+    return counts
 
 
 def _blocks(total: int, cost: int) -> list[int]:

@@ -7,32 +7,55 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, UInt
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 _MASK_LEVELS = 2**16
 
 
-def symmetric_uniform(bound: float) -> jax.nn.initializers.Initializer:
-    """Uniform on [−bound, bound), from 24 random bits whatever the dtype."""
+def linear(
+    num_in: int,
+    num_out: int,
+    rngs: nnx.Rngs,
+    param_dtype: DTypeLike,
+    *,
+    kernel_bound: float | None = None,
+    bias_bound: float | None = None,
+) -> nnx.Linear:
+    """A linear map that ``draw_start`` will fill uniformly within the bounds.
 
-    def draw(key, shape, dtype=jnp.float32, out_sharding=None):
-        words = random_words(key, math.prod(shape)).reshape(shape)
-        unit = (words >> np.uint32(8)).astype(dtype) * 2.0**-24
-        return (2 * unit - 1) * jnp.asarray(bound, dtype)
-
-    return draw
-
-
-def linear(num_in: int, num_out: int, rngs: nnx.Rngs, param_dtype: jnp.dtype) -> nnx.Linear:
-    """A linear map with PyTorch's default start: kernel and bias uniform within 1/sqrt(num_in)."""
-    start = symmetric_uniform(1 / math.sqrt(num_in))
+    Bounds of None are PyTorch's default, 1/sqrt(num_in); 0 leaves zeros.
+    """
+    default = 1 / math.sqrt(num_in)
     return nnx.Linear(
-        num_in, num_out, kernel_init=start, bias_init=start, rngs=rngs, param_dtype=param_dtype
+        num_in,
+        num_out,
+        kernel_init=nnx.initializers.zeros,
+        kernel_metadata={"bound": default if kernel_bound is None else kernel_bound},
+        bias_metadata={"bound": default if bias_bound is None else bias_bound},
+        rngs=rngs,
+        param_dtype=param_dtype,
     )
 
 
-def layer_norm(width: int, rngs: nnx.Rngs, param_dtype: jnp.dtype) -> nnx.LayerNorm:
+def draw_start(module: nnx.Module, key: Key[Array, ""]) -> None:
+    """Fill every parameter that has a bound, uniformly in [−bound, bound), from one draw for all.
+
+    A draw for each would take seconds to compile. Values have 24 random bits whatever their dtype.
+    """
+    state = nnx.to_flat_state(nnx.state(module, nnx.Param))
+    bounded = [(path, param) for path, param in state if "bound" in param.get_metadata()]
+    sizes = [param.size for _, param in bounded]
+    unit = (random_words(key, sum(sizes)) >> np.uint32(8)).astype(jnp.float32) * 2.0**-23 - 1
+    filled = []
+    for (path, param), start in zip(bounded, np.cumsum([0, *sizes[:-1]]), strict=True):
+        values = unit[start : start + param.size].reshape(param.shape).astype(param.dtype)
+        filled.append((path, param.replace(values * param.get_metadata()["bound"])))
+    nnx.update(module, nnx.from_flat_state(filled))
+
+
+def layer_norm(width: int, rngs: nnx.Rngs, param_dtype: DTypeLike) -> nnx.LayerNorm:
     """Layer norm over the last axis, with PyTorch's epsilon, starting as the identity."""
     return nnx.LayerNorm(
         width, epsilon=1e-5, use_fast_variance=False, rngs=rngs, param_dtype=param_dtype
@@ -40,7 +63,7 @@ def layer_norm(width: int, rngs: nnx.Rngs, param_dtype: jnp.dtype) -> nnx.LayerN
 
 
 def time_features(
-    t: Int[Array, "*batch"], num_features: int, dtype: jnp.dtype
+    t: Int[Array, "*batch"], num_features: int, dtype: DTypeLike
 ) -> Float[Array, "*batch features"]:
     """Sinusoidal features of the raw step: cosines, then sines, of periods up to 2 pi 1e4.
 
@@ -93,7 +116,7 @@ def random_words(key: Key[Array, ""], size: int) -> UInt[Array, " size"]:
     first_key, second_key = jax.random.key_data(key)
     blocks = jnp.arange(-(-size // 2), dtype=jnp.uint32)
     words = _threefry_2x32(first_key, second_key, jnp.zeros_like(blocks), blocks)
-    return jnp.concatenate(words)[:size]
+    return jax.lax.optimization_barrier(jnp.concatenate(words)[:size])
 
 
 def _threefry_2x32(key_0: Array, key_1: Array, x_0: Array, x_1: Array) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import (
@@ -32,7 +33,7 @@ Params = dict[str, Array]
 
 
 def build_network(
-    config: NetworkConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype
+    config: NetworkConfig, rngs: nnx.Rngs, param_dtype: DTypeLike
 ) -> Transformer | MLP:
     """The Flax module that a config describes, freshly initialised."""
     module = Transformer if isinstance(config, TransformerConfig) else MLP
@@ -40,14 +41,14 @@ def build_network(
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
-def _draw_params(key: Key[Array, ""], config: NetworkConfig, dtype: jnp.dtype) -> Params:
+def _draw_params(key: Key[Array, ""], config: NetworkConfig, dtype: DTypeLike) -> Params:
     state = nnx.state(build_network(config, nnx.Rngs(params=key), dtype), nnx.Param)
     flat = nnx.traversals.flatten_mapping(nnx.to_pure_dict(state))
     return {".".join(map(str, path)): value for path, value in flat.items()}
 
 
 def init_params(
-    key: Key[Array, ""], config: NetworkConfig, dtype: jnp.dtype = jnp.float32
+    key: Key[Array, ""], config: NetworkConfig, dtype: DTypeLike = jnp.float32
 ) -> Params:
     """Draw initial parameters from PyTorch's default distributions (SPEC section 5).
 

@@ -5,10 +5,18 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, require
-from hiermodel.networks.layers import dropout, layer_norm, linear, split_keys, time_features
+from hiermodel.networks.layers import (
+    draw_start,
+    dropout,
+    layer_norm,
+    linear,
+    split_keys,
+    time_features,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +55,7 @@ class MLPConfig:
 class ResidualBlock(nnx.Module):
     """h + W_out relu(W_in norm(h))."""
 
-    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype):
+    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: DTypeLike):
         self.dropout_rate = config.dropout
         self.norm = layer_norm(config.width, rngs, param_dtype)
         self.hidden = linear(config.width, config.width, rngs, param_dtype)
@@ -70,7 +78,7 @@ class MLP(nnx.Module):
         param_dtype: of the parameters.
     """
 
-    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32):
+    def __init__(self, config: MLPConfig, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32):
         size = config.num_leaves * config.vocab_size
         self.num_features = config.time_features
         self.input_projection = linear(size, config.width, rngs, param_dtype)
@@ -80,6 +88,7 @@ class MLP(nnx.Module):
         )
         self.final_norm = layer_norm(config.width, rngs, param_dtype)
         self.output_projection = linear(config.width, size, rngs, param_dtype)
+        draw_start(self, rngs.params())
 
     def __call__(
         self,

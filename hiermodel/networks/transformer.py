@@ -7,15 +7,16 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, require
 from hiermodel.networks.layers import (
+    draw_start,
     dropout,
     layer_norm,
     linear,
     split_keys,
-    symmetric_uniform,
     time_features,
 )
 
@@ -69,25 +70,16 @@ class TransformerConfig:
 class Attention(nnx.Module):
     """Multi-head self-attention with the start of nn.MultiheadAttention."""
 
-    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype):
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: DTypeLike):
         width = config.width
         self.num_heads = config.num_heads
         self.dropout_rate = config.dropout
         # Xavier on the stacked (3 width, width) matrix, not on its three parts.
-        self.query_key_value = nnx.Linear(
-            width,
-            3 * width,
-            kernel_init=symmetric_uniform(math.sqrt(6 / (4 * width))),
-            rngs=rngs,
-            param_dtype=param_dtype,
+        xavier = math.sqrt(6 / (4 * width))
+        self.query_key_value = linear(
+            width, 3 * width, rngs, param_dtype, kernel_bound=xavier, bias_bound=0
         )
-        self.output = nnx.Linear(
-            width,
-            width,
-            kernel_init=symmetric_uniform(1 / math.sqrt(width)),
-            rngs=rngs,
-            param_dtype=param_dtype,
-        )
+        self.output = linear(width, width, rngs, param_dtype, bias_bound=0)
 
     def __call__(
         self, h: Float[Array, "tokens width"], num_leaves: int, key: Key[Array, ""] | None
@@ -109,7 +101,7 @@ class Attention(nnx.Module):
 class Block(nnx.Module):
     """Self-attention, then a ReLU feed-forward part, each added to the residual stream."""
 
-    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype):
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: DTypeLike):
         hidden = config.feedforward_factor * config.width
         self.dropout_rate = config.dropout
         self.pre_norm = config.pre_norm
@@ -150,7 +142,7 @@ class Transformer(nnx.Module):
     """
 
     def __init__(
-        self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype = jnp.float32
+        self, config: TransformerConfig, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32
     ):
         width = config.width
         self.num_features = config.time_features
@@ -163,9 +155,15 @@ class Transformer(nnx.Module):
             param_dtype=param_dtype,
         )
         self.time_embedding = linear(config.time_features, width, rngs, param_dtype)
-        self.blocks = nnx.List(_start_blocks(config, rngs, param_dtype))
+        copied = config.init == "copied_blocks"
+        num_drawn = 1 if copied else config.num_layers
+        self.blocks = nnx.List(Block(config, rngs, param_dtype) for _ in range(num_drawn))
         self.final_norm = layer_norm(width, rngs, param_dtype) if config.pre_norm else None
         self.output_projection = linear(width, config.vocab_size, rngs, param_dtype)
+        draw_start(self, rngs.params())
+        self.blocks.extend(
+            [nnx.clone(self.blocks[0]) for _ in range(config.num_layers - num_drawn)]
+        )
 
     def __call__(
         self,
@@ -206,11 +204,3 @@ class Transformer(nnx.Module):
         if self.final_norm is not None:
             h = self.final_norm(h)
         return self.output_projection(h).reshape(x_t.shape)
-
-
-def _start_blocks(config: TransformerConfig, rngs: nnx.Rngs, param_dtype: jnp.dtype) -> list[Block]:
-    first = Block(config, rngs, param_dtype)
-    others = range(config.num_layers - 1)
-    if config.init == "copied_blocks":
-        return [first, *(nnx.clone(first) for _ in others)]
-    return [first, *(Block(config, rngs, param_dtype) for _ in others)]

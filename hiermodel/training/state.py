@@ -7,6 +7,7 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
@@ -145,7 +146,7 @@ def member_key(key: Key[Array, ""], split: int | Array, seed: int | Array) -> Ke
 
 
 def init_member(
-    key: Key[Array, ""], network: NetworkConfig, dtype: jnp.dtype = jnp.float32
+    key: Key[Array, ""], network: NetworkConfig, dtype: DTypeLike = jnp.float32
 ) -> TrainState:
     """One untrained member from its own key."""
     params_key, training_key = jax.random.split(key)
@@ -155,7 +156,7 @@ def init_member(
 
 
 def init_ensemble(
-    key: Key[Array, ""], ensemble: Ensemble, dtype: jnp.dtype = jnp.float32
+    key: Key[Array, ""], ensemble: Ensemble, dtype: DTypeLike = jnp.float32
 ) -> TrainState:
     """All members, untrained, stacked on a leading axis.
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.diffusion.corruption import mix, one_hot
@@ -17,7 +18,7 @@ def draw_inputs(
     schedule: Schedule,
     x_0: Int[Array, "batch leaves"],
     vocab_size: int,
-    dtype: jnp.dtype,
+    dtype: DTypeLike,
 ) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, " batch"]]:
     """Noisy inputs and their steps: t uniform on 1…T, independent noise.
 
@@ -26,7 +27,7 @@ def draw_inputs(
     step_key, noise_key = jax.random.split(key)
     t = jax.random.randint(step_key, x_0.shape[:1], 1, schedule.num_steps + 1, jnp.int32)
     noise = jax.random.normal(noise_key, (*x_0.shape, vocab_size), dtype)
-    return mix(schedule, one_hot(x_0, vocab_size, dtype), noise, t), t
+    return mix(schedule, one_hot(x_0, vocab_size, jnp.dtype(dtype)), noise, t), t
 
 
 def step_loss(

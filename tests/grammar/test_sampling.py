@@ -14,9 +14,7 @@ SAMPLES = 20_000
 
 
 @pytest.mark.parametrize("filter_level", [0, 1, 2, 3])
-@pytest.mark.parametrize(
-    "structure", [strategies.AMBIGUOUS, strategies.TERNARY, strategies.DEEP]
-)
+@pytest.mark.parametrize("structure", [strategies.AMBIGUOUS, strategies.TERNARY, strategies.DEEP])
 def test_sampled_trees_follow_their_exact_law(structure, filter_level):
     filter_level = min(filter_level, structure.depth)
     case = strategies.build(structure, np.random.default_rng(filter_level))

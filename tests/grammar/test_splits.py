@@ -51,9 +51,7 @@ def test_further_splits_leave_the_first_ones_alone():
 
 def test_larger_splits_take_from_the_same_pool():
     small, large = splits(num_splits=4, split_size=200), splits(num_splits=2, split_size=400)
-    np.testing.assert_array_equal(
-        small.train.reshape(800, 16), large.train.reshape(800, 16)
-    )
+    np.testing.assert_array_equal(small.train.reshape(800, 16), large.train.reshape(800, 16))
 
 
 def test_a_key_fixes_the_splits():

@@ -91,9 +91,7 @@ def test_impossible_evidence_leaves_the_prior_and_no_nan(filter_level, precision
     assert beliefs.log_evidence[1] == -np.inf
     for log_marginals in beliefs.log_marginals:
         if log_marginals is not None:
-            np.testing.assert_allclose(
-                log_marginals[0], log_marginals[1], atol=precision.tolerance
-            )
+            np.testing.assert_allclose(log_marginals[0], log_marginals[1], atol=precision.tolerance)
 
 
 @given(data=st.data())
@@ -264,9 +262,7 @@ def test_observed_and_masked_symbols_give_the_authors_marginals(name, reference,
     np.testing.assert_allclose(free_energy, log_evidence, atol=1e-10)  # as the README says
     # A sum of some fifty terms of size 1 or so; 1e-5 of its size in float32.
     scale = 1 + np.abs(log_evidence).max()
-    np.testing.assert_allclose(
-        beliefs.log_evidence, log_evidence, atol=precision.tolerance * scale
-    )
+    np.testing.assert_allclose(beliefs.log_evidence, log_evidence, atol=precision.tolerance * scale)
 
 
 @pytest.mark.parametrize("name", ["paper", "g4"])

@@ -1,5 +1,7 @@
 """Trees drawn from the posterior, and the most probable tree, against enumeration."""
 
+import itertools
+
 import jax
 import numpy as np
 import oracles
@@ -55,7 +57,7 @@ def test_posterior_trees_keep_observed_leaves_and_allowed_rules():
     assert all(level.dtype == np.int32 for level in levels)
     np.testing.assert_array_equal(levels[-1][..., 1::2], np.tile(leaves[:, 1::2], (20, 1, 1)))
     rho = np.asarray(grammar.to_tensor())
-    for above, below in zip(levels, levels[1:], strict=False):
+    for above, below in itertools.pairwise(levels):
         assert np.all(rho[above, below[..., ::2], below[..., 1::2]] > 0)
 
 

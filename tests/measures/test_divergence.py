@@ -98,13 +98,14 @@ def test_runs_under_jit_with_known_and_traced_outputs():
 
 
 def test_of_denoisers_is_zero_against_itself_and_grows_with_the_filter_level():
-    grammar, schedule = hm.paper_grammar(), hm.Schedule.linear()
+    grammar = hm.Grammar.random(jax.random.key(7), vocab_size=3, depth=2, rules_per_symbol=2)
+    schedule = hm.Schedule.linear()
     leaves = hm.sample_leaves(jax.random.key(0), grammar, 1000)
-    x_t = hm.add_noise(jax.random.key(1), schedule, hm.one_hot(leaves, 6), 75)
+    x_t = hm.add_noise(jax.random.key(1), schedule, hm.one_hot(leaves, 3), 75)
     exact = hm.exact_denoiser(grammar, schedule)
     values = [
         denoiser_divergence(exact, hm.exact_denoiser(grammar, schedule, filter_level=k), x_t, 75)
-        for k in (0, 2, 4)
+        for k in (0, 1, 2)
     ]
     np.testing.assert_array_equal(values[0], np.zeros(1000))
     # Posteriors given less structure are further off; the gaps are several standard errors.

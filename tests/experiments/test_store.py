@@ -1,0 +1,75 @@
+"""Run folders: what is written is whole, named and read back as it was."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments.configs import GrammarConfig, identity, to_json
+from experiments.store import Measurement, RunFolder, load_measurements, save_measurements, stack
+
+MEASURED = Measurement(np.arange(6.0).reshape(2, 3), ("member", "level"), "nats", "a definition")
+
+
+def test_measurements_come_back_with_dimensions_and_units(tmp_path):
+    save_measurements(tmp_path / "stage.npz", {"value": MEASURED})
+    read = load_measurements(tmp_path / "stage.npz")["value"]
+    np.testing.assert_array_equal(read.values, MEASURED.values)
+    assert (read.dims, read.units, read.definition) == (
+        MEASURED.dims,
+        MEASURED.units,
+        MEASURED.definition,
+    )
+
+
+def test_dimensions_must_fit_the_values():
+    with pytest.raises(ValueError, match="dims"):
+        Measurement(np.zeros((2, 3)), ("member",), "nats", "one name for two axes")
+
+
+def test_stacking_adds_a_dimension_in_front():
+    stacked = stack([{"value": MEASURED}, {"value": MEASURED}], "checkpoint")["value"]
+    assert stacked.dims == ("checkpoint", "member", "level")
+    assert stacked.values.shape == (2, 2, 3)
+
+
+def test_other_format_versions_are_refused(tmp_path):
+    header = np.array(json.dumps({"format": 99, "measurements": {}}))
+    np.savez(tmp_path / "old.npz", __about__=header)
+    with pytest.raises(ValueError, match="format=99"):
+        load_measurements(tmp_path / "old.npz")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "stage.npz"
+    save_measurements(path, {"value": MEASURED})
+    unwritable = Measurement(np.array([object()]), ("member",), "nats", "not an array of numbers")
+    with pytest.raises(ValueError, match="Object arrays"):
+        save_measurements(path, {"value": unwritable})
+    np.testing.assert_array_equal(load_measurements(path)["value"].values, MEASURED.values)
+    assert [file.name for file in tmp_path.iterdir()] == ["stage.npz"]
+
+
+def test_identity_depends_on_every_setting_and_on_nothing_else():
+    config = GrammarConfig()
+    assert identity(config) == identity(GrammarConfig())
+    assert identity(config) != identity(GrammarConfig(sigma=0.5))
+    assert identity(config) != identity(config, config)
+
+
+def test_run_folder_refuses_another_identity(tmp_path):
+    name = identity(GrammarConfig())
+    RunFolder.open(tmp_path, name, to_json(GrammarConfig()))
+    with pytest.raises(ValueError, match=r"identity=.*not allowed"):
+        RunFolder.open(tmp_path, name[:16] + "0" * 48, {})
+
+
+def test_time_spent_adds_up_over_starts(tmp_path):
+    run = RunFolder.open(tmp_path, identity(GrammarConfig()), {})
+    for _ in range(2):
+        with run.timed("train"):
+            pass
+    first = run.timings()["train"]
+    with pytest.raises(KeyboardInterrupt), run.timed("train"):
+        raise KeyboardInterrupt
+    assert run.timings()["train"] > first > 0

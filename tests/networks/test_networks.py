@@ -1,0 +1,230 @@
+"""Networks: shapes, time, dropout, initial distributions, and the Denoiser made of them."""
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.networks.layers import dropout, random_words, time_features
+from hiermodel.networks.learned import apply, init_params, learned_denoiser
+from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.transformer import TransformerConfig
+
+KEY = jax.random.key(0)
+TRANSFORMER = TransformerConfig(4, 3, width=8, num_layers=2, num_heads=2, dropout=0.2)
+CONFIGS = {
+    "transformer": TRANSFORMER,
+    "pre_norm": dataclasses.replace(TRANSFORMER, pre_norm=True),
+    "mlp": MLPConfig(4, 3, width=16, num_blocks=2, dropout=0.2),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request):
+    return CONFIGS[request.param]
+
+
+@pytest.fixture
+def denoiser(config):
+    return learned_denoiser(config, init_params(KEY, config), num_steps=50)
+
+
+def noisy(*batch):
+    return jax.random.normal(jax.random.key(1), (*batch, 4, 3), jnp.float32)
+
+
+def test_a_network_is_a_denoiser(denoiser):
+    assert isinstance(denoiser, Denoiser)
+    assert (denoiser.num_leaves, denoiser.vocab_size) == (4, 3)
+    log_probs = denoiser(noisy(5), 7)
+    assert log_probs.dtype == jnp.float32
+    np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=1e-6)
+
+
+def test_rows_do_not_depend_on_batch_shape_or_neighbours(denoiser):
+    x_t, t = noisy(2, 3), jnp.array([[1, 2, 3], [30, 40, 50]])
+    together = denoiser.logits(x_t, t)
+    assert together.shape == x_t.shape
+    flat = denoiser.logits(x_t.reshape(6, 4, 3), t.reshape(6))
+    np.testing.assert_allclose(flat, together.reshape(6, 4, 3), atol=1e-5)
+    np.testing.assert_allclose(denoiser.logits(x_t[1, 2], 50), together[1, 2], atol=1e-5)
+
+
+def test_steps_broadcast(denoiser):
+    x_t = noisy(2, 3)
+    expected = denoiser.logits(x_t, jnp.array([[9, 9, 9], [20, 20, 20]]))
+    np.testing.assert_allclose(denoiser.logits(x_t, jnp.array([[9], [20]])), expected, atol=1e-6)
+    np.testing.assert_allclose(denoiser.logits(x_t[0], 9), expected[0], atol=1e-6)
+
+
+def test_members_stacked_on_an_axis_run_under_vmap(config):
+    keys = jax.random.split(KEY, 3)
+    stacked = learned_denoiser(config, jax.vmap(lambda key: init_params(key, config))(keys), 50)
+    together = jax.jit(jax.vmap(lambda one: one(noisy(2), 5)))(stacked)
+    alone = learned_denoiser(config, init_params(keys[1], config))(noisy(2), 5)
+    np.testing.assert_allclose(together[1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("x_t", "t", "complaint"),
+    [
+        (np.zeros((2, 5, 3)), 1, "x_t"),
+        (np.zeros((2, 4, 3), int), 1, "x_t"),
+        (np.full((2, 4, 3), np.nan), 1, "finite"),
+        (np.zeros((2, 4, 3)), 0, "t=0"),
+        (np.zeros((2, 4, 3)), 51, "1…50"),
+        (np.zeros((2, 4, 3)), np.array([1, 2, 3]), "broadcast"),
+    ],
+)
+def test_wrong_input_is_refused(x_t, t, complaint, unchecked_types):
+    denoiser = learned_denoiser(TRANSFORMER, init_params(KEY, TRANSFORMER), num_steps=50)
+    with pytest.raises(ValueError, match=complaint):
+        denoiser(x_t, t)
+
+
+def test_wrong_params_are_refused(config):
+    params = init_params(KEY, config)
+    name = "output_projection.bias"
+    with pytest.raises(ValueError, match=rf"missing.*{name}"):
+        learned_denoiser(config, {n: p for n, p in params.items() if n != name})
+    with pytest.raises(ValueError, match=r"unknown.*surprise"):
+        learned_denoiser(config, params | {"surprise": params[name]})
+    with pytest.raises(ValueError, match=name):
+        learned_denoiser(config, params | {name: params[name][1:]})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (TransformerConfig, "width", 0),
+        (TransformerConfig, "width", 10),
+        (TransformerConfig, "num_leaves", 0),
+        (TransformerConfig, "vocab_size", 1),
+        (TransformerConfig, "dropout", 1.0),
+        (TransformerConfig, "time_features", 31),
+        (TransformerConfig, "init", "zeros"),
+        (MLPConfig, "width", 0),
+        (MLPConfig, "num_blocks", 0),
+        (MLPConfig, "dropout", -0.1),
+        (MLPConfig, "time_features", 3),
+    ],
+)
+def test_wrong_configs_are_refused(kind, field, value, unchecked_types):
+    with pytest.raises(ValueError, match=field):
+        kind(**({"num_leaves": 4, "vocab_size": 3} | {field: value}))
+
+
+def test_time_features_agree_with_the_reference(reference):
+    arrays = reference("schedule")
+    t = jnp.asarray(arrays["emb/t"])
+    single = time_features(t, 32, jnp.float32)
+    np.testing.assert_allclose(single, arrays["emb/float64"], atol=2e-5)
+    if jax.config.jax_enable_x64:
+        double = time_features(t, 32, jnp.float64)
+        np.testing.assert_allclose(double, arrays["emb/float64"], atol=1e-12)
+
+
+# Dropout.
+
+
+def test_dropout_acts_only_where_a_key_is_given(config):
+    params, x_t, t = init_params(KEY, config), noisy(6), jnp.int32(3)
+    run = jax.jit(apply, static_argnums=0)
+    plain = run(config, params, x_t, t)
+    np.testing.assert_array_equal(plain, run(config, params, x_t, t))
+    one = run(config, params, x_t, t, jax.random.key(1))
+    assert np.abs(one - plain).max() > 1e-3
+    np.testing.assert_array_equal(one, run(config, params, x_t, t, jax.random.key(1)))
+    assert np.abs(one - run(config, params, x_t, t, jax.random.key(2))).max() > 1e-3
+    without = dataclasses.replace(config, dropout=0.0)
+    np.testing.assert_allclose(apply(without, params, x_t, t, jax.random.key(1)), plain, atol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 0.97])
+def test_dropout_keeps_the_mean_and_has_the_rate(rate):
+    size = 400_000
+    dropped = np.asarray(dropout(jnp.ones((size,), jnp.float32), rate, KEY), np.float64)
+    # Five standard errors of the fraction dropped; of the mean, the same over 1 − rate.
+    error = 5 * math.sqrt(rate * (1 - rate) / size)
+    assert abs((dropped == 0).mean() - rate) < error + 2**-17
+    assert abs(dropped.mean() - 1) < error / (1 - rate)
+    np.testing.assert_allclose(dropped[dropped > 0], 1 / (1 - rate), rtol=1e-3)
+
+
+def test_dropped_entries_are_independent_of_their_neighbours():
+    mask = np.asarray(dropout(jnp.ones((1000, 400), jnp.float32), 0.3, KEY)) > 0
+    other = np.asarray(dropout(jnp.ones((1000, 400), jnp.float32), 0.3, jax.random.key(1))) > 0
+    bound = 5 / math.sqrt(mask.size)
+    for shifted in (np.roll(mask, 1, 1), np.roll(mask, 1, 0), np.roll(mask, 500, 0), other):
+        assert abs(np.corrcoef(mask.ravel(), shifted.ravel())[0, 1]) < bound
+
+
+def test_random_words_are_threefrys_own():
+    """The written-out cipher is the one that ``jax.random`` uses."""
+    from jax.extend.random import threefry_2x32
+
+    counter = jnp.arange(50, dtype=jnp.uint32)
+    blocks = jnp.concatenate([jnp.zeros_like(counter), counter])
+    expected = threefry_2x32(jax.random.key_data(KEY), blocks)
+    np.testing.assert_array_equal(random_words(KEY, 100), expected)
+
+
+# Initial distributions: those of PyTorch's modules.
+
+
+def assert_uniform(values, bound):
+    values = np.asarray(values, np.float64).ravel()
+    assert np.abs(values).max() <= bound
+    # A uniform's variance is bound²/3; its fourth moment gives the standard error.
+    error = 5 * bound**2 * math.sqrt((1 / 5 - 1 / 9) / values.size)
+    assert abs((values**2).mean() - bound**2 / 3) < error
+    assert abs(values.mean()) < 5 * bound / math.sqrt(3 * values.size)
+
+
+def test_initial_values_follow_pytorch():
+    config = TransformerConfig(16, 6, width=48, num_layers=3, num_heads=4)
+    params = init_params(KEY, config)
+    for name, fan_in in {
+        "input_projection": 6,
+        "time_embedding": 32,
+        "output_projection": 48,
+        "blocks.1.feedforward_in": 48,
+        "blocks.1.feedforward_out": 96,
+    }.items():
+        assert_uniform(params[f"{name}.kernel"], 1 / math.sqrt(fan_in))
+        assert_uniform(params[f"{name}.bias"], 1 / math.sqrt(fan_in))
+    # nn.MultiheadAttention: Xavier on the stacked (3 width, width) matrix; no initial bias.
+    assert_uniform(params["blocks.1.attention.query_key_value.kernel"], math.sqrt(6 / (4 * 48)))
+    assert_uniform(params["blocks.1.attention.output.kernel"], 1 / math.sqrt(48))
+    for name in ("attention.query_key_value", "attention.output", "attention_norm"):
+        assert not np.any(params[f"blocks.1.{name}.bias"])
+    assert np.all(params["blocks.1.feedforward_norm.scale"] == 1)
+    embedding = np.asarray(params["positional_embedding.embedding"])
+    assert abs(embedding.std() - 1) < 5 / math.sqrt(2 * embedding.size)
+
+
+@pytest.mark.parametrize("init", ["copied_blocks", "independent_blocks"])
+def test_blocks_start_alike_only_if_copied(init):
+    params = init_params(KEY, dataclasses.replace(TRANSFORMER, init=init))
+    for name in ("attention.query_key_value.kernel", "feedforward_in.bias"):
+        alike = np.array_equal(params[f"blocks.0.{name}"], params[f"blocks.1.{name}"])
+        assert alike == (init == "copied_blocks")
+
+
+def test_parameters_of_a_block_are_not_copies_of_each_other():
+    params = init_params(KEY, TransformerConfig(4, 8, width=8, num_layers=1, feedforward_factor=1))
+    values = [np.asarray(value)[0] for name, value in params.items() if name.endswith("n.kernel")]
+    rows = np.stack([value / np.abs(value).max() for value in values if value.shape == (8,)])
+    assert len(np.unique(rows.round(6), axis=0)) == len(rows) > 2
+
+
+def test_number_of_parameters_of_the_papers_network():
+    shapes = jax.eval_shape(lambda: init_params(KEY, TransformerConfig(16, 6)))
+    # Per block: attention 4 d² + 4 d, feed-forward 4 d² + 3 d, two norms 4 d.
+    block = 8 * 512**2 + 11 * 512
+    ends = (6 + 1) * 512 + 16 * 512 + (32 + 1) * 512 + (512 + 1) * 6
+    assert sum(math.prod(shape.shape) for shape in shapes.values()) == 8 * block + ends

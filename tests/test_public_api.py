@@ -1,0 +1,91 @@
+"""The names and parameters that users rely on."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import pytest
+
+import hiermodel as hm
+
+# name: its parameters; those after * are keyword-only
+CONTRACT = {
+    "Grammar.random": "key * vocab_size depth branching rules_per_symbol sigma shared",
+    "Grammar.random_hierarchy": "key * vocab_size depth branching rules_per_symbol",
+    "Grammar.from_tensor": "rho * depth root_probs",
+    "paper_grammar": "seed",
+    "sample_tree": "key grammar num_samples * filter_level",
+    "sample_leaves": "key grammar num_samples * filter_level",
+    "run_bp": "grammar leaf_evidence * filter_level",
+    "log_prob": "grammar leaves * filter_level",
+    "sample_posterior": "key grammar leaf_evidence num_samples",
+    "most_probable_tree": "grammar leaf_evidence",
+    "Schedule.linear": "num_steps",
+    "add_noise": "key schedule x_0 t",
+    "exact_denoiser": "grammar schedule * filter_level",
+    "independent_denoiser": "schedule log_probs",
+    "empirical_denoiser": "schedule sequences vocab_size",
+    "score": "denoiser schedule x_t t",
+    "log_density": "grammar schedule x_t t * filter_level",
+    "sample_ancestral": "key denoiser schedule num_samples * x_T start",
+    "u_turn": "key denoiser schedule x_0 t",
+    "transformer_from_state_dict": "state * num_heads",
+}
+
+DEFAULTS = {
+    "Grammar.random": {"branching": 2, "sigma": 1.0, "shared": True},
+    "Grammar.from_tensor": {"root_probs": None},
+    "paper_grammar": {"seed": 0},
+    "sample_tree": {"filter_level": 0},
+    "sample_leaves": {"filter_level": 0},
+    "run_bp": {"filter_level": 0},
+    "log_prob": {"filter_level": 0},
+    "Schedule.linear": {"num_steps": 500},
+    "exact_denoiser": {"filter_level": 0},
+    "independent_denoiser": {"log_probs": None},
+    "log_density": {"filter_level": 0},
+    "sample_ancestral": {"num_samples": None, "x_T": None, "start": None},
+}
+
+
+def find(name):
+    thing = hm
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    return thing
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_the_contract_is_kept(name):
+    parameters = inspect.signature(find(name)).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    keyword = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    assert " ".join(positional + ["*"] * bool(keyword) + keyword) == CONTRACT[name]
+    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
+    assert defaults == DEFAULTS.get(name, {})
+
+
+def test_attributes_of_the_contract():
+    grammar, schedule = hm.paper_grammar(), hm.Schedule.linear(20)
+    assert (grammar.depth, grammar.branching, grammar.vocab_size) == (4, 2, 6)
+    assert grammar.num_leaves == 16
+    assert (schedule.num_steps, schedule.alpha_bar.shape) == (20, (21,))
+    denoiser = hm.exact_denoiser(grammar, schedule)
+    assert (denoiser.num_leaves, denoiser.vocab_size) == (16, 6)
+    assert {"log_evidence", "log_marginals"} <= set(hm.Beliefs._fields)
+
+
+def test_the_public_names_are_exactly_the_explicit_re_exports():
+    tree = ast.parse(Path(hm.__file__).read_text())
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = [alias.asname or alias.name for node in imports for alias in node.names]
+    assert sorted(hm.__all__) == sorted(names)
+    assert all(hasattr(hm, name) for name in hm.__all__)
+
+
+def test_the_package_does_nothing_but_re_export():
+    statements = ast.parse(Path(hm.__file__).read_text()).body
+    docstring, *rest = statements
+    assert isinstance(docstring, ast.Expr)
+    assert {type(node) for node in rest} == {ast.ImportFrom, ast.Assign}
+    assert sum(isinstance(node, ast.Assign) for node in rest) == 1  # __all__
