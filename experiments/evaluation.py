@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, Key
 from experiments.configs import EvaluationConfig
 from experiments.store import Measurement, Measurements
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import exact_denoiser
+from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import Splits
@@ -22,6 +22,9 @@ from hiermodel.measures.loss import denoising_loss, stratified_steps
 from hiermodel.networks.learned import apply
 
 SETS = ("train", "test")
+
+PIECE = 1024
+"""Rows given to an exact denoiser at a time."""
 
 
 @jax.tree_util.register_dataclass
@@ -89,19 +92,38 @@ def _noisy_inputs(
     )
     repeated = jnp.broadcast_to(x_0, (settings.num_loss_noises, *x_0.shape))
     x_loss = add_noise(loss_key, schedule, repeated, t_loss)
-    exact = exact_denoiser(grammar, schedule)
-    exact_loss = jnp.mean(
-        jax.lax.map(lambda pair: denoising_loss(exact(*pair), clean), (x_loss, t_loss))
-    )
+    exact = _denoise_rows(exact_denoiser(grammar, schedule), x_loss, t_loss)
+    exact_loss = denoising_loss(exact, jnp.broadcast_to(clean, exact.shape[:-1])).mean()
 
     t = oracle_step(settings, schedule)
     repeated = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
     x_t = add_noise(noise_key, schedule, repeated, t)
-    levels = [
-        exact_denoiser(grammar, schedule, filter_level=level) for level in range(grammar.depth + 1)
+    steps = jnp.full(x_t.shape[:-2], t)
+    oracles = [
+        _denoise_rows(exact_denoiser(grammar, schedule, filter_level=level), x_t, steps)
+        for level in range(grammar.depth + 1)
     ]
-    oracles = jax.lax.map(lambda x: jnp.stack([denoiser(x, t) for denoiser in levels]), x_t)
-    return NoisyInputs(clean, x_loss, t_loss, exact_loss, x_t, oracles)
+    return NoisyInputs(clean, x_loss, t_loss, exact_loss, x_t, jnp.stack(oracles, 1))
+
+
+def _denoise_rows(
+    denoiser: Denoiser, x_t: Float[Array, "... leaves vocab"], t: Int[Array, "..."]
+) -> Float[Array, "... leaves vocab"]:
+    """Apply a denoiser to any number of rows, so many at a time that it is compiled only once."""
+    rows, steps = x_t.reshape(-1, *x_t.shape[-2:]), t.reshape(-1)
+    padding = -len(rows) % PIECE
+    rows = jnp.pad(rows, ((0, padding), (0, 0), (0, 0)))
+    steps = jnp.pad(steps, (0, padding), constant_values=1)
+    pieces = [
+        _denoise(denoiser, rows[start : start + PIECE], steps[start : start + PIECE])
+        for start in range(0, len(rows), PIECE)
+    ]
+    return jnp.concatenate(pieces)[: len(rows) - padding].reshape(x_t.shape)
+
+
+@jax.jit
+def _denoise(denoiser: Denoiser, x_t: Array, t: Array) -> Array:
+    return denoiser(x_t, t)
 
 
 def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:

@@ -72,10 +72,11 @@ def check_noisy(
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):
         raise ValueError(f"x_t has dtype {x_t.dtype}, which is not allowed: it must be floating")
-    if is_concrete(x_t) and not bool(jnp.isfinite(x_t).all()):
-        raise ValueError(
-            f"x_t holds {x_t[~jnp.isfinite(x_t)][0]}, which is not allowed: it must be finite"
-        )
+    if is_concrete(x_t):
+        values = np.asarray(x_t)
+        wrong = values[~np.isfinite(values)]
+        if wrong.size:
+            raise ValueError(f"x_t holds {wrong[0]}, which is not allowed: it must be finite")
     batch = x_t.shape[:-2]
     require(
         np.broadcast_shapes(batch, np.shape(t)) == batch,

@@ -107,7 +107,7 @@ def _cumulative(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*bat
 
 
 def _choose(
-    cumulative: Float[Array, "*batch choices"], uniforms: Float[Array, "*batch"]
-) -> Int[Array, "*batch"]:
+    cumulative: Float[Array, "*#batch choices"], uniforms: Float[Array, "*#batch"]
+) -> Int[Array, "..."]:
     """Index of the first entry above the uniform number."""
     return (cumulative <= uniforms[..., None]).sum(-1, dtype=jnp.int32)

@@ -119,11 +119,14 @@ def check_evidence(
             f"leaf_evidence has dtype {evidence.dtype}, which is not allowed: "
             "leaf_evidence must hold floating-point log-fields"
         )
-    if is_concrete(evidence) and not bool(jnp.all(evidence < jnp.inf)):
-        wrong = evidence[~(evidence < jnp.inf)][0]
-        raise ValueError(
-            f"leaf_evidence holds {wrong}, which is not allowed: a log-field must be finite or −inf"
-        )
+    if is_concrete(evidence):
+        values = np.asarray(evidence)  # NumPy, because inside a trace any jnp result is traced
+        wrong = values[~(values < np.inf)]
+        if wrong.size:
+            raise ValueError(
+                f"leaf_evidence holds {wrong[0]}, which is not allowed: "
+                "leaf_evidence must be finite or −inf"
+            )
     return evidence
 
 

@@ -25,8 +25,8 @@ MAX_RULES = 512
 LOST = 1e-8
 """Error in a marginal that underflow may cause before a sequence is reported as not exact."""
 
-Symbols = list[Float[Array, "nodes batch"]]
-"""One array per symbol."""
+Symbols = list[Array]
+"""One array (nodes, batch) per symbol."""
 
 
 class Unrolled(NamedTuple):

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key, UInt
+from jaxtyping import Array, Float, Int, Key
 
-_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+from hiermodel.networks.random_bits import random_16_bits, symmetric_uniform
+
 _MASK_LEVELS = 2**16
 
 
@@ -40,14 +41,14 @@ def linear(
 
 
 def draw_start(module: nnx.Module, key: Key[Array, ""]) -> None:
-    """Fill every parameter that has a bound, uniformly in [−bound, bound), from one draw for all.
+    """Fill every parameter that has a bound, uniformly within it, from one draw for all.
 
-    A draw for each would take seconds to compile. Values have 24 random bits whatever their dtype.
+    A draw for each would take seconds to compile. Values have 24 bits whatever their dtype.
     """
     state = nnx.to_flat_state(nnx.state(module, nnx.Param))
     bounded = [(path, param) for path, param in state if "bound" in param.get_metadata()]
     sizes = [param.size for _, param in bounded]
-    unit = (random_words(key, sum(sizes)) >> np.uint32(8)).astype(jnp.float32) * 2.0**-23 - 1
+    unit = symmetric_uniform(key, sum(sizes))
     filled = []
     for (path, param), start in zip(bounded, np.cumsum([0, *sizes[:-1]]), strict=True):
         values = unit[start : start + param.size].reshape(param.shape).astype(param.dtype)
@@ -97,40 +98,6 @@ def dropout(
     kept = random_16_bits(key, x.size).reshape(x.shape) >= np.uint32(threshold)
     scale = _MASK_LEVELS / (_MASK_LEVELS - threshold)
     return jnp.where(kept, x * jnp.asarray(scale, x.dtype), jnp.zeros((), x.dtype))
-
-
-def random_16_bits(key: Key[Array, ""], size: int) -> UInt[Array, " size"]:
-    """``size`` uniform integers in 0…65535, two from each random word."""
-    words = random_words(key, -(-size // 2))
-    return jnp.concatenate([words & np.uint32(0xFFFF), words >> np.uint32(16)])[:size]
-
-
-def random_words(key: Key[Array, ""], size: int) -> UInt[Array, " size"]:
-    """``size`` uniform 32-bit words, two from each block of Threefry-2x32.
-
-    ``jax.random.bits`` spends a block on every word, or even on every bit of ``bernoulli``, and on
-    CPU runs its twenty rounds as a loop through memory, which can cost more than the rest of a
-    small network. The same cipher written out is fused into one pass; for dropout, with all bits
-    of a block used, it is about 15 times faster. It also compiles much sooner.
-    """
-    first_key, second_key = jax.random.key_data(key)
-    blocks = jnp.arange(-(-size // 2), dtype=jnp.uint32)
-    words = _threefry_2x32(first_key, second_key, jnp.zeros_like(blocks), blocks)
-    return jax.lax.optimization_barrier(jnp.concatenate(words)[:size])
-
-
-def _threefry_2x32(key_0: Array, key_1: Array, x_0: Array, x_1: Array) -> tuple[Array, Array]:
-    """Threefry-2x32 with 20 rounds (Salmon et al., SC 2011), as in ``jax.random``."""
-    keys = (key_0, key_1, key_0 ^ key_1 ^ np.uint32(0x1BD11BDA))
-    x_0, x_1 = x_0 + keys[0], x_1 + keys[1]
-    for group in range(5):
-        for rotation in _ROTATIONS[group % 2]:
-            x_0 = x_0 + x_1
-            x_1 = (x_1 << np.uint32(rotation)) | (x_1 >> np.uint32(32 - rotation))
-            x_1 = x_0 ^ x_1
-        x_0 = x_0 + keys[(group + 1) % 3]
-        x_1 = x_1 + keys[(group + 2) % 3] + np.uint32(group + 1)
-    return x_0, x_1
 
 
 def split_keys(key: Key[Array, ""] | None, num_keys: int) -> Iterator[Key[Array, ""] | None]:

@@ -6,6 +6,7 @@ and a flat dict of arrays such as ``params["blocks.0.attention.output.kernel"]``
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -164,7 +165,9 @@ def _check_noisy(
 
 
 def learned_denoiser(
-    config: NetworkConfig, params: Params, num_steps: int | None = None
+    config: NetworkConfig,
+    params: Mapping[str, Array | np.ndarray],
+    num_steps: int | None = None,
 ) -> LearnedDenoiser:
     """Make a Denoiser of a network.
 
@@ -183,7 +186,9 @@ def learned_denoiser(
     check_names("params", params, expected)
     for name, shape in expected.items():
         check_trailing_shape(f"params[{name!r}]", params[name], shape, "the network's shape")
-    return LearnedDenoiser(config, params, num_steps)
+    return LearnedDenoiser(
+        config, {name: jnp.asarray(params[name]) for name in expected}, num_steps
+    )
 
 
 def check_names(argument: str, given: Any, expected: Any) -> None:

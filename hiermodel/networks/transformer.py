@@ -77,9 +77,9 @@ class Attention(nnx.Module):
         # Xavier on the stacked (3 width, width) matrix, not on its three parts.
         xavier = math.sqrt(6 / (4 * width))
         self.query_key_value = linear(
-            width, 3 * width, rngs, param_dtype, kernel_bound=xavier, bias_bound=0
+            width, 3 * width, rngs, param_dtype, kernel_bound=xavier, bias_bound=0.0
         )
-        self.output = linear(width, width, rngs, param_dtype, bias_bound=0)
+        self.output = linear(width, width, rngs, param_dtype, bias_bound=0.0)
 
     def __call__(
         self, h: Float[Array, "tokens width"], num_leaves: int, key: Key[Array, ""] | None

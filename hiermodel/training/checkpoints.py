@@ -105,7 +105,7 @@ class Checkpoints:
         A damaged one is reported by a warning and passed over for the one before.
 
         Args:
-            template: shapes and dtypes of the state (``jax.ShapeDtypeStruct`` will do).
+            template: any state of the same ensemble, for its shapes and dtypes.
 
         Raises:
             ValueError: if a readable state does not fit the template.

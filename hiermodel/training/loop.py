@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
@@ -100,9 +99,10 @@ def train(
         return late or (should_stop is not None and should_stop(epoch))
 
     try:
-        states = checkpoints.latest(jax.eval_shape(lambda: init_ensemble(key, ensemble)))
+        untrained = init_ensemble(key, ensemble)
+        states = checkpoints.latest(untrained)
         if states is None:
-            states = init_ensemble(key, ensemble)
+            states = untrained
             checkpoints.save(states)
         states = place_members(states, ensemble.num_members)
         run = _Run(ensemble, sequences, checkpoints, states)
@@ -159,15 +159,15 @@ class _Run:
         states, stats = train_epochs(
             self.ensemble, self.states, self.sequences, jnp.asarray(num_epochs, jnp.int32)
         )
-        stats = jax.device_get(stats)  # waits for the result
+        loss = np.asarray(stats.loss)  # waits for the result
         seconds = max(time.monotonic() - start, 1e-6)
         _check_finite(self.ensemble, stats)
-        self.states, self.loss = states, stats.loss
+        self.states, self.loss = states, loss
         self.epoch += num_epochs
         self._chunk = max(1, round(num_epochs * _CHUNK_SECONDS / seconds))
         bar.update(num_epochs)
         rate = num_epochs * self._steps_per_epoch / seconds
-        bar.set_postfix_str(f"loss {float(np.mean(stats.loss)):.4f}, {rate:.3g} steps/s")
+        bar.set_postfix_str(f"loss {float(loss.mean()):.4f}, {rate:.3g} steps/s")
 
 
 def _check_finite(ensemble: Ensemble, stats: EpochStats) -> None:

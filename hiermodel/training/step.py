@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 from hiermodel.diffusion.corruption import mix, one_hot
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, apply
+from hiermodel.networks.random_bits import random_integers, random_normal
 from hiermodel.training.losses import batch_loss, variational_weights
 from hiermodel.training.state import OPTIMISER, TrainingConfig
 
@@ -25,8 +26,8 @@ def draw_inputs(
     One key serves the whole batch, whose shape is the same throughout a training.
     """
     step_key, noise_key = jax.random.split(key)
-    t = jax.random.randint(step_key, x_0.shape[:1], 1, schedule.num_steps + 1, jnp.int32)
-    noise = jax.random.normal(noise_key, (*x_0.shape, vocab_size), dtype)
+    t = random_integers(step_key, x_0.shape[0], 1, schedule.num_steps)
+    noise = random_normal(noise_key, (*x_0.shape, vocab_size), dtype)
     return mix(schedule, one_hot(x_0, vocab_size, jnp.dtype(dtype)), noise, t), t
 
 

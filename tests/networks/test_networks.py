@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from hiermodel.diffusion.denoisers import Denoiser
-from hiermodel.networks.layers import dropout, random_words, time_features
+from hiermodel.networks.layers import dropout, time_features
 from hiermodel.networks.learned import apply, init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.random_bits import random_integers, random_normal, random_words
 from hiermodel.networks.transformer import TransformerConfig
 
 KEY = jax.random.key(0)
@@ -171,6 +172,21 @@ def test_random_words_are_threefrys_own():
     blocks = jnp.concatenate([jnp.zeros_like(counter), counter])
     expected = threefry_2x32(jax.random.key_data(KEY), blocks)
     np.testing.assert_array_equal(random_words(KEY, 100), expected)
+
+
+def test_normals_are_normal():
+    draws = np.asarray(random_normal(KEY, (500, 400), jnp.float32), np.float64).ravel()
+    for power, moment, spread in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
+        bound = 5 * math.sqrt(spread / draws.size)
+        assert abs((draws**power).mean() - moment) < bound, power
+    assert 4 < np.abs(draws).max() < 5.4
+
+
+def test_integers_are_uniform():
+    draws = np.asarray(random_integers(KEY, 50_000, 3, 7))
+    counts = np.bincount(draws, minlength=8)
+    assert not counts[:3].any()
+    assert np.abs(counts[3:] - 10_000).max() < 5 * math.sqrt(8000)
 
 
 # Initial distributions: those of PyTorch's modules.

@@ -51,7 +51,8 @@ def test_training_in_pieces_changes_nothing(ensemble, sequences, assert_same_par
     parts, _ = run(ensemble, sequences, 1, 3)
     assert list(whole.epoch) == list(parts.epoch) == [4] * 4
     assert_same_params(whole.params, parts.params)
-    assert np.all(np.isfinite(stats.loss)) and np.all(stats.grad_norm > 0)
+    assert np.all(np.isfinite(stats.loss))
+    assert np.all(stats.grad_norm > 0)
     assert list(stats.failed_epoch) == [-1] * 4
 
 

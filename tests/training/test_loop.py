@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import hiermodel.training.loop as loop
+from hiermodel.training import loop
 from hiermodel.training.checkpoints import Checkpoints, flatten_state, unflatten_state
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import init_ensemble
