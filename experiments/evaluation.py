@@ -169,11 +169,6 @@ def evaluate(
     loss, model_oracle = _evaluate_members(network, t, inputs, params, member_split)
     at = f"at step t = {t} of {schedule.num_steps}"
 
-    def pairs_measured(pairs: list[tuple[int, int]], what: str) -> Measurement:
-        values = _evaluate_pairs(network, t, inputs, params, member_split, jnp.asarray(pairs))
-        definition = f"KL(model A ‖ model B) {at}, A and B trained {what}, inputs of A's split"
-        return Measurement(np.asarray(values), ("pair", "set"), "nats per sequence", definition)
-
     results = {
         "loss": Measurement(
             np.asarray(loss),
@@ -188,12 +183,20 @@ def evaluate(
             f"KL(filtered-k denoiser ‖ model) {at}",
         ),
     }
-    if num_splits > 1:
-        pairs = split_pairs(num_splits, num_seeds)
-        results["sample_split"] = pairs_measured(pairs, "on disjoint splits")
-    if num_seeds > 1:
-        controls = same_data_pairs(num_splits, num_seeds)
-        results["same_data"] = pairs_measured(controls, "on the same split from two seeds")
+    pairs = split_pairs(num_splits, num_seeds)
+    controls = same_data_pairs(num_splits, num_seeds)
+    if pairs + controls:
+        # All pairs at once, to compile once.
+        listed = jnp.asarray(pairs + controls)
+        divergence = np.asarray(_evaluate_pairs(network, t, inputs, params, member_split, listed))
+        for name, values, what in (
+            ("sample_split", divergence[: len(pairs)], "on disjoint splits"),
+            ("same_data", divergence[len(pairs) :], "on the same split from two seeds"),
+        ):
+            definition = f"KL(model A ‖ model B) {at}, A and B trained {what}, inputs of A's split"
+            if len(values):
+                dims = ("pair", "set")
+                results[name] = Measurement(values, dims, "nats per sequence", definition)
     return results
 
 
@@ -225,7 +228,7 @@ def _evaluate_members(
     member_split: Int[Array, " member"],
 ) -> tuple[Float[Array, "member set"], Float[Array, "member set level"]]:
     def log_probs(own: Any, x_t: Array, t: Array | int) -> Array:
-        return jax.nn.log_softmax(apply(network, own, x_t, t))
+        return jax.nn.log_softmax(apply(network, own, x_t, jnp.asarray(t)))
 
     def one_set(own: Any, given: NoisyInputs) -> tuple[Array, Array]:
         losses = jax.lax.map(
@@ -262,7 +265,8 @@ def _evaluate_pairs(
     def one_set(first: Any, second: Any, given: NoisyInputs) -> Array:
         def one_noise(x_t: Array) -> Array:
             log_p, log_q = (
-                jax.nn.log_softmax(apply(network, own, x_t, t)) for own in (first, second)
+                jax.nn.log_softmax(apply(network, own, x_t, jnp.asarray(t)))
+                for own in (first, second)
             )
             return kl_divergence(log_p, log_q).mean()
 

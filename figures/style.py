@@ -1,6 +1,7 @@
 """One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -26,7 +27,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 )
 GREY = "#7F7F7F"
 
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "font.size": 8.5,
     "axes.titlesize": 8.5,
     "axes.labelsize": 8.5,

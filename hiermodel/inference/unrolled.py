@@ -10,6 +10,8 @@ the second of every node, … A node's children are then whole blocks, and the l
 digit-reversed order.
 """
 
+import functools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -82,7 +84,7 @@ def run_unrolled(
     prior = jnp.exp(grammar.root_log_probs).astype(leaf_evidence.dtype)
     if filter_level == 0:
         root = [prior[a] * below[0][a][0] for a in symbols]
-        total = sum(root)
+        total = _total(root)
         above = [prior[a] / total[None] for a in symbols]
         marginals: list[Array | None] = [jnp.stack(root)[None] / total]
         log_evidence = log_evidence + jnp.log(total)
@@ -92,16 +94,16 @@ def run_unrolled(
         marginals = [root[None], *[None] * (filter_level - 1)]
         marginals.append(_product(above, below[filter_level]))
         log_evidence = log_evidence + log_total
-        largest = sum(above)
+        largest = _total(above)
     # Nothing above a node exceeds the product of the scales on its path: a message lost to
     # underflow weighs at most that much in any marginal.
     limit = LOST / jnp.finfo(leaf_evidence.dtype).tiny
-    is_exact = (largest <= limit).all(0)
+    is_exact = jnp.all(largest <= limit, 0)
     for level in range(filter_level, depth):
         above = _down(grammar, level, above, scale[level], below[level + 1])
         marginals.append(_product(above, below[level + 1]))
         largest = jnp.concatenate([largest * scale[level]] * grammar.branching)
-        is_exact &= (largest <= limit).all(0)
+        is_exact = is_exact & jnp.all(largest <= limit, 0)
     return Unrolled(log_evidence, tuple(marginals), is_exact)
 
 
@@ -114,7 +116,9 @@ def _siblings(grammar: Grammar, children: Symbols) -> list[Symbols]:
     ]
 
 
-def _rules(grammar: Grammar, level: int, dtype):
+def _rules(
+    grammar: Grammar, level: int, dtype: jnp.dtype
+) -> Iterator[tuple[int, np.ndarray, Array]]:
     """Parent, children and probability of every rule of a level, without the padding."""
     table = grammar.table_index(level)
     weights = jnp.exp(grammar.log_weights[table]).astype(dtype)
@@ -127,13 +131,14 @@ def _rules(grammar: Grammar, level: int, dtype):
 def _up(grammar: Grammar, level: int, children: Symbols) -> tuple[Symbols, Array]:
     """Likelihood of all below each node, scaled to sum to one, and the scale (nodes, batch)."""
     siblings = _siblings(grammar, children)
-    parents: list[Array | float] = [0.0] * grammar.vocab_size
+    terms: list[list[Array]] = [[] for _ in range(grammar.vocab_size)]
     for parent, tuple_, weight in _rules(grammar, level, children[0].dtype):
         product = weight
         for position, symbol in enumerate(tuple_):
             product = product * siblings[position][symbol]
-        parents[parent] = parents[parent] + product
-    scale = 1 / sum(parents)
+        terms[parent].append(product)
+    parents = [_total(products) for products in terms]
+    scale = 1 / _total(parents)
     return [parent * scale for parent in parents], scale
 
 
@@ -162,7 +167,7 @@ def _through_root(
     transitions = jnp.exp(root_transitions(grammar, level)).astype(prior.dtype)[order]
     symbols = range(grammar.vocab_size)
     given_root = [
-        sum(transitions[:, a, b, None] * below[b] for b in symbols) for a in symbols
+        _total([transitions[:, a, b, None] * below[b] for b in symbols]) for a in symbols
     ]  # (nodes, batch) likelihood of all below a node given the root
     log_root = jnp.stack([jnp.log(prior[a]) + jnp.log(given_root[a]).sum(0) for a in symbols])
     peak = log_root.max(0)
@@ -170,8 +175,12 @@ def _through_root(
     total = root.sum(0)
     root = root / total
     share = [jnp.where(given_root[a] > 0, root[a] / given_root[a], 0) for a in symbols]
-    above = [sum(share[a] * transitions[:, a, b, None] for a in symbols) for b in symbols]
+    above = [_total([share[a] * transitions[:, a, b, None] for a in symbols]) for b in symbols]
     return root, above, peak + jnp.log(total)
+
+
+def _total(arrays: Sequence[Array]) -> Array:
+    return functools.reduce(jnp.add, arrays)
 
 
 def _product(above: Symbols, below: Symbols) -> Float[Array, "nodes vocab batch"]:

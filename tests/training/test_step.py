@@ -211,7 +211,8 @@ def test_variational_weighting_reaches_the_loss():
     params = init_member(KEY, network).params
     x_0, ones = jnp.array([[0, 1]], jnp.int32), jnp.ones(1, jnp.float32)
     x_t, t = draw_inputs(jax.random.split(KEY)[0], SCHEDULE, x_0, 2, jnp.float32)
-    plain = batch_loss(apply(network, params, x_t, t), x_0, ones)
+    plain = batch_loss(jax.jit(apply, static_argnums=0)(network, params, x_t, t), x_0, ones)
     weight = variational_weights(SCHEDULE)[int(t[0])]
-    loss = step_loss(params, network, training, SCHEDULE, (x_0, ones), KEY)
+    run = jax.jit(step_loss, static_argnums=(1, 2))
+    loss = run(params, network, training, SCHEDULE, (x_0, ones), KEY)
     np.testing.assert_allclose(loss, plain * weight, rtol=1e-5)
