@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 import hiermodel as hm
 
+SOME = [strategies.AMBIGUOUS, strategies.TERNARY]  # where all of them would take long to compile
+
 
 def tolerance_of(dtype, field):
     """Absolute tolerance for sums of fields of this size, in rounding errors of the dtype."""
@@ -35,7 +37,8 @@ def assert_beliefs_match(beliefs, trees, field, tolerance):
 @settings(max_examples=100)  # some six for each structure and filter level
 @given(data=st.data())
 def test_evidence_and_all_marginals_equal_enumeration(data, dtype):
-    case = data.draw(strategies.cases())
+    structures = strategies.STRUCTURES if dtype == np.float64 else SOME
+    case = data.draw(strategies.cases(structures))
     filter_level = data.draw(strategies.filter_levels(case))
     field = data.draw(strategies.fields(case)).astype(dtype)
     beliefs = hm.run_bp(case.grammar, field, filter_level=filter_level)
@@ -44,24 +47,26 @@ def test_evidence_and_all_marginals_equal_enumeration(data, dtype):
 
 
 @given(data=st.data())
-def test_a_marginal_is_minus_infinity_exactly_where_no_tree_is_possible(data):
-    case = data.draw(strategies.cases())
+def test_impossible_symbols_have_minus_infinity_and_likely_ones_do_not(data):
+    case = data.draw(strategies.cases(SOME))
     filter_level = data.draw(strategies.filter_levels(case))
     field = data.draw(strategies.fields(case)).astype(np.float32)
     trees = case.trees(filter_level)
+    beliefs = hm.run_bp(case.grammar, field, filter_level=filter_level)
+    exact = oracles.marginals(trees, oracles.posterior(trees, field))
     possible = oracles.log_weights(trees, field) > -np.inf
     if not possible.any():
         possible[:] = True  # impossible evidence counts for nothing
-    support = oracles.marginals(trees, possible.astype(float))
-    beliefs = hm.run_bp(case.grammar, field, filter_level=filter_level)
-    for log_marginals, count in zip(beliefs.log_marginals, support, strict=True):
-        if count is not None:
-            np.testing.assert_array_equal(np.isfinite(log_marginals), count > 0)
+    counts = oracles.marginals(trees, possible.astype(float))
+    for log_marginals, probs, count in zip(beliefs.log_marginals, exact, counts, strict=True):
+        if log_marginals is not None:
+            assert np.all(np.isneginf(log_marginals[count == 0]))
+            assert np.all(np.isfinite(log_marginals[probs > 1e-30]))
 
 
 @given(data=st.data())
 def test_log_prob_equals_the_law_of_the_leaves(data):
-    case = data.draw(strategies.cases())
+    case = data.draw(strategies.cases(SOME))
     q, n = case.grammar.vocab_size, case.grammar.num_leaves
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     filter_level = data.draw(strategies.filter_levels(case))
@@ -217,8 +222,8 @@ def test_a_field_that_is_constant_per_leaf_only_moves_the_log_evidence(precision
         np.testing.assert_allclose(a, b, atol=tolerance)
 
 
-@pytest.mark.parametrize("filter_level", [0, 2])
-def test_leading_axes_jit_and_vmap_change_nothing(filter_level, precision):
+def test_leading_axes_jit_and_vmap_change_nothing(precision):
+    filter_level = {np.float32: 0, np.float64: 2}[precision.dtype]  # two of four combinations
     grammar = strategies.build(strategies.DEEP, np.random.default_rng(4)).grammar
     field = np.random.default_rng(5).normal(size=(2, 3, 8, 2)).astype(precision.dtype)
 

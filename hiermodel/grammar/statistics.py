@@ -1,0 +1,168 @@
+"""Exact ground truth of the model itself, without sampling (SPEC section 1).
+
+Everything here follows from products of single-child transition matrices along paths of the tree.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from hiermodel.checks import check_integer
+from hiermodel.grammar.paths import child_transitions, root_transitions
+from hiermodel.grammar.rules import Grammar
+from hiermodel.log_space import log_sum_exp
+
+HIGHEST = jax.lax.Precision.HIGHEST
+
+
+class PairStatistics(NamedTuple):
+    """How two leaves depend on each other.
+
+    Attributes:
+        joint: (num_leaves, num_leaves, vocab_size, vocab_size) probability of both symbols; on the
+            diagonal, of the one symbol with itself.
+        covariance: the same less the product of the marginals.
+        information: (num_leaves, num_leaves) mutual information in nats; the entropy of the leaf on
+            the diagonal.
+    """
+
+    joint: Float[Array, "leaves leaves vocab vocab"]
+    covariance: Float[Array, "leaves leaves vocab vocab"]
+    information: Float[Array, "leaves leaves"]
+
+
+def symbol_log_marginals(grammar: Grammar) -> tuple[Float[Array, "nodes vocab"], ...]:
+    """Log-probability of the symbols of every node, per level 0…depth, (branching**level, q).
+
+    The same at every filter level, for the levels that it has.
+    """
+    return tuple(
+        log_sum_exp(grammar.root_log_probs[:, None] + root_transitions(grammar, level), -2)
+        for level in range(grammar.depth + 1)
+    )
+
+
+def leaf_pairs(grammar: Grammar, *, filter_level: int = 0) -> PairStatistics:
+    """Exact joint law of every pair of leaves, of the full or of a filtered model.
+
+    Memory is num_leaves² · vocab_size² numbers.
+
+    Args:
+        grammar: the model.
+        filter_level: k; pairs whose last common ancestor lies above level k are correlated
+            through the root alone.
+
+    Raises:
+        ValueError: for a filter level out of range.
+    """
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    # joint[i, j, a, b] of the nodes of one level, pushed down level by level
+    root = jnp.diag(jnp.exp(grammar.root_log_probs))[None, None]
+    joint = root if filter_level == 0 else _through_root(grammar, filter_level)
+    for level in range(filter_level, grammar.depth):
+        joint = _push_down(grammar, level, joint)
+    marginal = jnp.einsum("iiaa->ia", joint)
+    product = marginal[:, None, :, None] * marginal[None, :, None, :]
+    possible = joint > 0
+    ratio = jnp.where(possible, joint, 1) / jnp.where(possible, product, 1)
+    information = jnp.where(possible, joint * jnp.log(ratio), 0).sum((-2, -1))
+    return PairStatistics(joint, joint - product, information)
+
+
+def _through_root(grammar: Grammar, level: int) -> Float[Array, "nodes nodes vocab vocab"]:
+    """Joint law of the nodes of the filter level: independent given the root."""
+    prior = jnp.exp(grammar.root_log_probs)
+    given_root = jnp.exp(root_transitions(grammar, level))
+    joint = jnp.einsum("r,ira,jrb->ijab", prior, given_root, given_root, precision=HIGHEST)
+    marginal = jnp.einsum("r,ira->ia", prior, given_root, precision=HIGHEST)
+    same = jnp.eye(len(given_root), dtype=bool)[..., None, None]
+    diagonal = marginal[:, None, :, None] * jnp.eye(grammar.vocab_size)
+    return jnp.where(same, diagonal, joint)
+
+
+def _push_down(
+    grammar: Grammar, level: int, joint: Float[Array, "nodes nodes vocab vocab"]
+) -> Float[Array, "children children vocab vocab"]:
+    """From the pairs of nodes of one level to those of the next."""
+    branching, vocab_size = grammar.branching, grammar.vocab_size
+    num_nodes = len(joint)
+    step = jnp.exp(child_transitions(grammar, level))
+    apart = jnp.einsum("ijab,sac,tbd->isjtcd", joint, step, step, precision=HIGHEST)
+    marginal = jnp.einsum("iiaa->ia", joint)
+    siblings = jnp.einsum("ia,astcd->istcd", marginal, _sibling_pairs(grammar, level))
+    nodes = np.arange(num_nodes)
+    apart = apart.at[nodes, :, nodes].set(siblings)
+    size = num_nodes * branching
+    return apart.reshape(size, size, vocab_size, vocab_size)
+
+
+def _sibling_pairs(
+    grammar: Grammar, level: int
+) -> Float[Array, "vocab branching branching vocab vocab"]:
+    """P(child s = c, child t = d | parent = a), the symbol with itself where s = t."""
+    table = grammar.table_index(level)
+    children = grammar.rules.children[table]
+    weights = jnp.exp(grammar.log_weights[table])
+    is_symbol = (children[..., None] == np.arange(grammar.vocab_size)).astype(np.float32)
+    return jnp.einsum("ar,arsc,artd->astcd", weights, is_symbol, is_symbol, precision=HIGHEST)
+
+
+def rule_entropy(grammar: Grammar) -> Float[Array, " depth"]:
+    """Expected entropy, in nats, of all rule choices made at the nodes of each level."""
+    marginals = symbol_log_marginals(grammar)
+    entropies = []
+    for level in range(grammar.depth):
+        log_weights = grammar.log_weights[grammar.table_index(level)]
+        possible = log_weights > -jnp.inf
+        terms = jnp.exp(log_weights) * jnp.where(possible, log_weights, 0)
+        expected = jnp.exp(marginals[level]).sum(0)  # how often each symbol occurs at this level
+        entropies.append(-(expected * terms.sum(-1)).sum())
+    return jnp.stack(entropies)
+
+
+def tree_entropy(grammar: Grammar) -> Float[Array, ""]:
+    """Entropy of a whole tree in nats: of the root and of every rule choice.
+
+    Where the grammar is unambiguous this is the entropy of the leaf sequence too, since the leaves
+    then determine the tree; otherwise it is an upper bound of it.
+    """
+    root = grammar.root_log_probs
+    root_terms = jnp.exp(root) * jnp.where(root > -jnp.inf, root, 0)
+    return rule_entropy(grammar).sum() - root_terms.sum()
+
+
+def is_unambiguous(grammar: Grammar) -> bool:
+    """True if no tuple of children has two rules at a level, so that leaves determine the tree."""
+    weights = np.asarray(grammar.log_weights)
+    for table, children in enumerate(grammar.rules.children):
+        used = children[weights[table] > -np.inf]
+        if len(np.unique(used, axis=0)) < len(used):
+            return False
+    return True
+
+
+def support_size(grammar: Grammar) -> int:
+    """Number of sequences with positive probability, exactly, as a Python integer.
+
+    Raises:
+        ValueError: for an ambiguous grammar, where trees are no measure of sequences.
+    """
+    if not is_unambiguous(grammar):
+        raise ValueError(f"grammar={grammar!r} is not allowed: it must be unambiguous")
+    counts = [1] * grammar.vocab_size
+    for level in reversed(range(grammar.depth)):
+        table = grammar.table_index(level)
+        possible = np.asarray(grammar.log_weights[table]) > -np.inf
+        children = grammar.rules.children[table]
+        counts = [
+            sum(
+                int(np.prod([counts[symbol] for symbol in rule], dtype=object))
+                for rule in children[parent][possible[parent]]
+            )
+            for parent in range(grammar.vocab_size)
+        ]
+    can_start = np.asarray(grammar.root_log_probs) > -np.inf
+    return sum(count for count, possible in zip(counts, can_start, strict=True) if possible)
