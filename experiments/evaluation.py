@@ -185,19 +185,33 @@ def evaluate(
     }
     pairs = split_pairs(num_splits, num_seeds)
     controls = same_data_pairs(num_splits, num_seeds)
-    if pairs + controls:
-        # All pairs at once, to compile once.
-        listed = jnp.asarray(pairs + controls)
-        divergence = np.asarray(_evaluate_pairs(network, t, inputs, params, member_split, listed))
-        for name, values, what in (
-            ("sample_split", divergence[: len(pairs)], "on disjoint splits"),
-            ("same_data", divergence[len(pairs) :], "on the same split from two seeds"),
-        ):
-            definition = f"KL(model A ‖ model B) {at}, A and B trained {what}, inputs of A's split"
-            if len(values):
-                dims = ("pair", "set")
-                results[name] = Measurement(values, dims, "nats per sequence", definition)
+    if not pairs + controls:
+        return results
+    listed = jnp.asarray(pairs + controls)  # all pairs at once, to compile once
+    divergence = np.asarray(_evaluate_pairs(network, t, inputs, params, member_split, listed))
+    of_pairs, of_controls = divergence[: len(pairs)], divergence[len(pairs) :]
+
+    def add(name: str, values: Float[np.ndarray, "pair set"], definition: str) -> None:
+        results[name] = Measurement(values, ("pair", "set"), "nats per sequence", definition)
+
+    between = f"KL(model A ‖ model B) {at}, inputs of A's split, A and B trained"
+    if pairs:
+        add("sample_split", of_pairs, f"{between} on disjoint splits")
+    if controls:
+        add("same_data", of_controls, f"{between} on the same split from two seeds")
+    if pairs and controls:
+        control = np.stack([_control_of(pair, controls, of_controls) for pair in pairs])
+        definition = "sample-split divergence − mean same-data divergence of the pair's members"
+        add("split_excess", of_pairs - control, definition)
     return results
+
+
+def _control_of(
+    pair: tuple[int, int], controls: list[tuple[int, int]], divergence: Float[np.ndarray, "c set"]
+) -> Float[np.ndarray, " set"]:
+    """Mean same-data divergence over the control pairs that a member of ``pair`` is in."""
+    shared = [bool(set(pair) & set(control)) for control in controls]
+    return divergence[np.array(shared)].mean(0)
 
 
 def loss_floor(inputs: dict[str, NoisyInputs], num_seeds: int) -> Measurement:

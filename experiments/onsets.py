@@ -36,6 +36,9 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     if "sample_split" in evaluation:
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
         add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
+    if "split_excess" in evaluation:
+        excess = _minima(evaluation, "split_excess", locate_minimum, set_index=TEST)
+        add("tau_excess", excess, ("pair",), "the sample-split divergence above its control")
     neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
     add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
     return onsets

@@ -11,7 +11,8 @@ from figures import style
 CAPTION = (
     "Divergences of the networks along training, on noised training (left) and test (right) "
     "sequences. Coloured: KL from the denoiser of filter level k, from the coarsest (light) to the "
-    "exact one (dark). Dashed: between networks of disjoint splits; dotted: the same-data control. "
+    "exact one (dark). Red: between networks of disjoint splits (dashed), of the same split "
+    "(dotted), and what disjoint splits add to it (solid). "
     "Lines are means, bands two standard errors over networks or pairs; dots are the minima on "
     "test sequences (geometric mean, bar over the range)."
 )
@@ -44,6 +45,7 @@ def _draw_set(axis, evaluation: Measurements, index: int) -> None:
     for name, line, label in (
         ("sample_split", "--", "disjoint splits"),
         ("same_data", ":", "same split"),
+        ("split_excess", "-", "difference"),
     ):
         if name in evaluation:
             curves = evaluation[name].values[trained, :, index]
@@ -59,8 +61,9 @@ def _mark_minima(axis, evaluation: Measurements, onsets: Measurements) -> None:
         taus = onsets["tau_level"].values[:, level]
         color = style.level_color(level, num_levels)
         style.mark_minimum(axis, taus, oracle[:, level].min(), color)
-    if "tau_split" in onsets:
-        taus = onsets["tau_split"].values
-        split = evaluation["sample_split"].values[trained, :, 1].mean(1)
-        height = np.interp(np.log(taus).mean(), np.log(epochs[trained]), split)
-        style.mark_minimum(axis, taus, float(height), style.VERMILION)
+    for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
+        if tau in onsets and onsets[f"{tau}_located"].values.all():
+            taus = onsets[tau].values
+            mean = evaluation[curve].values[trained, :, 1].mean(1)
+            height = np.interp(np.log(taus).mean(), np.log(epochs[trained]), mean)
+            style.mark_minimum(axis, taus, float(height), style.VERMILION)

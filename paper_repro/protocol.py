@@ -6,11 +6,10 @@ that can be read off beside them, and keep everything else.
 
 import dataclasses
 
-from hiermodel.training.state import TrainingConfig
-
 from experiments.configs import EvaluationConfig, GenerationConfig, GrammarConfig, RunConfig
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.state import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,25 +60,25 @@ def laptop() -> Protocol:
             network=TransformerConfig(
                 num_leaves=8,
                 vocab_size=6,
-                width=96,
+                width=64,
                 num_layers=3,
                 num_heads=4,
                 dropout=0.0,
                 pre_norm=True,
             ),
             training=TrainingConfig(
-                num_epochs=2000, batch_size=96, learning_rate=2e-3, rate_schedule="cosine"
+                num_epochs=1800, batch_size=112, learning_rate=7e-4, rate_schedule="constant"
             ),
             num_splits=2,
             num_seeds=4,
-            split_size=192,
+            split_size=112,
             test_size=1000,
-            num_steps=100,
-            first_checkpoint=20,
-            num_checkpoints=16,
+            num_steps=60,
+            first_checkpoint=40,
+            num_checkpoints=22,
         ),
         evaluation=EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
-        generation=GenerationConfig(num_samples=1000),
+        generation=GenerationConfig(num_samples=500, every=2),
         purpose="the phenomenon on a laptop",
     )
 

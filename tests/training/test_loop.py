@@ -13,6 +13,8 @@ from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import init_ensemble
 
 KEY = jax.random.key(3)
+# Orbax's reader may be cut short by damage while its event loop still has work.
+CUT_SHORT = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
 @pytest.fixture
@@ -121,20 +123,21 @@ def test_time_can_be_limited(run):
 
 
 def damage(folder, how):
-    """Damage the largest file of a checkpoint."""
-    file = max((f for f in folder.rglob("*") if f.is_file()), key=lambda f: f.stat().st_size)
-    content = file.read_bytes()
-    if how == "truncated":
-        file.write_bytes(content[: len(content) // 2])
-    elif how == "flipped":
-        middle = len(content) // 2
-        file.write_bytes(content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :])
-    else:
-        file.unlink()
+    """Damage every file of a checkpoint that holds array data (tensorstore's ``d`` folders)."""
+    files = [file for file in folder.rglob("*") if file.is_file() and file.parent.name == "d"]
+    assert files
+    for file in files:
+        content = file.read_bytes()
+        if how == "truncated":
+            file.write_bytes(content[: len(content) // 2])
+        elif how == "flipped":
+            at = len(content) // 2
+            file.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
+        else:
+            file.unlink()
 
 
-# Orbax's reader may be cut short by the damage while its event loop still has work.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@CUT_SHORT
 @pytest.mark.parametrize("how", ["truncated", "flipped", "missing"])
 def test_a_damaged_checkpoint_is_passed_over(run, tmp_path, how, assert_same_params):
     whole = run("run", [2, 4])
@@ -147,6 +150,7 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path, how, assert_same_par
     assert Checkpoints(tmp_path / "run", "a").resume_epochs() == [2, 4]
 
 
+@CUT_SHORT
 def test_damaged_parameters_are_refused(run, tmp_path):
     run("run", [2])
     damage(tmp_path / "run" / "params" / "2", "flipped")

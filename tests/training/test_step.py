@@ -196,12 +196,12 @@ def test_golden_step():
 def test_adam_has_the_papers_constants():
     params = {"w": jnp.array([1.0, -2.0, 0.5], jnp.float32)}
     updates, state = OPTIMISER.update(params, OPTIMISER.init(params))
-    # The first step of Adam is the sign of the gradient, up to epsilon.
-    np.testing.assert_allclose(updates["w"], [1, -1, 1], rtol=1e-6)
+    # The first step of Adam is the sign of the gradient, up to epsilon and float32's 1 − 0.999.
+    np.testing.assert_allclose(updates["w"], [1, -1, 1], rtol=1e-4)
     updates, _ = OPTIMISER.update({"w": jnp.zeros(3, jnp.float32)}, state)
     mean, square = 0.09 / 0.19, 0.000999 / 0.001999
     np.testing.assert_allclose(
-        updates["w"], np.array([1, -1, 1]) * mean / np.sqrt(square), rtol=1e-5
+        updates["w"], np.array([1, -1, 1]) * mean / np.sqrt(square), rtol=1e-4
     )
 
 
