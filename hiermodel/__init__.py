@@ -15,7 +15,9 @@ from hiermodel.grammar.rules import Grammar, paper_grammar
 from hiermodel.grammar.sampling import sample_leaves, sample_tree
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.belief_propagation import Beliefs, log_prob, run_bp
+from hiermodel.inference.families import family_log_marginals, posterior_entropy
 from hiermodel.inference.posterior import most_probable_tree, sample_posterior
+from hiermodel.networks.published import transformer_from_state_dict
 
 __all__ = [
     "Beliefs",
@@ -27,6 +29,7 @@ __all__ = [
     "add_noise",
     "empirical_denoiser",
     "exact_denoiser",
+    "family_log_marginals",
     "independent_denoiser",
     "log_density",
     "log_prob",
@@ -34,11 +37,13 @@ __all__ = [
     "most_probable_tree",
     "one_hot",
     "paper_grammar",
+    "posterior_entropy",
     "run_bp",
     "sample_ancestral",
     "sample_leaves",
     "sample_posterior",
     "sample_tree",
     "score",
+    "transformer_from_state_dict",
     "u_turn",
 ]

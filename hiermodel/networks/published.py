@@ -87,9 +87,7 @@ def _read_config(arrays: Mapping[str, np.ndarray], num_heads: int) -> Transforme
     )
 
 
-def transformer_from_state_dict(
-    state: Mapping[str, Any], *, num_heads: int, num_steps: int | None = None
-) -> LearnedDenoiser:
+def transformer_from_state_dict(state: Mapping[str, Any], *, num_heads: int) -> LearnedDenoiser:
     """Import a post-norm transformer saved under PyTorch's parameter names (SPEC section 5).
 
     Args:
@@ -97,7 +95,6 @@ def transformer_from_state_dict(
             ``_orig_mod.`` and a ``.0`` after the name of a projection are ignored. Linear weights
             are (out, in). The dtype is kept (float64 only if JAX's 64-bit mode is on).
         num_heads: attention heads, which no shape shows (the paper: 4).
-        num_steps: T of the noise that the network was trained on; None to accept any step.
 
     Raises:
         ValueError: if names are missing, unknown or appear twice, or a shape does not fit.
@@ -117,7 +114,7 @@ def transformer_from_state_dict(
                 f"allowed: as {name} it must have shape {shape}, up to the order of its axes"
             )
         params[name] = jnp.asarray(array)
-    return learned_denoiser(config, params, num_steps)
+    return learned_denoiser(config, params)
 
 
 def transformer_to_state_dict(denoiser: LearnedDenoiser) -> dict[str, Float[np.ndarray, "..."]]:

@@ -38,7 +38,7 @@ def imported(request, arrays) -> tuple[LearnedDenoiser, np.dtype, float]:
     if request.param == "float64" and not jax.config.jax_enable_x64:
         pytest.skip("needs 64-bit mode")
     dtype = np.dtype(request.param)
-    denoiser = transformer_from_state_dict(saved(arrays, dtype=dtype), num_heads=4, num_steps=500)
+    denoiser = transformer_from_state_dict(saved(arrays, dtype=dtype), num_heads=4)
     return denoiser, dtype, TOLERANCE[request.param]
 
 
