@@ -8,6 +8,7 @@ from hiermodel.diffusion.denoisers import (
     exact_denoiser,
     independent_denoiser,
 )
+from hiermodel.diffusion.deterministic import sample_ddim, sample_ode
 from hiermodel.diffusion.samplers import sample_ancestral, u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.diffusion.score import log_density, score
@@ -40,7 +41,9 @@ __all__ = [
     "posterior_entropy",
     "run_bp",
     "sample_ancestral",
+    "sample_ddim",
     "sample_leaves",
+    "sample_ode",
     "sample_posterior",
     "sample_tree",
     "score",

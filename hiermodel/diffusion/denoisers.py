@@ -61,14 +61,14 @@ def leaf_field(
 
 
 def check_noisy(
-    denoiser: Denoiser, schedule: Schedule, x_t: Float[Array | np.ndarray, "..."], t: Steps
+    denoiser: Denoiser, num_steps: int, x_t: Float[Array | np.ndarray, "..."], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
     """Return x_t as an array after checking it and t against what the denoiser takes."""
     num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
     if num_leaves is not None and vocab_size is not None:
         trailing = (num_leaves, vocab_size)
         check_trailing_shape("x_t", x_t, trailing, "(num_leaves, vocab_size)")
-    check_steps(t, schedule.num_steps)
+    check_steps(t, num_steps)
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):
         raise ValueError(f"x_t has dtype {x_t.dtype}, which is not allowed: it must be floating")
@@ -108,7 +108,7 @@ class TreeDenoiser:
 
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
         """Exact log p(x_0 | x_t) per position, (..., num_leaves, vocab_size)."""
-        x_t = check_noisy(self, self.schedule, x_t, t)
+        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
         field = leaf_field(self.schedule, x_t, t)
         return leaf_log_marginals(self.grammar, field, filter_level=self.filter_level)
 
@@ -133,7 +133,7 @@ class IndependentDenoiser:
 
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
-        x_t = check_noisy(self, self.schedule, x_t, t)
+        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
         field = leaf_field(self.schedule, x_t, t)
         if self.log_probs is not None:
             field = field + self.log_probs.astype(field.dtype)
@@ -156,7 +156,7 @@ class EmpiricalDenoiser:
 
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size); −inf where no sequence agrees."""
-        x_t = check_noisy(self, self.schedule, x_t, t)
+        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
         field = leaf_field(self.schedule, x_t, t)
         # Shifted so that the best symbol scores 0, a likely sequence keeps all its digits.
         field = field - field.max(-1, keepdims=True)

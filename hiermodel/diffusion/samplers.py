@@ -1,6 +1,8 @@
 """From noise to sequences: the ancestral sampler and the U-turn (SPEC section 3)."""
 
+from collections.abc import Callable
 from math import prod
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -65,25 +67,51 @@ def sample_ancestral(
             arguments is out of range.
     """
     check_key(key)
+    noise_key, step_key = jax.random.split(key)
+    x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
+    return run_compiled(_ancestral, denoiser, step_key, schedule, x_T, jnp.asarray(start))
+
+
+def starting_point(
+    key: Key[Array, ""],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    num_samples: int | None,
+    x_T: Float[Array | np.ndarray, "..."] | None,
+    start: int | None,
+) -> tuple[Float[Array, "..."], int]:
+    """Where a sampler begins: the given x_T, or pure noise of each sample's own; and at which step.
+
+    Raises:
+        ValueError: as :func:`sample_ancestral`.
+    """
     start = schedule.num_steps if start is None else start
     start = check_integer("start", start, 1, schedule.num_steps)
-    noise_key, step_key = jax.random.split(key)
-    if x_T is None:
-        if num_samples is None:
-            raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
-        num_samples = check_integer("num_samples", num_samples, 0)
-        num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
-        if num_leaves is None or vocab_size is None:
-            raise ValueError(
-                f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
-                "so x_T must be an array"
-            )
-        dtype = jnp.result_type(float)
-        x_T = normal_per_sample(noise_key, (num_samples,), (num_leaves, vocab_size), dtype)
-    else:
+    if x_T is not None:
         require(num_samples is None, "num_samples", num_samples, "left out when x_T is given")
-        x_T = check_noisy(denoiser, schedule, x_T, start)
-    return _sample_ancestral(step_key, denoiser, schedule, x_T, jnp.asarray(start))
+        return check_noisy(denoiser, schedule.num_steps, x_T, start), start
+    if num_samples is None:
+        raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
+    num_samples = check_integer("num_samples", num_samples, 0)
+    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
+    if num_leaves is None or vocab_size is None:
+        raise ValueError(
+            f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
+            "so x_T must be an array"
+        )
+    shape, dtype = (num_leaves, vocab_size), jnp.result_type(float)
+    return normal_per_sample(key, (num_samples,), shape, dtype), start
+
+
+def run_compiled(function: Callable[..., Array], denoiser: Denoiser, *arguments: Any) -> Array:
+    """Compile ``function(denoiser, *arguments)`` and run it.
+
+    A denoiser that is a pytree goes in as an argument, so that others of its kind share the
+    program; any other callable is a constant of it.
+    """
+    opaque = jax.tree_util.all_leaves([denoiser])
+    compiled = _compile_constant if opaque else _compile
+    return compiled(function, denoiser, *arguments)
 
 
 def u_turn(
@@ -125,10 +153,17 @@ def u_turn(
     return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)
 
 
-@jax.jit
-def _sample_ancestral(
-    key: Key[Array, ""],
+def _call(function: Callable[..., Array], denoiser: Denoiser, *arguments: Any) -> Array:
+    return function(denoiser, *arguments)
+
+
+_compile = jax.jit(_call, static_argnums=0)
+_compile_constant = jax.jit(_call, static_argnums=(0, 1))
+
+
+def _ancestral(
     denoiser: Denoiser,
+    key: Key[Array, ""],
     schedule: Schedule,
     x_T: Float[Array, "... leaves vocab"],
     start: Int[Array, ""],

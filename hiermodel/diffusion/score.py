@@ -27,7 +27,7 @@ def score(
     Raises:
         ValueError: for a wrong shape or a step out of range.
     """
-    x_t = check_noisy(denoiser, schedule, x_t, t)
+    x_t = check_noisy(denoiser, schedule.num_steps, x_t, t)
     steps = jnp.asarray(t)
     alpha_bar = schedule.alpha_bar[steps].astype(x_t.dtype)[..., None, None]
     variance = schedule.noise_variance[steps].astype(x_t.dtype)[..., None, None]
@@ -58,7 +58,7 @@ def log_density(
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     check_steps(t, schedule.num_steps)
-    x_t = check_noisy(TreeDenoiser(grammar, schedule, filter_level), schedule, x_t, t)
+    x_t = check_noisy(TreeDenoiser(grammar, schedule, filter_level), schedule.num_steps, x_t, t)
     field = leaf_field(schedule, x_t, t)
     log_evidence = run_bp(grammar, field, filter_level=filter_level).log_evidence
     steps = jnp.asarray(t)

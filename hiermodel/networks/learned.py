@@ -19,12 +19,9 @@ from jaxtyping import Array, Float, Int, Key
 from hiermodel.checks import (
     check_integer,
     check_key,
-    check_steps,
     check_trailing_shape,
-    is_concrete,
-    require,
 )
-from hiermodel.diffusion.denoisers import Steps
+from hiermodel.diffusion.denoisers import Steps, check_noisy
 from hiermodel.networks.mlp import MLP, MLPConfig
 from hiermodel.networks.transformer import Transformer, TransformerConfig
 
@@ -140,28 +137,13 @@ class LearnedDenoiser:
             ValueError: for an x_t of the wrong shape or dtype or not finite, or a t that is not a
                 step or does not broadcast against the leading axes.
         """
-        x_t = _check_noisy(self, x_t, t)
+        unknown = np.iinfo(np.int32).max  # as many steps as there are numbers for
+        x_t = check_noisy(self, unknown if self.num_steps is None else self.num_steps, x_t, t)
         return _apply_compiled(self.config, self.params, x_t, jnp.asarray(t))
 
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
         return jax.nn.log_softmax(self.logits(x_t, t), axis=-1)
-
-
-def _check_noisy(
-    denoiser: LearnedDenoiser, x_t: Float[Array | np.ndarray, "..."], t: Steps
-) -> Float[Array, "..."]:
-    trailing = (denoiser.num_leaves, denoiser.vocab_size)
-    check_trailing_shape("x_t", x_t, trailing, "(num_leaves, vocab_size)")
-    check_steps(t, np.iinfo(np.int32).max if denoiser.num_steps is None else denoiser.num_steps)
-    x_t = jnp.asarray(x_t)
-    require(jnp.issubdtype(x_t.dtype, jnp.floating), "x_t", x_t.dtype, "floating")
-    if is_concrete(x_t):
-        require(bool(jnp.isfinite(x_t).all()), "x_t", x_t, "finite")
-    batch = x_t.shape[:-2]
-    fits = np.broadcast_shapes(batch, np.shape(t)) == batch
-    require(fits, "t", t, f"an integer or an array that broadcasts against the batch shape {batch}")
-    return x_t
 
 
 def learned_denoiser(

@@ -33,13 +33,11 @@ def saved(arrays, kind="param", dtype=np.float64):
     }
 
 
-@pytest.fixture(params=["float32", "float64"])
-def imported(request, arrays) -> tuple[LearnedDenoiser, np.dtype, float]:
-    if request.param == "float64" and not jax.config.jax_enable_x64:
-        pytest.skip("needs 64-bit mode")
-    dtype = np.dtype(request.param)
+@pytest.fixture
+def imported(precision, arrays) -> tuple[LearnedDenoiser, np.dtype, float]:
+    dtype = np.dtype(precision.dtype)
     denoiser = transformer_from_state_dict(saved(arrays, dtype=dtype), num_heads=4)
-    return denoiser, dtype, TOLERANCE[request.param]
+    return denoiser, dtype, TOLERANCE[dtype.name]
 
 
 def test_logits_agree_with_the_reference(imported, arrays):
