@@ -3,67 +3,84 @@
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.store import Measurements
 from figures import style
 
 CAPTION = (
-    "Divergences of the networks along training, on noised training (left) and test (right) "
-    "sequences. Coloured: KL from the denoiser of filter level k, from the coarsest (light) to the "
-    "exact one (dark). Red: between networks of disjoint splits (dashed), of the same split "
-    "(dotted), and what disjoint splits add to it (solid). "
-    "Lines are means, bands two standard errors over networks or pairs; dots are the minima on "
-    "test sequences (geometric mean, bar over the range)."
+    "Divergences along training, on noised training (left) and test (middle) sequences: coloured, "
+    "KL from the denoiser of filter level k, from the coarsest (light) to the exact one (dark); "
+    "dashed, between networks of disjoint splits. Right, on test sequences: between networks of "
+    "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
+    "(solid). Lines are means, bands two standard errors over networks or pairs; dots are minima "
+    "(geometric mean, bar over the range), drawn where all of them lie within the range."
+)
+
+SPLIT_CURVES = (
+    ("sample_split", "--", "disjoint splits"),
+    ("same_data", ":", "same split"),
+    ("split_excess", "-", "difference"),
 )
 
 
 def draw(results: Mapping[str, Measurements]) -> Figure:
     """Draw the figure from the stages "evaluation" and "onsets"."""
     evaluation, onsets = results["evaluation"], results["onsets"]
-    figure, axes = style.new_figure(2, 2.9)
-    for index, (axis, name) in enumerate(zip(axes, ("training", "test"), strict=True)):
-        _draw_set(axis, evaluation, index)
-        axis.set(xscale="log", yscale="log", xlabel="training time (epochs)")
-        axis.set_title(f"{name} sequences")
-    _mark_minima(axes[1], evaluation, onsets)
-    axes[0].set_ylabel("KL divergence (nats per sequence)")
-    axes[1].sharey(axes[0])
-    axes[0].legend(loc="best", ncols=2, handlelength=1.6, columnspacing=1.0)
+    figure, (train, test, splits) = style.new_figure(3, 2.5)
+    for index, axis in enumerate((train, test)):
+        _draw_levels(axis, evaluation, index)
+        _draw_splits(axis, evaluation, index, SPLIT_CURVES[:1])
+        axis.set(yscale="log")
+    _mark_levels(test, evaluation, onsets)
+    _draw_splits(splits, evaluation, 1, SPLIT_CURVES)
+    _mark_splits(splits, evaluation, onsets)
+    test.sharey(train)
+    splits.axhline(0, color=style.GREY, lw=0.8)
+    for axis, title in ((train, "training sequences"), (test, "test"), (splits, "test")):
+        axis.set(xscale="log", xlabel="training time (epochs)", title=title)
+    train.set_ylabel("KL divergence (nats per sequence)")
+    train.legend(loc="upper right", handlelength=1.4)
+    splits.legend(loc="upper left", handlelength=1.6)
     return figure
 
 
-def _draw_set(axis, evaluation: Measurements, index: int) -> None:
+def _trained(evaluation: Measurements) -> tuple[np.ndarray, np.ndarray]:
+    """Which checkpoints are on a logarithmic axis, and their epochs."""
     epochs = evaluation["epoch"].values
-    trained = epochs > 0
-    x = epochs[trained]
+    return epochs > 0, epochs[epochs > 0]
+
+
+def _draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
+    trained, x = _trained(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, index]
     num_levels = oracle.shape[-1]
     for level in reversed(range(num_levels)):
         color = style.level_color(level, num_levels)
         style.curve_with_band(axis, x, oracle[..., level], color=color, label=f"$k={level}$")
-    for name, line, label in (
-        ("sample_split", "--", "disjoint splits"),
-        ("same_data", ":", "same split"),
-        ("split_excess", "-", "difference"),
-    ):
+
+
+def _draw_splits(axis: Axes, evaluation: Measurements, index: int, curves) -> None:
+    trained, x = _trained(evaluation)
+    for name, line, label in curves:
         if name in evaluation:
-            curves = evaluation[name].values[trained, :, index]
-            style.curve_with_band(axis, x, curves, color=style.VERMILION, ls=line, label=label)
+            values = evaluation[name].values[trained, :, index]
+            style.curve_with_band(axis, x, values, color=style.VERMILION, ls=line, label=label)
 
 
-def _mark_minima(axis, evaluation: Measurements, onsets: Measurements) -> None:
-    epochs = evaluation["epoch"].values
-    trained = epochs > 0
+def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
+    trained, x = _trained(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, 1].mean(1)
-    num_levels = oracle.shape[-1]
-    for level in range(num_levels):
+    for level in range(oracle.shape[-1]):
         taus = onsets["tau_level"].values[:, level]
-        color = style.level_color(level, num_levels)
-        style.mark_minimum(axis, taus, oracle[:, level].min(), color)
+        color = style.level_color(level, oracle.shape[-1])
+        style.mark_minimum(axis, x, oracle[:, level], taus, color)
+
+
+def _mark_splits(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
+    trained, x = _trained(evaluation)
     for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
         if tau in onsets and onsets[f"{tau}_located"].values.all():
-            taus = onsets[tau].values
             mean = evaluation[curve].values[trained, :, 1].mean(1)
-            height = np.interp(np.log(taus).mean(), np.log(epochs[trained]), mean)
-            style.mark_minimum(axis, taus, float(height), style.VERMILION)
+            style.mark_minimum(axis, x, mean, onsets[tau].values, style.VERMILION)

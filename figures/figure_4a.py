@@ -41,8 +41,8 @@ def _draw_neighbours(axis, comparison: Measurements, onsets: Measurements) -> No
     style.curve_with_band(axis, epochs[trained], curves, color=style.BLUE)
     low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
-    minimum = curves.mean(1).min()
-    style.mark_minimum(axis, onsets["tau_neighbour"].values, minimum, style.BLUE)
+    taus = onsets["tau_neighbour"].values
+    style.mark_minimum(axis, epochs[trained], curves.mean(1), taus, style.BLUE)
     axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="nats")
 
 
@@ -62,10 +62,10 @@ def _draw_losses(axis, evaluation: Measurements, onsets: Measurements) -> None:
     excess = evaluation["loss"].values[trained] - evaluation["loss_floor"].values
     for index, (name, color) in enumerate((("train", style.SKY), ("test", style.VERMILION))):
         style.curve_with_band(axis, epochs[trained], excess[:, :, index], color=color, label=name)
-    lowest = excess[:, :, 1].mean(1).min()
-    style.mark_minimum(axis, onsets["tau_test"].values, lowest, style.VERMILION)
+    taus = onsets["tau_test"].values
+    style.mark_minimum(axis, epochs[trained], excess[:, :, 1].mean(1), taus, style.VERMILION)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
-    axis.set(title="loss above the exact denoiser's", ylabel="nats per position")
+    axis.set(title="loss above its floor", ylabel="nats per position")
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
     axis.legend(loc="best")

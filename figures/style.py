@@ -1,13 +1,8 @@
 """One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
-
-matplotlib.use("Agg")
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -27,32 +22,32 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
 )
 GREY = "#7F7F7F"
 
-SETTINGS: dict[Any, Any] = {
-    "font.size": 8.5,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8.5,
-    "legend.fontsize": 7.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "figure.constrained_layout.use": True,
-    "svg.hashsalt": "hiermodel",
-    "pdf.fonttype": 42,
-}
+matplotlib.rcParams.update(
+    {
+        "font.size": 8.5,
+        "axes.titlesize": 8.5,
+        "axes.labelsize": 8.5,
+        "legend.fontsize": 7.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": False,
+        "legend.frameon": False,
+        "lines.linewidth": 1.4,
+        "svg.hashsalt": "hiermodel",
+        "pdf.fonttype": 42,
+    }
+)
 
 
 def level_color(level: int, num_levels: int) -> tuple[float, ...]:
     """Filter levels from dark (k = 0, the whole tree) to light (k = depth, the coarsest)."""
-    return plt.get_cmap("viridis")(0.05 + 0.85 * level / max(num_levels - 1, 1))
+    return matplotlib.colormaps["viridis"](0.05 + 0.85 * level / max(num_levels - 1, 1))
 
 
 def new_figure(num_columns: int, height: float) -> tuple[Figure, list[Axes]]:
     """A row of panels as wide as a text column."""
-    with plt.rc_context(SETTINGS):
-        figure, axes = plt.subplots(1, num_columns, figsize=(COLUMN_WIDTH, height), squeeze=False)
-    return figure, list(axes[0])
+    figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
+    return figure, list(figure.subplots(1, num_columns, squeeze=False)[0])
 
 
 def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> None:
@@ -72,9 +67,10 @@ def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> No
     )
 
 
-def mark_minimum(axis: Axes, taus: np.ndarray, height: float, color) -> None:
-    """A dot at the geometric mean of the minima's positions, with a bar over their range."""
+def mark_minimum(axis: Axes, x: np.ndarray, curve: np.ndarray, taus: np.ndarray, color) -> None:
+    """A dot on the curve at the geometric mean of the minima, with a bar over their range."""
     centre = np.exp(np.log(taus).mean())
+    height = np.interp(np.log(centre), np.log(x), curve)
     axis.plot([taus.min(), taus.max()], [height, height], color=color, lw=1.0, zorder=4)
     axis.plot([centre], [height], "o", color=color, ms=4.5, mec="white", mew=0.7, zorder=5)
 
@@ -86,11 +82,9 @@ def shade_biased_phase(axis: Axes, begin: float, end: float) -> None:
 
 
 def save(figure: Figure, folder: Path, name: str) -> list[Path]:
-    """Write the figure as PDF (vector) and PNG (bitmap), and release it."""
+    """Write the figure as PDF (vector) and PNG (bitmap)."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.pdf", folder / f"{name}.png"]
-    with plt.rc_context(SETTINGS):
-        figure.savefig(paths[0], metadata={"CreationDate": None, "Creator": None})
-        figure.savefig(paths[1], dpi=200)
-    plt.close(figure)
+    figure.savefig(paths[0], metadata={"CreationDate": None, "Creator": None})
+    figure.savefig(paths[1], dpi=200)
     return paths
