@@ -32,13 +32,14 @@ def draw(results: Mapping[str, Measurements]) -> Figure:
     for index, axis in enumerate((train, test)):
         _draw_levels(axis, evaluation, index)
         _draw_splits(axis, evaluation, index, SPLIT_CURVES[:1])
-        axis.set(yscale="log")
+        style.log_height(axis)
     _mark_levels(test, evaluation, onsets)
     _draw_splits(splits, evaluation, 1, SPLIT_CURVES)
     _mark_splits(splits, evaluation, onsets)
     test.sharey(train)
     splits.axhline(0, color=style.GREY, lw=0.8)
-    for axis, title in ((train, "training sequences"), (test, "test"), (splits, "test")):
+    titles = ("training sequences", "test sequences", "test, between networks")
+    for axis, title in zip((train, test, splits), titles, strict=True):
         axis.set(xscale="log", xlabel="training time (epochs)", title=title)
     train.set_ylabel("KL divergence (nats per sequence)")
     train.legend(loc="upper right", handlelength=1.4)

@@ -6,6 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 COLUMN_WIDTH = 6.8
 """Inches; a text column."""
@@ -73,6 +74,14 @@ def mark_minimum(axis: Axes, x: np.ndarray, curve: np.ndarray, taus: np.ndarray,
     height = np.interp(np.log(centre), np.log(x), curve)
     axis.plot([taus.min(), taus.max()], [height, height], color=color, lw=1.0, zorder=4)
     axis.plot([centre], [height], "o", color=color, ms=4.5, mec="white", mew=0.7, zorder=5)
+
+
+def log_height(axis: Axes) -> None:
+    """A logarithmic vertical axis with plain numbers at 1, 2 and 5 of every decade."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.yaxis.set_minor_formatter(NullFormatter())
 
 
 def shade_biased_phase(axis: Axes, begin: float, end: float) -> None:
