@@ -86,7 +86,8 @@ def _claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     )
     note = (
         "<p class=small>A claim says that its statistic is positive. It is shown if the whole "
-        "interval is, contradicted if the whole interval is negative, and otherwise not shown. "
+        "interval is, contradicted if the whole interval is negative and all minima were located, "
+        "and otherwise not shown. "
         "Intervals are Student's, over networks or pairs of networks that differ in initial values "
         "and noise; with several seeds per split they share training sets.</p>"
     )

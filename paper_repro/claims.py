@@ -31,7 +31,7 @@ class Claim:
         statistic: what was computed, with its unit.
         interval: estimate and interval of the statistic; the claim is that it is positive.
         values: one number per unit.
-        note: what a reader should know, such as minima that lie on the border of the range.
+        note: which minima were not located, if any.
     """
 
     name: str
@@ -44,10 +44,14 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """Shown if the whole interval is above zero, contradicted if below, else not shown."""
+        """Shown if the whole interval is above zero, contradicted if below, else not shown.
+
+        A claim about minima that were not all located is never contradicted: a minimum outside the
+        range, or none at all, says nothing of the order.
+        """
         if self.interval.low > 0:
             return "shown"
-        return "contradicted" if self.interval.high < 0 else "not shown"
+        return "contradicted" if self.interval.high < 0 and not self.note else "not shown"
 
 
 def examine(results: Mapping[str, Measurements], num_splits: int, num_seeds: int) -> list[Claim]:

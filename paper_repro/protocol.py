@@ -53,7 +53,11 @@ def smoke() -> Protocol:
 
 
 def laptop() -> Protocol:
-    """The paper's experiment in small: at most 10 minutes and 4 GiB on 2 cores."""
+    """The paper's experiment in small: at most 10 minutes and 4 GiB on 2 cores.
+
+    A shallower tree, a hundredth of the sequences and a narrower, pre-norm network without dropout;
+    the rate schedule is the paper's. Settings were chosen on runs with other seeds than this one.
+    """
     return Protocol(
         run=RunConfig(
             grammar=GrammarConfig(depth=3),
@@ -66,19 +70,18 @@ def laptop() -> Protocol:
                 dropout=0.0,
                 pre_norm=True,
             ),
-            training=TrainingConfig(
-                num_epochs=1800, batch_size=112, learning_rate=7e-4, rate_schedule="constant"
-            ),
+            training=TrainingConfig(num_epochs=1500, batch_size=112, learning_rate=2e-3),
             num_splits=2,
             num_seeds=4,
             split_size=112,
             test_size=1000,
             num_steps=60,
-            first_checkpoint=40,
+            first_checkpoint=24,
             num_checkpoints=22,
+            seed=1,
         ),
         evaluation=EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
-        generation=GenerationConfig(num_samples=500, every=2),
+        generation=GenerationConfig(num_samples=1000, every=2),
         purpose="the phenomenon on a laptop",
     )
 
