@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from hiermodel.checks import check_key, check_steps, require
+from hiermodel.checks import check_key, check_steps, check_symbols, require
 from hiermodel.diffusion.denoisers import Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.randomness import normal_per_sample
@@ -49,5 +49,10 @@ def mix(
 
 
 def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: jnp.dtype | None = None) -> Array:
-    """Clean data x_0 from symbols: (..., num_leaves) to (..., num_leaves, vocab_size)."""
+    """Clean data x_0 from symbols: (..., num_leaves) to (..., num_leaves, vocab_size).
+
+    Raises:
+        ValueError: for a symbol outside 0…vocab_size − 1.
+    """
+    check_symbols("symbols", symbols, vocab_size)
     return jax.nn.one_hot(jnp.asarray(symbols), vocab_size, dtype=dtype or jnp.result_type(float))

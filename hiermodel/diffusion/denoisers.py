@@ -61,30 +61,44 @@ def leaf_field(
 
 
 def check_noisy(
-    denoiser: Denoiser, num_steps: int, x_t: Float[Array | np.ndarray, "..."], t: Steps
+    denoiser: Denoiser,
+    num_steps: int,
+    x_t: Float[Array | np.ndarray, "..."],
+    t: Steps,
+    argument: str = "x_t",
 ) -> Float[Array, "... leaves vocab"]:
-    """Return x_t as an array after checking it and t against what the denoiser takes."""
+    """Return x_t (which the caller knows as ``argument``) as an array, after checking it and t."""
     num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
     if num_leaves is not None and vocab_size is not None:
         trailing = (num_leaves, vocab_size)
-        check_trailing_shape("x_t", x_t, trailing, "(num_leaves, vocab_size)")
+        check_trailing_shape(argument, x_t, trailing, "(num_leaves, vocab_size)")
     check_steps(t, num_steps)
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):
-        raise ValueError(f"x_t has dtype {x_t.dtype}, which is not allowed: it must be floating")
+        raise ValueError(
+            f"{argument} has dtype {x_t.dtype}, which is not allowed: it must be floating"
+        )
     if is_concrete(x_t):
         values = np.asarray(x_t)
         wrong = values[~np.isfinite(values)]
         if wrong.size:
-            raise ValueError(f"x_t holds {wrong[0]}, which is not allowed: it must be finite")
+            raise ValueError(
+                f"{argument} holds {wrong[0]}, which is not allowed: it must be finite"
+            )
     batch = x_t.shape[:-2]
     require(
-        np.broadcast_shapes(batch, np.shape(t)) == batch,
+        _broadcasts(np.shape(t), batch),
         "t",
         t,
         f"an integer or an array that broadcasts against the batch shape {batch}",
     )
     return x_t
+
+
+def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
+    """True if an array of ``shape`` can be stretched to ``batch``."""
+    aligned = zip(reversed(shape), reversed(batch), strict=False)
+    return len(shape) <= len(batch) and all(size in (1, full) for size, full in aligned)
 
 
 @jax.tree_util.register_dataclass

@@ -89,7 +89,7 @@ def starting_point(
     start = check_integer("start", start, 1, schedule.num_steps)
     if x_T is not None:
         require(num_samples is None, "num_samples", num_samples, "left out when x_T is given")
-        return check_noisy(denoiser, schedule.num_steps, x_T, start), start
+        return check_noisy(denoiser, schedule.num_steps, x_T, start, "x_T"), start
     if num_samples is None:
         raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
     num_samples = check_integer("num_samples", num_samples, 0)
@@ -148,6 +148,7 @@ def u_turn(
             )
         check_symbols("x_0", x_0, vocab_size)
         x_0 = one_hot(x_0, vocab_size)
+    x_0 = check_noisy(denoiser, schedule.num_steps, x_0, t, "x_0")
     up_key, down_key = jax.random.split(key)
     x_t = add_noise(up_key, schedule, x_0, t)
     return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)

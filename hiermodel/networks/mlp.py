@@ -106,7 +106,8 @@ class MLP(nnx.Module):
         """
         dtype = jnp.promote_types(x_t.dtype, self.time_embedding.kernel.dtype)
         features = time_features(jnp.asarray(t), self.num_features, dtype)
-        h = self.input_projection(x_t.reshape(*x_t.shape[:-2], -1)) + self.time_embedding(features)
+        flat = x_t.reshape(*x_t.shape[:-2], x_t.shape[-2] * x_t.shape[-1])
+        h = self.input_projection(flat) + self.time_embedding(features)
         for block, block_key in zip(self.blocks, split_keys(key, len(self.blocks)), strict=True):
             h = block(h, block_key)
         return self.output_projection(self.final_norm(h)).reshape(x_t.shape)

@@ -88,13 +88,17 @@ class Attention(nnx.Module):
         size = h.shape[-1] // self.num_heads
         # With heads and sequences in one batch axis the products are plain batched matrix
         # products, which on CPU are half again as fast as einsums over (batch, leaves, heads).
-        stacked = self.query_key_value(h).reshape(-1, num_leaves, 3, self.num_heads, size)
-        stacked = stacked.transpose(2, 3, 0, 1, 4).reshape(3, -1, num_leaves, size)
+        num_sequences = len(h) // num_leaves
+        stacked = self.query_key_value(h)
+        stacked = stacked.reshape(num_sequences, num_leaves, 3, self.num_heads, size)
+        stacked = stacked.transpose(2, 3, 0, 1, 4)
+        stacked = stacked.reshape(3, self.num_heads * num_sequences, num_leaves, size)
         query, key_, value = stacked
         scores = jnp.einsum("bqd,bkd->bqk", query / math.sqrt(size), key_)
         weights = dropout(jax.nn.softmax(scores, axis=-1), self.dropout_rate, key)
         mixed = jnp.einsum("bqk,bkd->bqd", weights, value)
-        mixed = mixed.reshape(self.num_heads, -1, num_leaves, size).transpose(1, 2, 0, 3)
+        mixed = mixed.reshape(self.num_heads, num_sequences, num_leaves, size)
+        mixed = mixed.transpose(1, 2, 0, 3)
         return self.output(mixed.reshape(h.shape))
 
 
@@ -195,10 +199,11 @@ class Transformer(nnx.Module):
         num_leaves, vocab_size = x_t.shape[-2:]
         # Dense layers act on flattened tokens: on CPU their backward pass is then three times
         # faster than with a separate batch axis.
-        h = self.input_projection(x_t.reshape(-1, vocab_size))
-        h = h.reshape(*x_t.shape[:-1], -1) + self.positional_embedding.embedding[...]
+        num_tokens = math.prod(x_t.shape[:-1])
+        h = self.input_projection(x_t.reshape(num_tokens, vocab_size))
+        h = h.reshape(*x_t.shape[:-1], h.shape[-1]) + self.positional_embedding.embedding[...]
         h = h + self.time_embedding(features)[..., None, :]
-        h = h.reshape(-1, h.shape[-1])
+        h = h.reshape(num_tokens, h.shape[-1])
         for block, block_key in zip(self.blocks, split_keys(key, len(self.blocks)), strict=True):
             h = block(h, num_leaves, block_key)
         if self.final_norm is not None:

@@ -135,7 +135,7 @@ def test_almost_no_noise_leaves_the_data(filter_level, precision):
     schedule = hm.Schedule.from_betas(np.full(20, 1e-5))
     grammar = strategies.build(strategies.DEEP, np.random.default_rng(6)).grammar
     x_0 = hm.sample_leaves(jax.random.key(8), grammar, 20)
-    one_hot = hm.one_hot(x_0, 2, precision.dtype)
+    one_hot = hm.one_hot(x_0, 2).astype(precision.dtype)
     x_1 = hm.add_noise(jax.random.key(9), schedule, one_hot, 1)
     log_probs = hm.exact_denoiser(grammar, schedule, filter_level=filter_level)(x_1, 1)
     # Signal 1 against noise of 0.003: odds of e^(1/1e-5).

@@ -1,6 +1,7 @@
 """The schedule, the forward process and one reverse step, against the authors' values."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
@@ -50,7 +51,7 @@ def test_the_loss_weights_of_the_authors_follow_from_the_schedule(reference):
 
 def test_a_reverse_step_is_the_authors(reference, precision):
     data = reference("posterior")
-    x_0, x_t = (data[name].astype(precision.dtype) for name in ("x0_hat", "x_t"))
+    x_0, x_t = (jnp.asarray(data[name], precision.dtype) for name in ("x0_hat", "x_t"))
     mean, variance = posterior_step(SCHEDULE, x_0, x_t, data["t"][:, None])
     assert mean.dtype == variance.dtype == precision.dtype
     np.testing.assert_allclose(mean, data["mean"], atol=precision.tolerance)
@@ -58,7 +59,7 @@ def test_a_reverse_step_is_the_authors(reference, precision):
 
 
 def test_the_last_reverse_step_is_exact(precision):
-    x_0, x_t = np.random.default_rng(0).normal(size=(2, 16, 6)).astype(precision.dtype)
+    x_0, x_t = jnp.asarray(np.random.default_rng(0).normal(size=(2, 16, 6)), precision.dtype)
     mean, variance = posterior_step(SCHEDULE, x_0, x_t, 1)
     np.testing.assert_array_equal(mean, x_0)
     assert variance == 0
