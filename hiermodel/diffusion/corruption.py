@@ -23,7 +23,8 @@ def add_noise(
         key: one typed key.
         schedule: the noise.
         x_0: (..., num_leaves, vocab_size) one-hot (or any real) clean data; its dtype is kept.
-        t: steps in 1…num_steps, broadcasting against the leading axes.
+        t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one sequence
+            get noise of their own.
 
     Raises:
         ValueError: for an x_0 that is not floating or has fewer than two axes, or a step out of
@@ -34,7 +35,8 @@ def add_noise(
     x_0 = jnp.asarray(x_0)
     require(x_0.ndim >= 2, "x_0", x_0.shape, "of shape (..., num_leaves, vocab_size)")
     require(jnp.issubdtype(x_0.dtype, jnp.floating), "x_0", x_0.dtype, "one-hot and floating")
-    noise = normal_per_sample(key, x_0.shape[:-2], x_0.shape[-2:], x_0.dtype)
+    batch = jnp.broadcast_shapes(x_0.shape[:-2], jnp.shape(t))
+    noise = normal_per_sample(key, batch, x_0.shape[-2:], x_0.dtype)
     return mix(schedule, x_0, noise, t)
 
 

@@ -188,12 +188,15 @@ class Grammar:
         vocab = rho.shape[-1] if rho.ndim else 0
         is_shared = rho.ndim >= 3 and rho.shape == (vocab,) * rho.ndim
         is_per_level = rho.ndim >= 4 and rho.shape == (depth,) + (vocab,) * (rho.ndim - 1)
-        # A (q,)*4 tensor with depth == q would fit both readings; branching 3 is the plainer one.
         if not (is_shared or is_per_level) or vocab < 2:
             raise ValueError(
                 f"rho has shape {rho.shape}, which is not allowed: it must be (q,)*(s+1) or "
                 f"({depth},)+(q,)*(s+1) with q and s at least 2"
             )
+        if is_shared and is_per_level:
+            # depth == q: only the reading with normalised rows can be meant. Read as shared rules,
+            # a tensor per level has rows that sum to q.
+            is_shared = not np.allclose(rho.sum(tuple(range(2, rho.ndim))), 1)
         tensors = rho[None] if is_shared else rho
         branching = tensors.ndim - 2
         flat = tensors.reshape(len(tensors), vocab, vocab**branching)

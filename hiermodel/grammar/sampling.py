@@ -91,7 +91,8 @@ def _apply_rules(
     table = grammar.table_index(level)
     rule = _choose(_cumulative(grammar.log_weights[table])[parents], uniforms)
     children = jnp.asarray(grammar.rules.children[table])[parents, rule]
-    return children.reshape(len(parents), -1)
+    num_samples, num_nodes = parents.shape
+    return children.reshape(num_samples, num_nodes * grammar.branching)
 
 
 def _cumulative(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch choices"]:

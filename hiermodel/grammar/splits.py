@@ -19,8 +19,9 @@ class Splits:
     """Training sets and a test set.
 
     Attributes:
-        train: int8 (num_splits, split_size, num_leaves), no sequence twice in all of it.
-        test: int8 (test_size, num_leaves), independent draws, none of them in ``train``.
+        train: (num_splits, split_size, num_leaves), no sequence twice in all of it; int8, or
+            int32 for more than 128 symbols.
+        test: (test_size, num_leaves), independent draws, none of them in ``train``.
     """
 
     train: Int[np.ndarray, "num_splits split_size leaves"]
@@ -72,7 +73,7 @@ def draw_pool(
         ValueError: if the grammar does not yield that many different sequences.
     """
     size = check_integer("size", size, 1)
-    drawn = np.zeros((0, grammar.num_leaves), np.int8)
+    drawn = np.zeros((0, grammar.num_leaves), _symbol_dtype(grammar))
     for attempt in range(MAX_DRAWS):
         drawn = np.concatenate([drawn, _draw(key, grammar, attempt, filter_level)])
         _, first = np.unique(drawn, axis=0, return_index=True)
@@ -122,4 +123,9 @@ def _draw_outside(
 def _draw(key: Key[Array, ""], grammar: Grammar, attempt: int, filter_level: int) -> np.ndarray:
     block = jax.random.fold_in(key, attempt)
     leaves = sample_leaves(block, grammar, 4096, filter_level=filter_level)
-    return np.asarray(leaves, dtype=np.int8)
+    return np.asarray(leaves, dtype=_symbol_dtype(grammar))
+
+
+def _symbol_dtype(grammar: Grammar) -> type[np.signedinteger]:
+    """The smallest integers that hold every symbol."""
+    return np.int8 if grammar.vocab_size <= np.iinfo(np.int8).max + 1 else np.int32
