@@ -9,13 +9,13 @@ import json
 from typing import Any, Literal
 
 import jax
-from hiermodel.training.state import TrainingConfig
 
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.state import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
