@@ -233,6 +233,10 @@ def _own_inputs(
     return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
 
 
+def _log_probs(network: Any, params: Any, x_t: Array, t: Array | int) -> Array:
+    return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
+
+
 @functools.partial(jax.jit, static_argnames="network")
 def _evaluate_members(
     network: Any,
@@ -241,18 +245,15 @@ def _evaluate_members(
     params: Any,
     member_split: Int[Array, " member"],
 ) -> tuple[Float[Array, "member set"], Float[Array, "member set level"]]:
-    def log_probs(own: Any, x_t: Array, t: Array | int) -> Array:
-        return jax.nn.log_softmax(apply(network, own, x_t, jnp.asarray(t)))
-
     def one_set(own: Any, given: NoisyInputs) -> tuple[Array, Array]:
         losses = jax.lax.map(
-            lambda pair: denoising_loss(log_probs(own, *pair), given.clean).mean(),
+            lambda pair: denoising_loss(_log_probs(network, own, *pair), given.clean).mean(),
             (given.x_loss, given.t_loss),
         )
 
         def from_oracles(pair: tuple[Array, Array]) -> Array:
             x_t, oracles = pair
-            learned = jnp.broadcast_to(log_probs(own, x_t, t), oracles.shape)
+            learned = jnp.broadcast_to(_log_probs(network, own, x_t, t), oracles.shape)
             return kl_divergence(oracles, learned).mean(-1)
 
         divergences = jax.lax.map(from_oracles, (given.x_t, given.oracles))
@@ -278,10 +279,7 @@ def _evaluate_pairs(
 ) -> Float[Array, "pair set"]:
     def one_set(first: Any, second: Any, given: NoisyInputs) -> Array:
         def one_noise(x_t: Array) -> Array:
-            log_p, log_q = (
-                jax.nn.log_softmax(apply(network, own, x_t, jnp.asarray(t)))
-                for own in (first, second)
-            )
+            log_p, log_q = (_log_probs(network, own, x_t, t) for own in (first, second))
             return kl_divergence(log_p, log_q).mean()
 
         return jax.lax.map(one_noise, given.x_t).mean()

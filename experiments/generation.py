@@ -4,7 +4,6 @@ import functools
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
 
@@ -12,7 +11,7 @@ from experiments.configs import GenerationConfig
 from experiments.store import Measurement, Measurements
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.measures.neighbours import (
     distance_histogram,
@@ -49,7 +48,9 @@ def _generate_block(
 ) -> Int[Array, "member sample leaves"]:
     def one_member(own: Any) -> Array:
         denoiser = learned_denoiser(network, own, num_steps=schedule.num_steps)
-        return sample_ancestral(key, denoiser, schedule, size).astype(jnp.int8)
+        return sample_ancestral(key, denoiser, schedule, size).astype(
+            symbol_dtype(network.vocab_size)
+        )
 
     return jax.lax.map(one_member, params)
 
@@ -68,12 +69,14 @@ def compare(
     settings: GenerationConfig,
     samples: Int[np.ndarray, "member sample leaves"],
     train: Int[np.ndarray, "split n leaves"],
-    fresh: Int[np.ndarray, "sample leaves"],
+    fresh_counts: Int[np.ndarray, "split bins"],
     num_seeds: int,
 ) -> Measurements:
-    """How one checkpoint's samples lie to their training set, to another one, to fresh data."""
+    """How one checkpoint's samples lie to their training set, to another one, to fresh data.
+
+    ``fresh_counts`` comes from :func:`references`.
+    """
     num_splits, num_leaves = len(train), train.shape[-1]
-    fresh_counts = [distance_histogram(_distances(fresh, own), num_leaves) for own in train]
     rows: dict[str, list[Any]] = {name: [] for name in _MEASURED}
     for member, generated in enumerate(samples):
         split = member // num_seeds
@@ -125,22 +128,23 @@ def references(
     settings: GenerationConfig,
     train: Int[np.ndarray, "split n leaves"],
     filter_level: int,
-) -> tuple[Int[np.ndarray, "sample leaves"], Measurements]:
-    """Fresh data to compare with, and what the measures give for fresh data itself.
+) -> tuple[Int[np.ndarray, "split bins"], Measurements]:
+    """What fresh data gives, to compare samples with.
 
     Returns:
-        Fresh sequences, as many as samples; and the floor of the nearest-neighbour divergence
-        (split, repeat) and the copies (split,) found in data that knows nothing of the splits.
+        Histograms of the distances of fresh sequences to each split; and the floor of the
+        nearest-neighbour divergence and the copies, both (split, repeat), found in data that knows
+        nothing of the splits.
     """
     num_leaves = train.shape[-1]
 
     def draw(index: int) -> np.ndarray:
         block = jax.random.fold_in(key, index)
         leaves = sample_leaves(block, grammar, settings.num_samples, filter_level=filter_level)
-        return np.asarray(leaves, np.int8)
+        return np.asarray(leaves, symbol_dtype(grammar.vocab_size))
 
     fresh = draw(0)
-    counts = [distance_histogram(_distances(fresh, own), num_leaves) for own in train]
+    counts = np.stack([distance_histogram(_distances(fresh, own), num_leaves) for own in train])
     floor = np.zeros((len(train), settings.num_floor_repeats))
     copies = np.zeros_like(floor)
     near_copies = np.zeros_like(floor)
@@ -155,7 +159,7 @@ def references(
             copies[split, repeat] = np.mean(distance == 0)
             near_copies[split, repeat] = np.mean(distance <= settings.copy_radius)
     dims = ("split", "repeat")
-    return fresh, {
+    return counts, {
         "neighbour_floor": Measurement(
             floor, dims, "nats", "nearest-neighbour divergence of fresh data from fresh data"
         ),

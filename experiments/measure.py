@@ -34,9 +34,10 @@ def measure_run(
     progress: bool = True,
 ) -> dict[str, Measurements]:
     """All stages of a trained run; returns their measurements by stage."""
-    evaluated = _evaluate(config, evaluating, root, progress)
-    samples = _generate(config, generating, root, progress)
-    compared = _compare(config, generating, samples, root, progress)
+    evaluation_file = _evaluate(config, evaluating, root, progress)
+    samples_file = _generate(config, generating, root, progress)
+    comparison_file = _compare(config, generating, samples_file, root, progress)
+    evaluated, compared = map(store.load_measurements, (evaluation_file, comparison_file))
     return {
         "evaluation": evaluated,
         "comparison": compared,
@@ -46,7 +47,7 @@ def measure_run(
 
 def _evaluate(
     config: configs.RunConfig, settings: configs.EvaluationConfig, root: Path | str, progress: bool
-) -> Measurements:
+) -> Path:
     run = open_run(config, root)
 
     def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
@@ -78,7 +79,7 @@ def _evaluate(
 
 def _generate(
     config: configs.RunConfig, settings: configs.GenerationConfig, root: Path | str, progress: bool
-) -> Measurements:
+) -> Path:
     run = open_run(config, root)
 
     def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
@@ -105,24 +106,27 @@ def _generate(
 def _compare(
     config: configs.RunConfig,
     settings: configs.GenerationConfig,
-    samples: Measurements,
+    samples_file: Path,
     root: Path | str,
     progress: bool,
-) -> Measurements:
+) -> Path:
     run = open_run(config, root)
     epochs = _sampled_epochs(config, settings)
 
     def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
         grammar = config.grammar.build()
         train = make_data(config).train
+        sequences = store.load_measurements(samples_file)["sequences"].values
         key = run_key(config, FRESH)
-        fresh, about_fresh = generation.references(
+        fresh_counts, about_fresh = generation.references(
             key, grammar, settings, train, config.filter_level
         )
 
         def at_epoch(epoch: int) -> Measurements:
-            drawn = samples["sequences"].values[epochs.index(epoch)]
-            return generation.compare(grammar, settings, drawn, train, fresh, config.num_seeds)
+            drawn = sequences[epochs.index(epoch)]
+            return generation.compare(
+                grammar, settings, drawn, train, fresh_counts, config.num_seeds
+            )
 
         return at_epoch, about_fresh
 
@@ -142,13 +146,13 @@ def _stage(
     epochs: list[int],
     prepare: Callable[[], tuple[Callable[[int], Measurements], Measurements]],
     progress: bool,
-) -> Measurements:
+) -> Path:
     """Run a stage at every epoch, unless its file is there; keep a part per epoch meanwhile.
 
     ``prepare`` returns what measures one epoch, and the measurements that do not depend on it.
     """
     if file.exists():
-        return store.load_measurements(file)
+        return file
     parts = file.with_suffix("")
     with run.timed(name):
         at_epoch, constant = prepare()
@@ -165,7 +169,7 @@ def _stage(
     for part in parts.iterdir():
         part.unlink()
     parts.rmdir()
-    return store.load_measurements(file)
+    return file
 
 
 def _bar(epochs: list[int], name: str, progress: bool) -> Iterable[int]:

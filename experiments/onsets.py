@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from experiments.store import Measurement, Measurements
+from experiments.store import Measurement, Measurements, trained_checkpoints
 from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
 
 TEST = 1
@@ -51,9 +51,8 @@ def _minima(
     set_index: int | None = None,
 ) -> Minimum:
     """The minimum of each curve along the first axis, "checkpoint"."""
-    epochs = measured["epoch"].values
-    curves = measured[name].values
+    trained, epochs = trained_checkpoints(measured)
+    curves = measured[name].values[trained]
     if set_index is not None:
         curves = curves[:, :, set_index]
-    trained = epochs > 0
-    return locate(epochs[trained], np.moveaxis(curves[trained], 0, -1))
+    return locate(epochs, np.moveaxis(curves, 0, -1))

@@ -155,6 +155,12 @@ def stack(parts: list[Measurements], dim: str) -> dict[str, Measurement]:
     }
 
 
+def trained_checkpoints(measured: Measurements) -> tuple[np.ndarray, np.ndarray]:
+    """Which checkpoints have a place on a logarithmic axis (all but the untrained), and epochs."""
+    epochs = measured["epoch"].values
+    return epochs > 0, epochs[epochs > 0]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write readable JSON, whole or not at all."""
     with _replacing(path) as temporary:

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements
+from experiments.store import Measurements, trained_checkpoints
 from figures import style
 
 CAPTION = (
@@ -47,14 +46,8 @@ def draw(results: Mapping[str, Measurements]) -> Figure:
     return figure
 
 
-def _trained(evaluation: Measurements) -> tuple[np.ndarray, np.ndarray]:
-    """Which checkpoints are on a logarithmic axis, and their epochs."""
-    epochs = evaluation["epoch"].values
-    return epochs > 0, epochs[epochs > 0]
-
-
 def _draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
-    trained, x = _trained(evaluation)
+    trained, x = trained_checkpoints(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, index]
     num_levels = oracle.shape[-1]
     for level in reversed(range(num_levels)):
@@ -63,7 +56,7 @@ def _draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
 
 
 def _draw_splits(axis: Axes, evaluation: Measurements, index: int, curves) -> None:
-    trained, x = _trained(evaluation)
+    trained, x = trained_checkpoints(evaluation)
     for name, line, label in curves:
         if name in evaluation:
             values = evaluation[name].values[trained, :, index]
@@ -71,7 +64,7 @@ def _draw_splits(axis: Axes, evaluation: Measurements, index: int, curves) -> No
 
 
 def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
-    trained, x = _trained(evaluation)
+    trained, x = trained_checkpoints(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, 1].mean(1)
     for level in range(oracle.shape[-1]):
         taus = onsets["tau_level"].values[:, level]
@@ -80,7 +73,7 @@ def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> 
 
 
 def _mark_splits(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
-    trained, x = _trained(evaluation)
+    trained, x = trained_checkpoints(evaluation)
     for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
         if tau in onsets and onsets[f"{tau}_located"].values.all():
             mean = evaluation[curve].values[trained, :, 1].mean(1)

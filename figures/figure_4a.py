@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements
+from experiments.store import Measurements, trained_checkpoints
 from figures import style
 
 CAPTION = (
@@ -35,35 +35,32 @@ def draw(results: Mapping[str, Measurements]) -> Figure:
 
 
 def _draw_neighbours(axis, comparison: Measurements, onsets: Measurements) -> None:
-    epochs = comparison["epoch"].values
-    trained = epochs > 0
+    trained, epochs = trained_checkpoints(comparison)
     curves = comparison["neighbour_divergence"].values[trained]
-    style.curve_with_band(axis, epochs[trained], curves, color=style.BLUE)
+    style.curve_with_band(axis, epochs, curves, color=style.BLUE)
     low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
     taus = onsets["tau_neighbour"].values
-    style.mark_minimum(axis, epochs[trained], curves.mean(1), taus, style.BLUE)
+    style.mark_minimum(axis, epochs, curves.mean(1), taus, style.BLUE)
     axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="nats")
 
 
 def _draw_gap(axis, comparison: Measurements) -> None:
-    epochs = comparison["epoch"].values
-    trained = epochs > 0
+    trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "gap" in comparison:
         curves = comparison["gap"].values[trained]
-        style.curve_with_band(axis, epochs[trained], curves, color=style.GREEN)
+        style.curve_with_band(axis, epochs, curves, color=style.GREEN)
     axis.set(title="own–other gap", ylabel="symbols")
 
 
 def _draw_losses(axis, evaluation: Measurements, onsets: Measurements) -> None:
-    epochs = evaluation["epoch"].values
-    trained = epochs > 0
+    trained, epochs = trained_checkpoints(evaluation)
     excess = evaluation["loss"].values[trained] - evaluation["loss_floor"].values
     for index, (name, color) in enumerate((("train", style.SKY), ("test", style.VERMILION))):
-        style.curve_with_band(axis, epochs[trained], excess[:, :, index], color=color, label=name)
+        style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
     taus = onsets["tau_test"].values
-    style.mark_minimum(axis, epochs[trained], excess[:, :, 1].mean(1), taus, style.VERMILION)
+    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), taus, style.VERMILION)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
     axis.set(title="loss above its floor", ylabel="nats per position")

@@ -5,7 +5,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 
 def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, " num_samples"]:
@@ -20,6 +20,22 @@ def normal_per_sample(
 
     Samples are numbered along the flattened batch, so a longer leading axis keeps the first ones.
     """
-    keys = sample_keys(key, prod(batch_shape))
-    draws = jax.vmap(lambda one: jax.random.normal(one, tuple(event_shape), dtype))(keys)
+    draws = _normals(sample_keys(key, prod(batch_shape)), event_shape, dtype)
     return draws.reshape(*batch_shape, *event_shape)
+
+
+def normal_at_step(
+    keys: Key[Array, " num_samples"],
+    t: Int[Array, ""],
+    event_shape: Sequence[int],
+    dtype: jnp.dtype,
+) -> Float[Array, "num_samples ..."]:
+    """Standard normals of one sampling step, from each sample's key and the step."""
+    step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t)
+    return _normals(step_keys, event_shape, dtype)
+
+
+def _normals(
+    keys: Key[Array, " num_samples"], event_shape: Sequence[int], dtype: jnp.dtype
+) -> Float[Array, "num_samples ..."]:
+    return jax.vmap(lambda one: jax.random.normal(one, tuple(event_shape), dtype))(keys)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.evaluation import split_pairs
-from experiments.store import Measurements
+from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.onset import paired_log_ratio
 from hiermodel.measures.uncertainty import Interval, student_interval
 
@@ -196,7 +196,6 @@ def _copies_of_own_data(
 
 def _nearest_checkpoint(measured: Measurements, taus: np.ndarray) -> int:
     """The checkpoint nearest, in log time, to the geometric mean of the given epochs."""
-    epochs = measured["epoch"].values
-    trained = np.flatnonzero(epochs > 0)
-    distance = np.abs(np.log(epochs[trained]) - np.log(taus).mean())
-    return int(trained[distance.argmin()])
+    trained, epochs = trained_checkpoints(measured)
+    distance = np.abs(np.log(epochs) - np.log(taus).mean())
+    return int(np.flatnonzero(trained)[distance.argmin()])

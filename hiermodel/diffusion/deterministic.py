@@ -16,7 +16,7 @@ from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.diffusion.samplers import run_compiled, starting_point
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import sample_keys
+from hiermodel.randomness import normal_at_step, sample_keys
 
 
 def sample_ddim(
@@ -90,8 +90,8 @@ def _ddim(
     steps: Int[Array, " steps_plus_1"],
     eta: Float[Array, ""],
 ) -> Int[Array, "... leaves"]:
-    batch, event, dtype = x_T.shape[:-2], x_T.shape[-2:], x_T.dtype
-    keys = sample_keys(key, prod(batch))
+    dtype = x_T.dtype
+    keys = sample_keys(key, prod(x_T.shape[:-2]))
 
     def step(index: Array, x_t: Array) -> Array:
         t, after = steps[index], steps[index + 1]
@@ -101,11 +101,11 @@ def _ddim(
         noise = (x_t - signal * expected) / jnp.sqrt(variance).astype(dtype)
         ratio = schedule.alpha_bar[t] / schedule.alpha_bar[after]
         fresh = jnp.square(eta) * (variance_after / variance) * (1 - ratio)
-        drawn = jax.vmap(lambda one: jax.random.normal(jax.random.fold_in(one, t), event, dtype))
+        drawn = normal_at_step(keys, t, x_T.shape[-2:], dtype)
         return (
             jnp.sqrt(schedule.alpha_bar[after]).astype(dtype) * expected
             + jnp.sqrt(variance_after - fresh).astype(dtype) * noise
-            + jnp.sqrt(fresh).astype(dtype) * drawn(keys).reshape(x_t.shape)
+            + jnp.sqrt(fresh).astype(dtype) * drawn.reshape(x_t.shape)
         )
 
     x_0 = jax.lax.fori_loop(0, len(steps) - 1, step, x_T)

@@ -13,7 +13,7 @@ from hiermodel.checks import check_integer, check_key, check_steps, check_symbol
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import Denoiser, Steps, check_noisy
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_per_sample, sample_keys
+from hiermodel.randomness import normal_at_step, normal_per_sample, sample_keys
 
 
 def posterior_step(
@@ -169,17 +169,13 @@ def _ancestral(
     x_T: Float[Array, "... leaves vocab"],
     start: Int[Array, ""],
 ) -> Int[Array, "... leaves"]:
-    batch, event = x_T.shape[:-2], x_T.shape[-2:]
-    keys = sample_keys(key, prod(batch)).reshape(batch)
-    draw = jnp.vectorize(
-        lambda one, t: jax.random.normal(jax.random.fold_in(one, t), event, x_T.dtype),
-        signature="(),()->(l,v)",
-    )
+    keys = sample_keys(key, prod(x_T.shape[:-2]))
 
     def step(index: Array, x_t: Array) -> Array:
         t = start - index
         mean, variance = posterior_step(schedule, jnp.exp(denoiser(x_t, t)), x_t, t)
-        return mean + jnp.sqrt(variance) * draw(keys, t)
+        noise = normal_at_step(keys, t, x_T.shape[-2:], x_T.dtype)
+        return mean + jnp.sqrt(variance) * noise.reshape(x_T.shape)
 
     # A dynamic number of steps: one compilation serves every starting point.
     x_0 = jax.lax.fori_loop(0, start, step, x_T)

@@ -245,6 +245,11 @@ def legacy_tensor(seed: int, vocab_size: int, rules_per_symbol: int, sigma: floa
     return rho.reshape((vocab_size,) * 3)
 
 
+def symbol_dtype(vocab_size: int) -> type[np.signedinteger]:
+    """The smallest of int8 and int32 that holds every symbol: how sequences are stored."""
+    return np.int8 if vocab_size <= np.iinfo(np.int8).max + 1 else np.int32
+
+
 def _deal_rules(
     key: Key[Array, ""],
     vocab_size: int,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from hiermodel.checks import check_integer, check_key
-from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.grammar.sampling import sample_leaves
 
 MAX_DRAWS = 200
@@ -73,7 +73,7 @@ def draw_pool(
         ValueError: if the grammar does not yield that many different sequences.
     """
     size = check_integer("size", size, 1)
-    drawn = np.zeros((0, grammar.num_leaves), _symbol_dtype(grammar))
+    drawn = np.zeros((0, grammar.num_leaves), symbol_dtype(grammar.vocab_size))
     for attempt in range(MAX_DRAWS):
         drawn = np.concatenate([drawn, _draw(key, grammar, attempt, filter_level)])
         _, first = np.unique(drawn, axis=0, return_index=True)
@@ -123,9 +123,4 @@ def _draw_outside(
 def _draw(key: Key[Array, ""], grammar: Grammar, attempt: int, filter_level: int) -> np.ndarray:
     block = jax.random.fold_in(key, attempt)
     leaves = sample_leaves(block, grammar, 4096, filter_level=filter_level)
-    return np.asarray(leaves, dtype=_symbol_dtype(grammar))
-
-
-def _symbol_dtype(grammar: Grammar) -> type[np.signedinteger]:
-    """The smallest integers that hold every symbol."""
-    return np.int8 if grammar.vocab_size <= np.iinfo(np.int8).max + 1 else np.int32
+    return np.asarray(leaves, dtype=symbol_dtype(grammar.vocab_size))

@@ -119,7 +119,7 @@ def _siblings(grammar: Grammar, children: Symbols) -> list[Symbols]:
 def _rules(
     grammar: Grammar, level: int, dtype: jnp.dtype
 ) -> Iterator[tuple[int, np.ndarray, Array]]:
-    """Parent, children and probability of every rule of a level, without the padding."""
+    """Parent, children and probability of every rule of a level; padding has probability 0."""
     table = grammar.table_index(level)
     weights = jnp.exp(grammar.log_weights[table]).astype(dtype)
     children = grammar.rules.children[table]

@@ -12,6 +12,7 @@ from jaxtyping import Array, Int, Key
 from tqdm import tqdm
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.grammar.rules import symbol_dtype
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.epochs import EpochStats, place_members, train_epochs
 from hiermodel.training.state import Ensemble, TrainState, init_ensemble, learning_rate
@@ -200,5 +201,4 @@ def _check_sequences(ensemble: Ensemble, sequences: Array | np.ndarray) -> Array
     allowed = f"of shape ({ensemble.num_splits}, num_sequences, {network.num_leaves})"
     require(fits and shape[1] > 0, "sequences", shape, allowed)
     check_symbols("sequences", sequences, network.vocab_size)
-    smallest = jnp.int8 if network.vocab_size <= np.iinfo(np.int8).max + 1 else jnp.int32
-    return jnp.asarray(sequences).astype(smallest)
+    return jnp.asarray(sequences).astype(symbol_dtype(network.vocab_size))

@@ -152,7 +152,14 @@ def finite_differences(params, loss):
     return gradient
 
 
-@pytest.mark.skipif(not jax.config.jax_enable_x64, reason="finite differences need 64 bits")
+@pytest.fixture
+def double_precision():
+    """Finite differences need 64 bits, whatever the other tests run in."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.mark.usefixtures("double_precision")
 def test_golden_step():
     """Two steps of the library equal loss, gradient and Adam written out in NumPy.
 
