@@ -8,6 +8,7 @@ always go through log space.
 """
 
 import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -24,8 +25,11 @@ from hiermodel.checks import (
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference import messages, unrolled
 
-BLOCK = 128
+BLOCK = 2048
 """Sequences that the fast method takes at a time on a CPU, so that its arrays stay in cache."""
+
+REPAIRED = 64
+"""Sequences of a block that are done again in log space at a time."""
 
 
 class Beliefs(NamedTuple):
@@ -169,19 +173,14 @@ def _run_fast(
 ) -> Beliefs:
     batch, trailing = leaf_evidence.shape[:-2], leaf_evidence.shape[-2:]
     flat = leaf_evidence.reshape(-1, *trailing)
-    size = max(len(flat), 1)
-    if jax.default_backend() == "cpu":
-        size = min(size, BLOCK)
-    padded = jnp.pad(flat, ((0, -len(flat) % size), (0, 0), (0, 0)))
-    blocks = padded.reshape(-1, size, *trailing)
     run = functools.partial(_run_block, filter_level, first_level, grammar)
-    beliefs = jax.lax.map(run, blocks)
-    return jax.tree.map(
-        lambda part: part.reshape(-1, *part.shape[2:])[: len(flat)].reshape(
-            *batch, *part.shape[2:]
-        ),
-        beliefs,
-    )
+    if jax.default_backend() != "cpu" or len(flat) <= BLOCK:
+        beliefs = run(flat)
+    else:
+        padded = jnp.pad(flat, ((0, -len(flat) % BLOCK), (0, 0), (0, 0)))
+        blocks = jax.lax.map(run, padded.reshape(-1, BLOCK, *trailing))
+        beliefs = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(flat)], blocks)
+    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), beliefs)
 
 
 @_run_fast.defjvp
@@ -197,28 +196,49 @@ def _run_block(
     leaf_evidence: Float[Array, "block leaves vocab"],
 ) -> Beliefs:
     """The fast method, and log space for the sequences that it is not sure of."""
-    order = unrolled.digit_reversed(grammar.branching, grammar.depth)
-    by_leaf = jnp.transpose(leaf_evidence, (1, 2, 0))[order]
-    fast = unrolled.run_unrolled(grammar, by_leaf, filter_level)
-    wanted = _from_level(first_level, fast.marginals)
-    reordered = (
-        None
-        if nodes is None
-        else jnp.log(nodes)[unrolled.digit_reversed(grammar.branching, level)].transpose(2, 0, 1)
-        for level, nodes in enumerate(wanted)
-    )
-    beliefs = Beliefs(fast.log_evidence, tuple(reordered))
+    fast = unrolled.run_unrolled(grammar, unrolled.to_lanes(leaf_evidence, grammar), filter_level)
+    log_marginals = _from_level(first_level, tuple(_log(nodes) for nodes in fast.marginals))
+    run_slowly = functools.partial(_run_log_space, filter_level, first_level, grammar)
+    num_rows = len(leaf_evidence)
 
-    def choose() -> Beliefs:
-        slow = _run_log_space(filter_level, first_level, grammar, leaf_evidence)
-        return jax.tree.map(functools.partial(_where_row, fast.is_exact), beliefs, slow)
+    def finish(log_marginals: tuple[Array | None, ...]) -> Beliefs:
+        by_level = (
+            None if nodes is None else unrolled.from_lanes(nodes, grammar, num_rows)
+            for nodes in log_marginals
+        )
+        return Beliefs(fast.log_evidence[:num_rows], tuple(by_level))
 
-    return jax.lax.cond(fast.is_exact.all(), lambda: beliefs, choose)
+    def repair(log_marginals: tuple[Array | None, ...]) -> Beliefs:
+        wrong = ~fast.is_exact[:num_rows]
+        return _redo_rows(run_slowly, leaf_evidence, finish(log_marginals), wrong)
+
+    # Inside a branch the change of layout is a copy of its own; outside, XLA would fuse it into
+    # the arithmetic, which would then read and write with strides and run at half its speed.
+    return jax.lax.cond(fast.is_exact.all(), finish, repair, log_marginals)
 
 
-def _where_row(is_exact: Bool[Array, " block"], fast: Array, slow: Array) -> Array:
-    """Choose per row, along the first axis."""
-    return jnp.where(is_exact.reshape(-1, *[1] * (fast.ndim - 1)), fast, slow)
+def _log(probs: Array | None) -> Array | None:
+    return None if probs is None else jnp.log(probs)
+
+
+def _redo_rows(
+    run: Callable[[Array], Beliefs],
+    leaf_evidence: Float[Array, "block leaves vocab"],
+    beliefs: Beliefs,
+    wrong: Bool[Array, " block"],
+) -> Beliefs:
+    """Replace the beliefs of the wrong rows, a few at a time, so that few rows cost little."""
+
+    def redo(state: tuple[Array, Beliefs]) -> tuple[Array, Beliefs]:
+        wrong, beliefs = state
+        rows = jnp.flatnonzero(wrong, size=REPAIRED, fill_value=len(wrong))
+        right = run(leaf_evidence.at[rows].get(mode="clip"))
+        beliefs = jax.tree.map(
+            lambda old, new: old.at[rows].set(new, mode="drop"), beliefs, right
+        )
+        return wrong.at[rows].set(False, mode="drop"), beliefs
+
+    return jax.lax.while_loop(lambda state: state[0].any(), redo, (wrong, beliefs))[1]
 
 
 @functools.partial(jax.jit, static_argnames="filter_level")

@@ -27,6 +27,9 @@ MAX_RULES = 512
 LOST = 1e-8
 """Error in a marginal that underflow may cause before a sequence is reported as not exact."""
 
+LANES = 16
+"""Numbers that a processor handles at once, or a small multiple."""
+
 Symbols = list[Array]
 """One array (nodes, batch) per symbol."""
 
@@ -61,6 +64,31 @@ def digit_reversed(branching: int, level: int) -> np.ndarray:
     return places.transpose(*reversed(range(level))).reshape(-1) if level else places.reshape(-1)
 
 
+def to_lanes(
+    leaf_evidence: Float[Array, "rows leaves vocab"], grammar: Grammar
+) -> Float[Array, "leaves vocab batch"]:
+    """Leaf evidence as :func:`run_unrolled` wants it: sequences last, leaves in its order.
+
+    Sequences are padded to a whole number of LANES that is odd: at a power of two, all values of a
+    sequence would fall into the same few lines of the processor's cache.
+    """
+    rows, leaves, vocab_size = leaf_evidence.shape
+    lanes = -(-rows // LANES) | 1
+    flat = jnp.pad(leaf_evidence.reshape(rows, -1), ((0, lanes * LANES - rows), (0, 0)))
+    order = digit_reversed(grammar.branching, grammar.depth)
+    return flat.T.reshape(leaves, vocab_size, -1)[order]
+
+
+def from_lanes(
+    nodes: Float[Array, "nodes vocab batch"], grammar: Grammar, rows: int
+) -> Float[Array, "rows nodes vocab"]:
+    """Values of one level's nodes, sequences first and nodes from left to right."""
+    num_nodes, vocab_size, batch = nodes.shape
+    level = round(np.log(num_nodes) / np.log(grammar.branching))
+    ordered = nodes[digit_reversed(grammar.branching, level)]
+    return ordered.reshape(-1, batch).T[:rows].reshape(rows, num_nodes, vocab_size)
+
+
 def run_unrolled(
     grammar: Grammar, leaf_evidence: Float[Array, "leaves vocab batch"], filter_level: int
 ) -> Unrolled:
@@ -74,7 +102,8 @@ def run_unrolled(
     depth, vocab_size = grammar.depth, grammar.vocab_size
     symbols = range(vocab_size)
     peak = leaf_evidence.max(1)
-    below = {depth: [jnp.exp(leaf_evidence[:, a] - peak) for a in symbols]}
+    likelihood = jnp.exp(leaf_evidence - peak[:, None])
+    below = {depth: [likelihood[:, a] for a in symbols]}
     scale: dict[int, Array] = {}
     log_evidence = peak.sum(0)
     for level in reversed(range(filter_level, depth)):
