@@ -32,7 +32,7 @@ class EngineBeliefs(NamedTuple):
 
 
 def bayes_net(grammar: hm.Grammar) -> "pyagrum.BayesNet":
-    """The full model as a Bayesian network, exactly; variables ``s_level_node`` and ``r_level_node``.
+    """The full model as a Bayesian network of variables ``s_level_node`` and ``r_level_node``.
 
     A rule's state is its place in its parent's list, so P(rule | symbol) is a row of the grammar's
     weights, and P(child | symbol, rule) is 0 or 1.
@@ -79,7 +79,7 @@ class Engine:
             self.inference.addEvidence(self._leaf(leaf), [1.0] * grammar.vocab_size)
 
     def run(self, field: np.ndarray, *, first_level: int = 0) -> EngineBeliefs:
-        """Exact beliefs given a leaf log-field (num_leaves, vocab_size), of levels from the given."""
+        """Beliefs given a leaf log-field (num_leaves, vocab_size), from the first level wanted."""
         peaks = field.max(-1)
         for leaf, likelihood in enumerate(np.exp(field - peaks[:, None])):
             self.inference.chgEvidence(self._leaf(leaf), likelihood.tolist())
