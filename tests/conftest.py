@@ -1,4 +1,4 @@
-"""Set-up shared by all tests: double precision, a fast compiler, run-time type checks, quiet plots, fixed examples.
+"""Set-up shared by all tests: precision, a fast compiler, type checks, quiet plots, fixed examples.
 
 The order matters: precision before any array exists, the import hook before hiermodel is imported.
 """

@@ -11,7 +11,7 @@ from experiments import store
 from experiments.benchmarks import independent_engine, inference
 from experiments.benchmarks.timing import Row
 
-SUITES = {"inference": inference.rows, "independent engine": independent_engine.rows}
+SUITES = {"inference": inference.rows, "independent_engine": independent_engine.rows}
 
 
 @dataclasses.dataclass(frozen=True)

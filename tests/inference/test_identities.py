@@ -38,8 +38,8 @@ def test_learning_a_leaf_changes_no_belief_on_average(name, filter_level, precis
 def test_symbols_are_as_frequent_as_believed(filter_level):
     """Trees are drawn and their leaves blurred; each node's beliefs must be calibrated.
 
-    Beliefs and occurrences differ by at most 1, with mean 0 given the evidence, so Hoeffding's
-    bound holds for their sum over independent trees; the false-alarm rate is shared out.
+    Given the evidence, occurrence less belief has mean 0 and two values 1 apart, so Hoeffding's
+    bound holds for its sum over independent trees; the false-alarm rate is shared out.
     """
     num_trees = 4000
     trees = hm.sample_tree(jax.random.key(2), PAPER, num_trees, filter_level=filter_level)
@@ -53,7 +53,7 @@ def test_symbols_are_as_frequent_as_believed(filter_level):
         if tree is not None
     ]
     num_tests = 2 * 6 * sum(tree.shape[1] for tree, _ in kept) * 2  # two-sided; two weightings
-    bound = np.sqrt(2 * num_trees * np.log(num_tests / oracles.FALSE_ALARM))
+    bound = np.sqrt(num_trees / 2 * np.log(num_tests / oracles.FALSE_ALARM))
     for tree, log_marginals in kept:
         probs = np.asarray(np.exp(log_marginals), float)
         excess = (np.asarray(tree)[..., None] == np.arange(6)) - probs
