@@ -8,10 +8,10 @@ from pathlib import Path
 import tyro
 
 from experiments import store
-from experiments.benchmarks import inference
+from experiments.benchmarks import independent_engine, inference
 from experiments.benchmarks.timing import Row
 
-SUITES = {"inference": inference.rows}
+SUITES = {"inference": inference.rows, "independent_engine": independent_engine.rows}
 
 
 @dataclasses.dataclass(frozen=True)

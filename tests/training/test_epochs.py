@@ -142,7 +142,7 @@ np.savez(sys.argv[2], **states.params, loss=stats.loss)
 
 def test_four_devices_train_the_same_networks(ensemble, sequences, assert_same_params, tmp_path):
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": str(int(jax.config.jax_enable_x64)),
     }
