@@ -106,7 +106,7 @@ class DiscreteProcess:
         law = np.asarray(noise_law, dtype=np.float64)
         fits = law.shape in ((vocab_size,), (vocab_size + 1,))
         allowed = f"{vocab_size} probabilities, or {vocab_size + 1} with a mask, that sum to 1"
-        is_law = fits and bool(np.all(law >= 0)) and abs(law.sum() - 1) < 1e-5
+        is_law = fits and bool(np.all(law >= 0) and abs(law.sum() - 1) < 1e-5)
         require(is_law, "noise_law", law, allowed)
         # 1 − alpha_bar by its own recursion: no cancellation where almost nothing is hit.
         noise_prob = np.zeros(len(betas) + 1)
@@ -143,7 +143,7 @@ class DiscreteProcess:
         """
         check_symbols("x_0", x_0, self.vocab_size)
         check_steps(t, self.num_steps)
-        return jnp.log(self._forward(jnp.asarray(x_0), jnp.asarray(t)))
+        return jnp.log(_forward(self, jnp.asarray(x_0), jnp.asarray(t)))
 
     def log_posterior(
         self, x_t: Symbols, x_0: Symbols, t: Steps
@@ -165,14 +165,7 @@ class DiscreteProcess:
         check_symbols("x_t", x_t, self.num_states)
         check_symbols("x_0", x_0, self.vocab_size)
         check_steps(t, self.num_steps)
-        x_t, steps = jnp.asarray(x_t)[..., None], jnp.asarray(t)
-        stays = x_t == jnp.arange(self.num_states)
-        beta = self.beta[steps][..., None, None]
-        onward = (1 - beta) * stays + beta * self.noise_law[x_t]  # q(x_t | x_{t−1})
-        scores = jnp.log(onward) + jnp.log(self._forward(jnp.asarray(x_0), steps - 1))
-        total = log_sum_exp(scores, -1)[..., None]
-        unmoved = jnp.where(stays, 0.0, -jnp.inf).astype(scores.dtype)
-        return jnp.where(total > -jnp.inf, subtract(scores, total), unmoved)
+        return _log_posterior(self, jnp.asarray(x_t), jnp.asarray(x_0), jnp.asarray(t))
 
     def leaf_evidence(self, x_t: Symbols, t: Steps) -> Float[Array, "... leaves vocab"]:
         """Log q(x_t | x_0 = a) per position and symbol a, less its maximum: the field for run_bp.
@@ -188,22 +181,18 @@ class DiscreteProcess:
         Raises:
             ValueError: for a state or step out of range.
         """
-        x_t, alpha_bar, noise = self._shares(x_t, t)
-        possible = noise > 0
-        others = -jnp.log1p(alpha_bar / jnp.where(possible, noise, 1))
-        others = jnp.where(possible, others, -jnp.inf)[..., None]
-        symbols = jnp.arange(self.vocab_size)
-        best = (x_t[..., None] == symbols) | (x_t[..., None] == self.vocab_size)
-        return jnp.where(best, 0.0, others).astype(self.alpha_bar.dtype)
+        check_symbols("x_t", x_t, self.num_states)
+        check_steps(t, self.num_steps)
+        return _leaf_evidence(self, jnp.asarray(x_t), jnp.asarray(t))
 
     def log_constant(self, x_t: Symbols, t: Steps) -> Float[Array, "..."]:
         """What the leaf evidence leaves out of log q(x_t | x_0), summed over positions.
 
         Added to the log-evidence it gives log p(x_t). Arguments and errors as leaf_evidence.
         """
-        x_t, alpha_bar, noise = self._shares(x_t, t)
-        kept = jnp.where(x_t == self.vocab_size, 0, alpha_bar)  # a mask never was a symbol
-        return jnp.log(kept + noise).sum(-1)
+        check_symbols("x_t", x_t, self.num_states)
+        check_steps(t, self.num_steps)
+        return _log_constant(self, jnp.asarray(x_t), jnp.asarray(t))
 
     def pure_noise(
         self, key: Key[Array, ""], num_samples: int, num_leaves: int, vocab_size: int
@@ -214,22 +203,53 @@ class DiscreteProcess:
         log_law = jnp.broadcast_to(jnp.log(self.noise_law), shape)
         return categorical_per_sample(sample_keys(key, num_samples), log_law)
 
-    def _forward(self, x_0: Int[Array, "..."], steps: Int[Array, "..."]) -> Float[Array, "..."]:
-        """Probability q(x_t | x_0) of every state, for steps from 0."""
-        same = x_0[..., None] == jnp.arange(self.num_states)
-        alpha_bar, noise_prob = (
-            array[steps][..., None, None] for array in (self.alpha_bar, self.noise_prob)
-        )
-        return alpha_bar * same + noise_prob * self.noise_law
 
-    def _shares(
-        self, x_t: Symbols, t: Steps
-    ) -> tuple[Int[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
-        """x_t, checked; probability that its positions were never hit, and that noise put x_t."""
-        check_symbols("x_t", x_t, self.num_states)
-        check_steps(t, self.num_steps)
-        x_t, steps = jnp.asarray(x_t), jnp.asarray(t)[..., None]
-        return x_t, self.alpha_bar[steps], self.noise_prob[steps] * self.noise_law[x_t]
+@jax.jit
+def _forward(
+    process: DiscreteProcess, x_0: Int[Array, "..."], t: Int[Array, "..."]
+) -> Float[Array, "..."]:
+    """Probability q(x_t | x_0) of every state, for steps from 0."""
+    same = x_0[..., None] == jnp.arange(process.num_states)
+    alpha_bar, noise_prob = (
+        array[t][..., None, None] for array in (process.alpha_bar, process.noise_prob)
+    )
+    return alpha_bar * same + noise_prob * process.noise_law
+
+
+@jax.jit
+def _log_posterior(
+    process: DiscreteProcess, x_t: Int[Array, "..."], x_0: Int[Array, "..."], t: Int[Array, "..."]
+) -> Float[Array, "..."]:
+    stays = x_t[..., None] == jnp.arange(process.num_states)
+    beta = process.beta[t][..., None, None]
+    onward = (1 - beta) * stays + beta * process.noise_law[x_t][..., None]  # q(x_t | x_{t−1})
+    scores = jnp.log(onward) + jnp.log(_forward(process, x_0, t - 1))
+    total = log_sum_exp(scores, -1)[..., None]
+    unmoved = jnp.where(stays, 0.0, -jnp.inf).astype(scores.dtype)
+    return jnp.where(total > -jnp.inf, subtract(scores, total), unmoved)
+
+
+@jax.jit
+def _leaf_evidence(
+    process: DiscreteProcess, x_t: Int[Array, "..."], t: Int[Array, "..."]
+) -> Float[Array, "..."]:
+    noise = process.noise_prob[t][..., None] * process.noise_law[x_t]
+    possible = noise > 0
+    others = -jnp.log1p(process.alpha_bar[t][..., None] / jnp.where(possible, noise, 1))
+    others = jnp.where(possible, others, -jnp.inf)[..., None]
+    symbols = jnp.arange(process.vocab_size)
+    best = (x_t[..., None] == symbols) | (x_t[..., None] == process.vocab_size)
+    return jnp.where(best, 0.0, others).astype(noise.dtype)
+
+
+@jax.jit
+def _log_constant(
+    process: DiscreteProcess, x_t: Int[Array, "..."], t: Int[Array, "..."]
+) -> Float[Array, "..."]:
+    noise = process.noise_prob[t][..., None] * process.noise_law[x_t]
+    # A mask never was a symbol.
+    kept = jnp.where(x_t == process.vocab_size, 0, process.alpha_bar[t][..., None])
+    return jnp.log(kept + noise).sum(-1)
 
 
 def corrupt(
@@ -252,7 +272,16 @@ def corrupt(
     """
     check_key(key)
     require(np.ndim(x_0) >= 1, "x_0", x_0, "of shape (..., num_leaves)")
-    log_probs = process.log_forward(x_0, t)
+    check_symbols("x_0", x_0, process.vocab_size)
+    check_steps(t, process.num_steps)
+    return _corrupt(key, process, jnp.asarray(x_0), jnp.asarray(t))
+
+
+@jax.jit
+def _corrupt(
+    key: Key[Array, ""], process: DiscreteProcess, x_0: Int[Array, "..."], t: Int[Array, "..."]
+) -> Int[Array, "..."]:
+    log_probs = jnp.log(_forward(process, x_0, t))
     *batch, num_leaves, num_states = log_probs.shape
     rows = log_probs.reshape(prod(batch), num_leaves, num_states)
     return categorical_per_sample(sample_keys(key, len(rows)), rows).reshape(*batch, num_leaves)

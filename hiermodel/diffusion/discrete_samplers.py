@@ -63,7 +63,9 @@ def sample_discrete(
     noise_key, step_key = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, process, num_samples, x_T, start)
     reverse = _reverse_jointly if joint else _reverse_by_position
-    return run_compiled(reverse, denoiser, step_key, process, x_T, jnp.asarray(start))
+    rows = x_T.reshape(prod(x_T.shape[:-1]), x_T.shape[-1])
+    x_0 = run_compiled(reverse, denoiser, step_key, process, rows, jnp.asarray(start))
+    return x_0.reshape(x_T.shape)
 
 
 def sample_any_order(
@@ -100,7 +102,8 @@ def sample_any_order(
     require(only_masks, "process.noise_law", process.noise_law, "all on the mask")
     noise_key, step_key = jax.random.split(key)
     x_T, _ = starting_point(noise_key, denoiser, process, num_samples, x_T, None)
-    return run_compiled(_unmask, denoiser, step_key, process, x_T)
+    rows = x_T.reshape(prod(x_T.shape[:-1]), x_T.shape[-1])
+    return run_compiled(_unmask, denoiser, step_key, process, rows).reshape(x_T.shape)
 
 
 def u_turn_discrete(
@@ -144,10 +147,10 @@ def _reverse(
     denoiser: Denoiser,
     key: Key[Array, ""],
     process: DiscreteProcess,
-    x_T: Int[Array, "... leaves"],
+    x_T: Int[Array, "rows leaves"],
     start: Int[Array, ""],
-) -> Int[Array, "... leaves"]:
-    keys = sample_keys(key, prod(x_T.shape[:-1]))
+) -> Int[Array, "rows leaves"]:
+    keys = sample_keys(key, len(x_T))
 
     def step(index: Array, x_t: Array) -> Array:
         t = start - index
@@ -157,8 +160,7 @@ def _reverse(
         return categorical_per_sample(keys_at_step(step_keys, 1), log_probs)
 
     # A dynamic number of steps: one compilation serves every starting point.
-    x_0 = jax.lax.fori_loop(0, start, step, x_T.reshape(len(keys), x_T.shape[-1]))
-    return x_0.reshape(x_T.shape)
+    return jax.lax.fori_loop(0, start, step, x_T)
 
 
 def _draw_by_position(denoiser: Denoiser, keys: Array, x_t: Array, t: Steps) -> Array:
@@ -178,10 +180,10 @@ def _unmask(
     denoiser: Denoiser,
     key: Key[Array, ""],
     process: DiscreteProcess,
-    x_T: Int[Array, "... leaves"],
-) -> Int[Array, "... leaves"]:
+    x_T: Int[Array, "rows leaves"],
+) -> Int[Array, "rows leaves"]:
     num_leaves = x_T.shape[-1]
-    keys = sample_keys(key, prod(x_T.shape[:-1]))
+    keys = sample_keys(key, len(x_T))
     order_keys = keys_at_step(keys, num_leaves)
     order = jax.vmap(lambda one: jax.random.permutation(one, num_leaves))(order_keys)
 
@@ -194,5 +196,4 @@ def _unmask(
         symbols = categorical_per_sample(keys_at_step(keys, index), own)
         return jnp.where(here & is_masked, symbols[:, None], x_t)
 
-    x_0 = jax.lax.fori_loop(0, num_leaves, step, x_T.reshape(len(keys), x_T.shape[-1]))
-    return x_0.reshape(x_T.shape)
+    return jax.lax.fori_loop(0, num_leaves, step, x_T)
