@@ -44,7 +44,8 @@ def categorical_per_sample(
     keys: Key[Array, " num_samples"], log_probs: Float[Array, "num_samples ... choices"]
 ) -> Int[Array, "num_samples ..."]:
     """An int32 index along the last axis per entry, each sample from its own key; never one of
-    log-probability −inf."""
+    log-probability −inf.
+    """
     draw = jax.vmap(lambda one, values: jax.random.categorical(one, values, axis=-1))
     return draw(keys, log_probs).astype(jnp.int32)
 

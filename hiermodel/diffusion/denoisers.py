@@ -292,7 +292,9 @@ class EmpiricalDenoiser:
         return jnp.where(agrees, scores, 0)
 
 
-def exact_denoiser(grammar: Grammar, schedule: Corruption, *, filter_level: int = 0) -> TreeDenoiser:
+def exact_denoiser(
+    grammar: Grammar, schedule: Corruption, *, filter_level: int = 0
+) -> TreeDenoiser:
     """The exact denoiser E[x_0 | x_t] (k = 0), or that of the level-k filtered model.
 
     Args:
@@ -334,7 +336,9 @@ def independent_denoiser(
 
 
 def empirical_denoiser(
-    schedule: Corruption, sequences: Int[Array | np.ndarray, "num_sequences leaves"], vocab_size: int
+    schedule: Corruption,
+    sequences: Int[Array | np.ndarray, "num_sequences leaves"],
+    vocab_size: int,
 ) -> EmpiricalDenoiser:
     """The denoiser of someone who knows only the training set, by heart.
 

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
+from numpy.typing import ArrayLike
 
 from hiermodel.checks import (
     check_integer,
@@ -87,7 +88,7 @@ class DiscreteProcess:
 
     @classmethod
     def from_betas(
-        cls, betas: np.ndarray, noise_law: np.ndarray, vocab_size: int
+        cls, betas: ArrayLike, noise_law: ArrayLike, vocab_size: int
     ) -> "DiscreteProcess":
         """Any process, from the probability to be hit at each step 1…T.
 
@@ -100,20 +101,20 @@ class DiscreteProcess:
             ValueError: if an argument is not so.
         """
         vocab_size = check_integer("vocab_size", vocab_size, 2)
-        betas = np.asarray(betas, dtype=np.float64)
-        require(betas.ndim == 1 and betas.size > 0, "betas", betas, "a one-dimensional array")
-        require(bool(np.all((betas > 0) & (betas <= 1))), "betas", betas, "above 0 and at most 1")
+        hits = np.asarray(betas, dtype=np.float64)
+        require(hits.ndim == 1 and hits.size > 0, "betas", hits, "a one-dimensional array")
+        require(bool(np.all((hits > 0) & (hits <= 1))), "betas", hits, "above 0 and at most 1")
         law = np.asarray(noise_law, dtype=np.float64)
         fits = law.shape in ((vocab_size,), (vocab_size + 1,))
         allowed = f"{vocab_size} probabilities, or {vocab_size + 1} with a mask, that sum to 1"
         is_law = fits and bool(np.all(law >= 0) and abs(law.sum() - 1) < 1e-5)
         require(is_law, "noise_law", law, allowed)
         # 1 − alpha_bar by its own recursion: no cancellation where almost nothing is hit.
-        noise_prob = np.zeros(len(betas) + 1)
-        for step, beta in enumerate(betas, start=1):
+        noise_prob = np.zeros(len(hits) + 1)
+        for step, beta in enumerate(hits, start=1):
             noise_prob[step] = beta + (1 - beta) * noise_prob[step - 1]
-        alpha_bar = np.append(1.0, np.cumprod(1 - betas))
-        arrays = (alpha_bar, noise_prob, np.append(0.0, betas), law / law.sum())
+        alpha_bar = np.append(1.0, np.cumprod(1 - hits))
+        arrays = (alpha_bar, noise_prob, np.append(0.0, hits), law / law.sum())
         return cls(*map(jnp.asarray, arrays), vocab_size)
 
     @property
