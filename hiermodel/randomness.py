@@ -43,9 +43,7 @@ def keys_at_step(keys: Key[Array, " num_samples"], t: ArrayLike) -> Key[Array, "
 def categorical_per_sample(
     keys: Key[Array, " num_samples"], log_probs: Float[Array, "num_samples ... choices"]
 ) -> Int[Array, "num_samples ..."]:
-    """An int32 index along the last axis per entry, each sample from its own key; never one of
-    log-probability −inf.
-    """
+    """Draw int32 indices along the last axis, each sample from its own key; never one of −inf."""
     draw = jax.vmap(lambda one, values: jax.random.categorical(one, values, axis=-1))
     return draw(keys, log_probs).astype(jnp.int32)
 

