@@ -115,7 +115,8 @@ class DiscreteProcess:
             noise_prob[step] = beta + (1 - beta) * noise_prob[step - 1]
         alpha_bar = np.append(1.0, np.cumprod(1 - hits))
         arrays = (alpha_bar, noise_prob, np.append(0.0, hits), law / law.sum())
-        return cls(*map(jnp.asarray, arrays), vocab_size)
+        alpha_bar, noise_prob, beta, law = map(jnp.asarray, arrays)
+        return cls(alpha_bar, noise_prob, beta, law, vocab_size)
 
     @property
     def num_steps(self) -> int:
