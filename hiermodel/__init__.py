@@ -3,12 +3,19 @@
 from hiermodel._version import __version__
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import (
+    Corruption,
     Denoiser,
     empirical_denoiser,
     exact_denoiser,
     independent_denoiser,
 )
 from hiermodel.diffusion.deterministic import sample_ddim, sample_ode
+from hiermodel.diffusion.discrete import DiscreteProcess, corrupt
+from hiermodel.diffusion.discrete_samplers import (
+    sample_any_order,
+    sample_discrete,
+    u_turn_discrete,
+)
 from hiermodel.diffusion.samplers import sample_ancestral, u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.diffusion.score import log_density, score
@@ -22,12 +29,15 @@ from hiermodel.networks.published import transformer_from_state_dict
 
 __all__ = [
     "Beliefs",
+    "Corruption",
     "Denoiser",
+    "DiscreteProcess",
     "Grammar",
     "Schedule",
     "Splits",
     "__version__",
     "add_noise",
+    "corrupt",
     "empirical_denoiser",
     "exact_denoiser",
     "family_log_marginals",
@@ -41,7 +51,9 @@ __all__ = [
     "posterior_entropy",
     "run_bp",
     "sample_ancestral",
+    "sample_any_order",
     "sample_ddim",
+    "sample_discrete",
     "sample_leaves",
     "sample_ode",
     "sample_posterior",
@@ -49,4 +61,5 @@ __all__ = [
     "score",
     "transformer_from_state_dict",
     "u_turn",
+    "u_turn_discrete",
 ]

@@ -5,6 +5,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
 
@@ -31,8 +32,20 @@ def normal_at_step(
     dtype: jnp.dtype,
 ) -> Float[Array, "num_samples ..."]:
     """Standard normals of one sampling step, from each sample's key and the step."""
-    step_keys = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t)
-    return _normals(step_keys, event_shape, dtype)
+    return _normals(keys_at_step(keys, t), event_shape, dtype)
+
+
+def keys_at_step(keys: Key[Array, " num_samples"], t: ArrayLike) -> Key[Array, " num_samples"]:
+    """A key per sample for one sampling step, or for one of several draws within a step."""
+    return jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, t)
+
+
+def categorical_per_sample(
+    keys: Key[Array, " num_samples"], log_probs: Float[Array, "num_samples ... choices"]
+) -> Int[Array, "num_samples ..."]:
+    """Draw int32 indices along the last axis, each sample from its own key; never one of −inf."""
+    draw = jax.vmap(lambda one, values: jax.random.categorical(one, values, axis=-1))
+    return draw(keys, log_probs).astype(jnp.int32)
 
 
 def _normals(

@@ -14,6 +14,8 @@ KEY = jax.random.key(0)
 PAPER = hm.paper_grammar()
 SCHEDULE = hm.Schedule.linear(500)
 EXACT = hm.exact_denoiser(PAPER, SCHEDULE)
+MASKED = hm.DiscreteProcess.masked(6, 10)
+FILL_IN = hm.exact_denoiser(PAPER, MASKED)
 FIELD = np.zeros((16, 6))
 LEAVES = np.zeros(16, int)
 EVEN = np.full((2, 2, 2), 0.25)
@@ -330,6 +332,102 @@ CASES = {
         "log_probs",
         "1.38",
         "sum to 1",
+    ),
+    "masked data without a vocabulary": (
+        lambda: hm.DiscreteProcess.masked(1),
+        "vocab_size",
+        "1",
+        "at least 2",
+    ),
+    "no discrete step": (lambda: hm.DiscreteProcess.uniform(6, 0), "num_steps", "0", "at least 1"),
+    "unknown decay": (
+        lambda: hm.DiscreteProcess.masked(6, decay="slow"),
+        "decay",
+        "slow",
+        "cosine",
+    ),
+    "discrete betas of zero": (
+        lambda: hm.DiscreteProcess.from_betas([0.0, 0.5], np.full(6, 1 / 6), 6),
+        "betas",
+        "0.",
+        "above 0",
+    ),
+    "noise law of another length": (
+        lambda: hm.DiscreteProcess.from_betas([0.5], np.full(8, 1 / 8), 6),
+        "noise_law",
+        "0.125",
+        "7 with a mask",
+    ),
+    "noise law that is none": (
+        lambda: hm.DiscreteProcess.from_betas([0.5], np.full(6, 0.25), 6),
+        "noise_law",
+        "0.25",
+        "sum to 1",
+    ),
+    "a mask to be masked": (
+        lambda: hm.corrupt(KEY, MASKED, put(LEAVES, 6), 3),
+        "x_0",
+        "6",
+        "0…5",
+    ),
+    "t of corruption": (lambda: hm.corrupt(KEY, MASKED, LEAVES, 11), "t", "11", "1…10"),
+    "state beyond the mask": (lambda: FILL_IN(put(LEAVES, 7), 3), "x_t", "7", "0…6"),
+    "states that are not integers": (lambda: FILL_IN(FIELD[:, 0], 3), "x_t", "float", "integers"),
+    "states of wrong length": (lambda: FILL_IN(LEAVES[:8], 3), "x_t", "(8,)", "(16,)"),
+    "t of states": (lambda: FILL_IN(LEAVES, 11), "t", "11", "1…10"),
+    "t that does not broadcast with states": (
+        lambda: FILL_IN(LEAVES, np.array([7, 8])),
+        "t",
+        "[7, 8]",
+        "broadcast",
+    ),
+    "clean symbol of a posterior": (
+        lambda: MASKED.log_posterior(LEAVES, put(LEAVES, 6), 3),
+        "x_0",
+        "6",
+        "0…5",
+    ),
+    "process on other symbols": (
+        lambda: hm.exact_denoiser(PAPER, hm.DiscreteProcess.uniform(5, 10)),
+        "schedule",
+        "5",
+        "6",
+    ),
+    "joint draws from single positions": (
+        lambda: hm.sample_discrete(KEY, hm.independent_denoiser(MASKED), MASKED, 3, joint=True),
+        "joint",
+        "True",
+        "False",
+    ),
+    "unmasking without masks": (
+        lambda: hm.sample_any_order(KEY, FILL_IN, hm.DiscreteProcess.uniform(6, 10), 3),
+        "noise_law",
+        "0.16",
+        "mask",
+    ),
+    "states to start from": (
+        lambda: hm.sample_discrete(KEY, FILL_IN, MASKED, x_T=put(LEAVES, 7)),
+        "x_T",
+        "7",
+        "0…6",
+    ),
+    "start beyond a discrete T": (
+        lambda: hm.sample_discrete(KEY, FILL_IN, MASKED, 3, start=11),
+        "start",
+        "11",
+        "1…10",
+    ),
+    "symbol of a discrete U-turn": (
+        lambda: hm.u_turn_discrete(KEY, FILL_IN, MASKED, put(LEAVES, 6), 3),
+        "x_0",
+        "6",
+        "0…5",
+    ),
+    "filter level of posterior": (
+        lambda: hm.sample_posterior(KEY, PAPER, FIELD, 3, filter_level=5),
+        "filter_level",
+        "5",
+        "0…4",
     ),
     "a split larger than its pool": (
         lambda: take_split(np.zeros((100, 16), np.int8), 0, 101),

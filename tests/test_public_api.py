@@ -18,7 +18,7 @@ CONTRACT = {
     "sample_leaves": "key grammar num_samples * filter_level",
     "run_bp": "grammar leaf_evidence * filter_level",
     "log_prob": "grammar leaves * filter_level",
-    "sample_posterior": "key grammar leaf_evidence num_samples",
+    "sample_posterior": "key grammar leaf_evidence num_samples * filter_level",
     "most_probable_tree": "grammar leaf_evidence",
     "Schedule.linear": "num_steps",
     "add_noise": "key schedule x_0 t",
@@ -29,6 +29,13 @@ CONTRACT = {
     "log_density": "grammar schedule x_t t * filter_level",
     "sample_ancestral": "key denoiser schedule num_samples * x_T start",
     "u_turn": "key denoiser schedule x_0 t",
+    "DiscreteProcess.masked": "vocab_size num_steps * decay",
+    "DiscreteProcess.uniform": "vocab_size num_steps * decay",
+    "DiscreteProcess.from_betas": "betas noise_law vocab_size",
+    "corrupt": "key process x_0 t",
+    "sample_discrete": "key denoiser process num_samples * x_T start joint",
+    "sample_any_order": "key denoiser process num_samples * x_T",
+    "u_turn_discrete": "key denoiser process x_0 t * joint",
     "transformer_from_state_dict": "state * num_heads",
 }
 
@@ -40,11 +47,17 @@ DEFAULTS = {
     "sample_leaves": {"filter_level": 0},
     "run_bp": {"filter_level": 0},
     "log_prob": {"filter_level": 0},
+    "sample_posterior": {"filter_level": 0},
     "Schedule.linear": {"num_steps": 500},
     "exact_denoiser": {"filter_level": 0},
     "independent_denoiser": {"log_probs": None},
     "log_density": {"filter_level": 0},
     "sample_ancestral": {"num_samples": None, "x_T": None, "start": None},
+    "DiscreteProcess.masked": {"num_steps": 500, "decay": "linear"},
+    "DiscreteProcess.uniform": {"num_steps": 500, "decay": "linear"},
+    "sample_discrete": {"num_samples": None, "x_T": None, "start": None, "joint": False},
+    "sample_any_order": {"num_samples": None, "x_T": None},
+    "u_turn_discrete": {"joint": False},
 }
 
 

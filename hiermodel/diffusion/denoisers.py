@@ -5,12 +5,13 @@ richer models of the data (SPEC sections 3 and 4). A learned network has the sam
 """
 
 import dataclasses
+import functools
 from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key, Shaped
 
 from hiermodel.checks import (
     check_integer,
@@ -23,9 +24,56 @@ from hiermodel.checks import (
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import leaf_log_marginals
+from hiermodel.inference.posterior import draw_leaves
+from hiermodel.randomness import categorical_per_sample
 
 Steps = int | Int[Array | np.ndarray, "..."]
 """Diffusion steps: one, or an integer array that broadcasts against the leading batch axes."""
+
+
+Noisy = Float[Array | np.ndarray, "..."] | Int[Array | np.ndarray, "..."]
+"""Noisy sequences: (..., num_leaves, vocab_size) reals, or (..., num_leaves) symbols of a discrete
+process."""
+
+
+@runtime_checkable
+class Corruption(Protocol):
+    """A forward process, as oracles and samplers know it: a Schedule or a DiscreteProcess.
+
+    Attributes:
+        num_steps: T.
+        vocab_size: number of clean symbols; None if any will do.
+        num_states: number of symbols that a noisy position may hold; None if it holds reals.
+    """
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps, T."""
+        ...
+
+    @property
+    def vocab_size(self) -> int | None:
+        """Number of clean symbols; None if any will do."""
+        ...
+
+    @property
+    def num_states(self) -> int | None:
+        """Number of symbols that a noisy position may hold; None if it holds reals."""
+        ...
+
+    def leaf_evidence(self, x_t: Array, t: Steps) -> Float[Array, "... leaves vocab"]:
+        """Log q(x_t | x_0 = a) per position and symbol a, up to a constant per position."""
+        ...
+
+    def log_constant(self, x_t: Array, t: Steps) -> Float[Array, "..."]:
+        """The sum of those constants over the positions."""
+        ...
+
+    def pure_noise(
+        self, key: Key[Array, ""], num_samples: int, num_leaves: int, vocab_size: int
+    ) -> Array:
+        """Sequences that tell nothing of the clean ones, each from its own key."""
+        ...
 
 
 @runtime_checkable
@@ -47,7 +95,7 @@ class Denoiser(Protocol):
         """Number of symbols."""
         ...
 
-    def __call__(self, x_t: Float[Array, "..."], t: Steps) -> Float[Array, "..."]:
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
         ...
 
@@ -56,14 +104,28 @@ def leaf_field(
     schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
     """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves (SPEC 3)."""
-    scale = schedule.field_scale(jnp.asarray(t), x_t.dtype)
-    return scale[..., None, None] * x_t
+    return schedule.leaf_evidence(x_t, t)
+
+
+def check_input(
+    denoiser: Denoiser, process: Corruption, x_t: Noisy, t: Steps, argument: str = "x_t"
+) -> Array:
+    """Return x_t as an array, after checking it and t: reals or symbols, as the process has it."""
+    if process.num_states is None:
+        return check_noisy(denoiser, process.num_steps, x_t, t, argument)
+    require(np.ndim(x_t) >= 1, argument, x_t, "of shape (..., num_leaves)")
+    if denoiser.num_leaves is not None:
+        check_trailing_shape(argument, x_t, (denoiser.num_leaves,), "(num_leaves,)")
+    check_symbols(argument, x_t, process.num_states)
+    check_steps(t, process.num_steps)
+    _check_broadcast(t, np.shape(x_t)[:-1])
+    return jnp.asarray(x_t, jnp.int32)
 
 
 def check_noisy(
     denoiser: Denoiser,
     num_steps: int,
-    x_t: Float[Array | np.ndarray, "..."],
+    x_t: Noisy,
     t: Steps,
     argument: str = "x_t",
 ) -> Float[Array, "... leaves vocab"]:
@@ -85,20 +147,29 @@ def check_noisy(
             raise ValueError(
                 f"{argument} holds {wrong[0]}, which is not allowed: it must be finite"
             )
-    batch = x_t.shape[:-2]
+    _check_broadcast(t, x_t.shape[:-2])
+    return x_t
+
+
+def _check_broadcast(t: Steps, batch: tuple[int, ...]) -> None:
+    """Refuse steps that cannot be stretched to the batch."""
+    shape = np.shape(t)
+    aligned = zip(reversed(shape), reversed(batch), strict=False)
     require(
-        _broadcasts(np.shape(t), batch),
+        len(shape) <= len(batch) and all(size in (1, full) for size, full in aligned),
         "t",
         t,
         f"an integer or an array that broadcasts against the batch shape {batch}",
     )
-    return x_t
 
 
-def _broadcasts(shape: tuple[int, ...], batch: tuple[int, ...]) -> bool:
-    """True if an array of ``shape`` can be stretched to ``batch``."""
-    aligned = zip(reversed(shape), reversed(batch), strict=False)
-    return len(shape) <= len(batch) and all(size in (1, full) for size, full in aligned)
+def _check_vocabulary(process: Corruption, vocab_size: int) -> None:
+    """Refuse a process on other symbols than those of the data."""
+    if process.vocab_size not in (None, vocab_size):
+        raise ValueError(
+            f"schedule has vocab_size {process.vocab_size}, which is not allowed: it must be that "
+            f"of the data, {vocab_size}"
+        )
 
 
 @jax.tree_util.register_dataclass
@@ -107,7 +178,7 @@ class TreeDenoiser:
     """The posterior marginals under a grammar, or under its level-k filtered model."""
 
     grammar: Grammar
-    schedule: Schedule
+    schedule: Corruption
     filter_level: int = dataclasses.field(metadata={"static": True})
 
     @property
@@ -120,11 +191,21 @@ class TreeDenoiser:
         """Number of symbols."""
         return self.grammar.vocab_size
 
-    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Exact log p(x_0 | x_t) per position, (..., num_leaves, vocab_size)."""
-        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
-        field = leaf_field(self.schedule, x_t, t)
+        x_t = check_input(self, self.schedule, x_t, t)
+        field = self.schedule.leaf_evidence(x_t, t)
         return leaf_log_marginals(self.grammar, field, filter_level=self.filter_level)
+
+    def draw(
+        self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps
+    ) -> Int[Array, "rows leaves"]:
+        """Whole sequences from p(x_0 | x_t), each from its own key: one posterior tree per row.
+
+        Where no sequence agrees with x_t, one is drawn as if x_t said nothing.
+        """
+        field = self.schedule.leaf_evidence(check_input(self, self.schedule, x_t, t), t)
+        return draw_leaves(keys, self.grammar, field, self.filter_level)
 
 
 @jax.tree_util.register_dataclass
@@ -132,7 +213,7 @@ class TreeDenoiser:
 class IndependentDenoiser:
     """The posterior under independent positions: softmax of the field plus a log-prior."""
 
-    schedule: Schedule
+    schedule: Corruption
     log_probs: Float[Array, "leaves vocab"] | None
 
     @property
@@ -145,12 +226,15 @@ class IndependentDenoiser:
         """Number of symbols; None if no prior was given."""
         return None if self.log_probs is None else self.log_probs.shape[-1]
 
-    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
-        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
-        field = leaf_field(self.schedule, x_t, t)
+        x_t = check_input(self, self.schedule, x_t, t)
+        field = self.schedule.leaf_evidence(x_t, t)
         if self.log_probs is not None:
-            field = field + self.log_probs.astype(field.dtype)
+            prior = self.log_probs.astype(field.dtype)
+            # Evidence that leaves a position no symbol is ignored there.
+            possible = ((field + prior) > -jnp.inf).any(-1, keepdims=True)
+            field = jnp.where(possible, field, 0) + prior
         return jax.nn.log_softmax(field, axis=-1)
 
 
@@ -159,7 +243,7 @@ class IndependentDenoiser:
 class EmpiricalDenoiser:
     """The posterior under the empirical distribution of a training set: the memoriser."""
 
-    schedule: Schedule
+    schedule: Corruption
     sequences: Int[Array, "num_sequences leaves"]
     vocab_size: int = dataclasses.field(metadata={"static": True})
 
@@ -168,46 +252,77 @@ class EmpiricalDenoiser:
         """Length of the sequences."""
         return self.sequences.shape[-1]
 
-    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
-        """Log-probabilities (..., num_leaves, vocab_size); −inf where no sequence agrees."""
-        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
-        field = leaf_field(self.schedule, x_t, t)
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
+        """Log-probabilities (..., num_leaves, vocab_size); −inf for symbols that no sequence has.
+
+        Where every sequence contradicts x_t, as symbols of a discrete process can, they are those
+        of the whole training set.
+        """
+        weights = jax.nn.softmax(self._scores(x_t, t), axis=-1)
+        one_hot = jax.nn.one_hot(self.sequences, self.vocab_size, dtype=weights.dtype)
+        highest = jax.lax.Precision.HIGHEST
+        return jnp.log(jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest))
+
+    def draw(
+        self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps
+    ) -> Int[Array, "rows leaves"]:
+        """Training sequences from p(x_0 | x_t), each from its own key."""
+        chosen = categorical_per_sample(keys, self._scores(x_t, t))
+        return self.sequences[chosen].astype(jnp.int32)
+
+    def _scores(self, x_t: Noisy, t: Steps) -> Float[Array, "... num_sequences"]:
+        """Log-likelihood of every sequence up to a constant; all 0 if none agrees with x_t."""
+        x_t = check_input(self, self.schedule, x_t, t)
+        field = self.schedule.leaf_evidence(x_t, t)
         # Shifted so that the best symbol scores 0, a likely sequence keeps all its digits.
         field = field - field.max(-1, keepdims=True)
         one_hot = jax.nn.one_hot(self.sequences, self.vocab_size, dtype=field.dtype)
-        highest = jax.lax.Precision.HIGHEST
-        scores = jnp.einsum("...lv,nlv->...n", field, one_hot, precision=highest)
-        weights = jax.nn.softmax(scores, axis=-1)
-        return jnp.log(jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest))
+        count = functools.partial(
+            jnp.einsum, "...lv,nlv->...n", precision=jax.lax.Precision.HIGHEST
+        )
+        if self.schedule.num_states is None:
+            return count(field, one_hot)
+        # A product would make NaN of −inf · 0, so contradictions are counted apart.
+        forbidden = field == -jnp.inf
+        contradictions = count(forbidden.astype(field.dtype), one_hot)
+        scores = jnp.where(
+            contradictions > 0, -jnp.inf, count(jnp.where(forbidden, 0, field), one_hot)
+        )
+        agrees = (scores > -jnp.inf).any(-1, keepdims=True)
+        return jnp.where(agrees, scores, 0)
 
 
-def exact_denoiser(grammar: Grammar, schedule: Schedule, *, filter_level: int = 0) -> TreeDenoiser:
+def exact_denoiser(
+    grammar: Grammar, schedule: Corruption, *, filter_level: int = 0
+) -> TreeDenoiser:
     """The exact denoiser E[x_0 | x_t] (k = 0), or that of the level-k filtered model.
 
     Args:
         grammar: the model of the data.
-        schedule: the noise.
+        schedule: the noise, a Schedule or a DiscreteProcess.
         filter_level: k in 0…depth (SPEC section 1).
 
     Raises:
-        ValueError: if the filter level is out of range.
+        ValueError: if the filter level is out of range, or the process has other symbols.
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    _check_vocabulary(schedule, grammar.vocab_size)
     return TreeDenoiser(grammar, schedule, filter_level)
 
 
 def independent_denoiser(
-    schedule: Schedule, log_probs: Float[Array | np.ndarray, "leaves vocab"] | None = None
+    schedule: Corruption, log_probs: Float[Array | np.ndarray, "leaves vocab"] | None = None
 ) -> IndependentDenoiser:
     """The denoiser that knows no tree at all.
 
     Args:
-        schedule: the noise.
+        schedule: the noise, a Schedule or a DiscreteProcess.
         log_probs: (num_leaves, vocab_size) natural-log symbol marginals per position; None for
             uniform ones, with which any length and vocabulary will do.
 
     Raises:
-        ValueError: if ``log_probs`` is not such an array of normalised log-probabilities.
+        ValueError: if ``log_probs`` is not such an array of normalised log-probabilities, or the
+            process has other symbols.
     """
     if log_probs is not None:
         log_probs = jnp.asarray(log_probs)
@@ -216,24 +331,29 @@ def independent_denoiser(
             sums = np.exp(np.asarray(log_probs, dtype=np.float64)).sum(-1)
             normalised = bool(np.all(np.abs(sums - 1) < 1e-4))
             require(normalised, "log_probs", log_probs, "log-probabilities whose rows sum to 1")
+        _check_vocabulary(schedule, log_probs.shape[1])
     return IndependentDenoiser(schedule, log_probs)
 
 
 def empirical_denoiser(
-    schedule: Schedule, sequences: Int[Array | np.ndarray, "num_sequences leaves"], vocab_size: int
+    schedule: Corruption,
+    sequences: Int[Array | np.ndarray, "num_sequences leaves"],
+    vocab_size: int,
 ) -> EmpiricalDenoiser:
     """The denoiser of someone who knows only the training set, by heart.
 
     Args:
-        schedule: the noise.
+        schedule: the noise, a Schedule or a DiscreteProcess.
         sequences: (n, num_leaves) training sequences.
         vocab_size: q.
 
     Raises:
-        ValueError: if there are no sequences or a symbol is out of range.
+        ValueError: if there are no sequences, a symbol is out of range, or the process has other
+            symbols.
     """
     vocab_size = check_integer("vocab_size", vocab_size, 2)
     shape = np.shape(sequences)
     require(len(shape) == 2 and shape[0] > 0, "sequences", shape, "of shape (n, num_leaves), n > 0")
     check_symbols("sequences", sequences, vocab_size)
+    _check_vocabulary(schedule, vocab_size)
     return EmpiricalDenoiser(schedule, jnp.asarray(sequences), vocab_size)

@@ -11,9 +11,16 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import Denoiser, Steps, check_noisy
+from hiermodel.diffusion.denoisers import (
+    Corruption,
+    Denoiser,
+    Noisy,
+    Steps,
+    check_input,
+    check_noisy,
+)
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_at_step, normal_per_sample, sample_keys
+from hiermodel.randomness import normal_at_step, sample_keys
 
 
 def posterior_step(
@@ -75,11 +82,11 @@ def sample_ancestral(
 def starting_point(
     key: Key[Array, ""],
     denoiser: Denoiser,
-    schedule: Schedule,
+    schedule: Corruption,
     num_samples: int | None,
-    x_T: Float[Array | np.ndarray, "..."] | None,
+    x_T: Noisy | None,
     start: int | None,
-) -> tuple[Float[Array, "..."], int]:
+) -> tuple[Array, int]:
     """Where a sampler begins: the given x_T, or pure noise of each sample's own; and at which step.
 
     Raises:
@@ -89,7 +96,7 @@ def starting_point(
     start = check_integer("start", start, 1, schedule.num_steps)
     if x_T is not None:
         require(num_samples is None, "num_samples", num_samples, "left out when x_T is given")
-        return check_noisy(denoiser, schedule.num_steps, x_T, start, "x_T"), start
+        return check_input(denoiser, schedule, x_T, start, "x_T"), start
     if num_samples is None:
         raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
     num_samples = check_integer("num_samples", num_samples, 0)
@@ -99,8 +106,7 @@ def starting_point(
             f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
             "so x_T must be an array"
         )
-    shape, dtype = (num_leaves, vocab_size), jnp.result_type(float)
-    return normal_per_sample(key, (num_samples,), shape, dtype), start
+    return schedule.pure_noise(key, num_samples, num_leaves, vocab_size), start
 
 
 def run_compiled(function: Callable[..., Array], denoiser: Denoiser, *arguments: Any) -> Array:

@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, require
+from hiermodel.randomness import normal_per_sample
 
 
 @jax.tree_util.register_dataclass
@@ -79,6 +80,46 @@ class Schedule:
     def num_steps(self) -> int:
         """T, the number of steps."""
         return self.alpha_bar.shape[-1] - 1
+
+    @property
+    def vocab_size(self) -> None:
+        """None: sequences of any vocabulary take this noise."""
+        return None
+
+    @property
+    def num_states(self) -> None:
+        """None: noisy positions hold real vectors, not symbols."""
+        return None
+
+    def leaf_evidence(
+        self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
+    ) -> Float[Array, "... leaves vocab"]:
+        """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves (SPEC 3)."""
+        return self.field_scale(jnp.asarray(t), x_t.dtype)[..., None, None] * x_t
+
+    def log_constant(
+        self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
+    ) -> Float[Array, "..."]:
+        """What log q(x_t | x_0) holds beyond the leaf evidence, summed over positions (SPEC 3).
+
+        log N(x_t; 0, (1 − abar_t) I) − num_leaves · abar_t / (2 (1 − abar_t)).
+        """
+        steps = jnp.asarray(t)
+        alpha_bar = self.alpha_bar[steps].astype(x_t.dtype)
+        variance = self.noise_variance[steps].astype(x_t.dtype)
+        num_leaves, vocab_size = x_t.shape[-2:]
+        log_normal = -0.5 * (
+            jnp.square(x_t).sum((-2, -1)) / variance
+            + num_leaves * vocab_size * jnp.log(2 * jnp.pi * variance)
+        )
+        return log_normal - num_leaves * alpha_bar / (2 * variance)
+
+    def pure_noise(
+        self, key: Key[Array, ""], num_samples: int, num_leaves: int, vocab_size: int
+    ) -> Float[Array, "num_samples leaves vocab"]:
+        """Standard normals, each sample's from its own key."""
+        shape, dtype = (num_leaves, vocab_size), jnp.result_type(float)
+        return normal_per_sample(key, (num_samples,), shape, dtype)
 
     def field_scale(self, t: Int[Array, "*batch"], dtype: jnp.dtype) -> Float[Array, "*batch"]:
         """sqrt(alpha_bar_t) / (1 − alpha_bar_t): what turns x_t into the leaf log-field."""

@@ -4,8 +4,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hiermodel.checks import check_integer, check_steps
-from hiermodel.diffusion.denoisers import Denoiser, Steps, TreeDenoiser, check_noisy, leaf_field
+from hiermodel.diffusion.denoisers import (
+    Corruption,
+    Denoiser,
+    Noisy,
+    Steps,
+    check_input,
+    check_noisy,
+    exact_denoiser,
+)
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import run_bp
@@ -36,36 +43,29 @@ def score(
 
 def log_density(
     grammar: Grammar,
-    schedule: Schedule,
-    x_t: Float[Array | np.ndarray, "..."],
+    schedule: Corruption,
+    x_t: Noisy,
     t: Steps,
     *,
     filter_level: int = 0,
 ) -> Float[Array, "..."]:
     """Natural-log density of x_t at step t under the (filtered) model.
 
-    log p_t(x) = log Z(h) + log N(x; 0, (1 − abar_t) I) − N abar_t / (2 (1 − abar_t)).
+    log p_t(x) = log Z(h) + log N(x; 0, (1 − abar_t) I) − N abar_t / (2 (1 − abar_t)); for a
+    discrete process the log-probability log Z(h) + Σ_i max_a log q(x_t[i] | x_0[i] = a).
 
     Args:
         grammar: the model of the data.
-        schedule: the noise.
-        x_t: (..., num_leaves, vocab_size).
+        schedule: the noise, a Schedule or a DiscreteProcess.
+        x_t: (..., num_leaves, vocab_size), or (..., num_leaves) symbols of a discrete process.
         t: steps in 1…num_steps, broadcasting against the leading axes.
         filter_level: k in 0…depth.
 
     Raises:
         ValueError: for a wrong shape, a step or a filter level out of range.
     """
-    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
-    check_steps(t, schedule.num_steps)
-    x_t = check_noisy(TreeDenoiser(grammar, schedule, filter_level), schedule.num_steps, x_t, t)
-    field = leaf_field(schedule, x_t, t)
+    denoiser = exact_denoiser(grammar, schedule, filter_level=filter_level)
+    x_t = check_input(denoiser, schedule, x_t, t)
+    field = schedule.leaf_evidence(x_t, t)
     log_evidence = run_bp(grammar, field, filter_level=filter_level).log_evidence
-    steps = jnp.asarray(t)
-    alpha_bar = schedule.alpha_bar[steps].astype(x_t.dtype)
-    variance = schedule.noise_variance[steps].astype(x_t.dtype)
-    num_values = x_t.shape[-2] * x_t.shape[-1]
-    log_normal = -0.5 * (
-        jnp.square(x_t).sum((-2, -1)) / variance + num_values * jnp.log(2 * jnp.pi * variance)
-    )
-    return log_evidence + log_normal - grammar.num_leaves * alpha_bar / (2 * variance)
+    return log_evidence + schedule.log_constant(x_t, t)

@@ -26,6 +26,25 @@ def test_sampled_trees_follow_the_posterior(structure, kind):
     assert oracles.agrees_with_law(codes, law)
 
 
+@pytest.mark.parametrize(
+    ("structure", "filter_level"), [(strategies.AMBIGUOUS, 2), (strategies.DEEP, 2)]
+)
+def test_sampled_trees_of_filtered_models_follow_their_posterior(structure, filter_level):
+    rng = np.random.default_rng(9)
+    case = strategies.build(structure, rng)
+    field = strategies.make_field("noisy", case, rng)
+    levels = hm.sample_posterior(
+        jax.random.key(9), case.grammar, field, 20_000, filter_level=filter_level
+    )
+    assert [level is None for level in levels] == [
+        0 < level < filter_level for level in range(case.depth + 1)
+    ]
+    trees = case.trees(filter_level)
+    law = oracles.tree_law(trees, oracles.posterior(trees, field))
+    codes = oracles.encode(oracles.all_nodes(levels), trees.vocab_size)
+    assert oracles.agrees_with_law(codes, law)
+
+
 def test_families_follow_their_joint_posterior():
     rng = np.random.default_rng(1)
     case = strategies.build(strategies.HIERARCHY, rng)
