@@ -42,7 +42,7 @@ def weight_outside(case, field, level, filter_level):
         elsewhere[block] = 0  # what is below sums to one
         log_weights = oracles.log_weights(trees, elsewhere)[:, None]
         one_hot = trees.levels[level][:, node, None] == np.arange(trees.vocab_size)
-        rows.append(scipy.special.logsumexp(log_weights, axis=0, b=one_hot))
+        rows.append(scipy.special.logsumexp(np.where(one_hot, log_weights, -np.inf), axis=0))
     return np.array(rows)
 
 
