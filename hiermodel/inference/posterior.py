@@ -10,11 +10,17 @@ from jaxtyping import Array, Float, Int, Key
 from hiermodel.checks import check_integer, check_key
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import check_evidence
-from hiermodel.inference.messages import pass_up, rule_scores
+from hiermodel.inference.messages import (
+    evidence,
+    ignore_impossible,
+    pass_up,
+    root_scores,
+    rule_scores,
+)
 from hiermodel.randomness import sample_keys
 
-Tree = tuple[Int[Array, "... nodes"], ...]
-"""Symbols per level 0…depth."""
+Tree = tuple[Int[Array, "... nodes"] | None, ...]
+"""Symbols per level 0…depth; None for the levels that a filtered model does not have."""
 
 
 def sample_posterior(
@@ -22,6 +28,8 @@ def sample_posterior(
     grammar: Grammar,
     leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"],
     num_samples: int,
+    *,
+    filter_level: int = 0,
 ) -> Tree:
     """Draw whole trees from their exact posterior: upward messages, then rules from the root down.
 
@@ -30,89 +38,131 @@ def sample_posterior(
         grammar: the model.
         leaf_evidence: (..., num_leaves, vocab_size) log-field, as in run_bp.
         num_samples: trees per evidence.
+        filter_level: as in run_bp.
 
     Returns:
-        Per level 0…depth, int32 (num_samples, ..., branching**level). Where the evidence is
+        Per level 0…depth, int32 (num_samples, ..., branching**level); None for the levels that the
+        filtered model does not have. Where the evidence is
         impossible, no tree is: all its symbols are −1.
 
     Raises:
         ValueError: as run_bp, and for a wrong key or a negative number.
     """
     check_key(key)
-    evidence = check_evidence(grammar, leaf_evidence)
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    leaf_evidence = check_evidence(grammar, leaf_evidence)
     num_samples = check_integer("num_samples", num_samples, 0)
-    return _sample_posterior(key, grammar, evidence, num_samples)
+    return _sample_posterior(key, grammar, leaf_evidence, num_samples, filter_level)
+
+
+def draw_leaves(
+    keys: Key[Array, " rows"],
+    grammar: Grammar,
+    leaf_evidence: Float[Array, "rows leaves vocab"],
+    filter_level: int,
+) -> Int[Array, "rows leaves"]:
+    """The leaves of one posterior tree per row, each row from its own key.
+
+    Where the evidence is impossible they are drawn without evidence, as run_bp's marginals are.
+    """
+    upward = pass_up(grammar, leaf_evidence, filter_level)
+    usable = ignore_impossible(upward, evidence(grammar, upward))
+
+    def draw(key: Key[Array, ""], messages) -> Int[Array, " leaves"]:
+        leaves = _draw_tree(key, grammar, messages, filter_level)[-1]
+        assert leaves is not None  # the leaves exist at every filter level
+        return leaves
+
+    return jax.vmap(draw)(keys, usable.by_level)
 
 
 def most_probable_tree(
-    grammar: Grammar, leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"]
+    grammar: Grammar,
+    leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"],
+    *,
+    filter_level: int = 0,
 ) -> tuple[Tree, Float[Array, "..."]]:
     """The tree that maximises P(tree) · exp(field at its leaves), by a max in place of each sum.
 
-    Ties go to the symbol, and then the rule, that comes first in the grammar's lists.
+    Ties go to the symbol, and then the rule, that comes first in the grammar's lists. The trees of
+    a filtered model lack levels 1…k − 1: these are summed over, as part of the model.
 
     Args:
         grammar: the model.
         leaf_evidence: (..., num_leaves, vocab_size) log-field, as in run_bp.
+        filter_level: as in run_bp.
 
     Returns:
-        The tree, per level int32 (..., branching**level), and the natural log of what it
+        The tree, per level int32 (..., branching**level) or None, and the natural log of what it
         maximises, (...). Impossible evidence gives −inf and symbols −1.
 
     Raises:
         ValueError: as run_bp.
     """
-    return _most_probable_tree(grammar, check_evidence(grammar, leaf_evidence))
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    return _most_probable_tree(grammar, check_evidence(grammar, leaf_evidence), filter_level)
 
 
-@functools.partial(jax.jit, static_argnames="num_samples")
+@functools.partial(jax.jit, static_argnames=("num_samples", "filter_level"))
 def _sample_posterior(
     key: Key[Array, ""],
     grammar: Grammar,
     leaf_evidence: Float[Array, "... leaves vocab"],
     num_samples: int,
+    filter_level: int,
 ) -> Tree:
-    messages = pass_up(grammar, leaf_evidence, 0).by_level
-
-    def one_tree(sample_key: Key[Array, ""]) -> Tree:
-        def choose(level: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
-            level_key = jax.random.fold_in(sample_key, level)
-            return _sample_choice(level_key, log_weights)
-
-        return _choose_down(grammar, messages, choose)
-
-    return jax.vmap(one_tree)(sample_keys(key, num_samples))
+    messages = pass_up(grammar, leaf_evidence, filter_level).by_level
+    keys = sample_keys(key, num_samples)
+    return jax.vmap(lambda one: _draw_tree(one, grammar, messages, filter_level))(keys)
 
 
-@jax.jit
+def _draw_tree(key: Key[Array, ""], grammar: Grammar, messages, filter_level: int) -> Tree:
+    def choose(level: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
+        return _sample_choice(jax.random.fold_in(key, level), log_weights)
+
+    return _choose_down(grammar, messages, choose, filter_level)
+
+
+@functools.partial(jax.jit, static_argnames="filter_level")
 def _most_probable_tree(
-    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"]
+    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"], filter_level: int
 ) -> tuple[Tree, Float[Array, "..."]]:
     messages = [leaf_evidence]
-    for level in reversed(range(grammar.depth)):
+    for level in reversed(range(filter_level, grammar.depth)):
         messages.insert(0, rule_scores(grammar, level, messages[0]).max(-1))
+    if filter_level > 0:
+        given_root = root_scores(grammar, filter_level, messages[0]).max(-1)
+        messages = [given_root.sum(-2, keepdims=True), *[None] * (filter_level - 1), *messages]
     root = grammar.root_log_probs.astype(leaf_evidence.dtype) + messages[0][..., 0, :]
 
     def choose(_: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
         return log_weights.argmax(-1).astype(jnp.int32)
 
-    return _choose_down(grammar, messages, choose), root.max(-1)
+    return _choose_down(grammar, messages, choose, filter_level), root.max(-1)
 
 
-def _choose_down(grammar: Grammar, messages, choose) -> Tree:
-    """Choose the root, then a rule for every node, from what the messages say lies below."""
+def _choose_down(grammar: Grammar, messages, choose, filter_level: int) -> Tree:
+    """Choose the root, then a rule for every node, from what the messages say lies below.
+
+    With a filter level, the symbols of its nodes are chosen given the root, then the rules below.
+    """
     root = grammar.root_log_probs.astype(messages[0].dtype) + messages[0]
     possible = (root > -jnp.inf).any(-1)  # (..., 1)
     symbols = choose(0, root)
-    tree = [symbols]
-    for level in range(grammar.depth):
+    tree: list[Array | None] = [symbols]
+    if filter_level > 0:
+        scores = root_scores(grammar, filter_level, messages[filter_level])
+        own = jnp.take_along_axis(scores, symbols[..., None, None], axis=-2)[..., 0, :]
+        symbols = choose(filter_level, own)
+        tree += [None] * (filter_level - 1) + [symbols]
+    for level in range(filter_level, grammar.depth):
         scores = rule_scores(grammar, level, messages[level + 1])
         own = jnp.take_along_axis(scores, symbols[..., None, None], axis=-2)[..., 0, :]
         rule = choose(level + 1, own)
         children = jnp.asarray(grammar.rules.children[grammar.table_index(level)])
         symbols = children[symbols, rule].reshape(*symbols.shape[:-1], -1)
         tree.append(symbols)
-    return tuple(jnp.where(possible, level, -1) for level in tree)
+    return tuple(None if level is None else jnp.where(possible, level, -1) for level in tree)
 
 
 def _sample_choice(
