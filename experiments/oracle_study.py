@@ -1,10 +1,12 @@
 """What can be known of noisy data at all: ancestors and symbols, by exact inference alone.
 
-No network is involved. The result is one file of measurements, named by a hash of the settings;
-finished is finished.
+No network is involved. Each part of a study is one file of measurements, named by a hash of the
+settings; finished is finished.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -16,11 +18,7 @@ from experiments.store import Measurement
 from hiermodel.checks import check_integer
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.floor import loss_floor
-from hiermodel.measures.reconstruction import (
-    Reconstruction,
-    crossing_time,
-    reconstruct_ancestors,
-)
+from hiermodel.measures.reconstruction import crossing_time, reconstruct_ancestors
 from hiermodel.measures.uncertainty import Interval, student_interval
 
 PAPER = GrammarConfig()
@@ -31,6 +29,12 @@ FIRST_TIME = 0.04
 
 BOUNDS = ("low", "estimate", "high")
 """The axis "bound" of measurements with a 95 % interval."""
+
+
+ABOUT = {
+    "success": "probability that the most probable symbol of a node is the true one",
+    "unchanged": "probability that a node's symbol is unchanged after a U-turn to t",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,81 +72,80 @@ class OracleStudy:
         later = np.geomspace(FIRST_TIME, 1, self.num_times - 1) * self.num_steps
         return np.unique(np.concatenate([[1], np.round(later)]).astype(np.int32).clip(1))
 
+    @property
+    def times(self) -> np.ndarray:
+        """The same as fractions t/T."""
+        return self.steps / self.num_steps
 
-def run_study(study: OracleStudy, root: Path | str) -> Path:
-    """Make the measurements of a study, unless they are there; returns their file."""
+
+def run_study(study: OracleStudy, root: Path | str) -> dict[str, Measurement]:
+    """Make the measurements of a study, part by part, less those that are there already."""
     identity = configs.identity(study)
     run = store.RunFolder.open(root, identity, configs.to_json(study))
-    file = run.measurement_file("oracles", identity)
-    if not file.exists():
-        with run.timed("oracles"):
-            store.save_measurements(file, measure(study))
-    return file
+    measured = {
+        "time": Measurement(study.times, ("time",), "t / T", "diffusion time"),
+    }
+    for name, measure in _parts(study).items():
+        file = run.measurement_file(name, identity)
+        if not file.exists():
+            with run.timed(name):
+                store.save_measurements(file, measure())
+        measured |= store.load_measurements(file)
+    return measured
 
 
-def measure(study: OracleStudy) -> dict[str, Measurement]:
-    """All measurements of a study."""
-    schedule, steps = Schedule.linear(study.num_steps), study.steps
-    grammar_key, *hierarchy_keys, floor_key, cross_key = jax.random.split(
-        jax.random.key(study.seed), 4 + len(study.shallow)
-    )
-    times = steps / study.num_steps
-    results = {"time": Measurement(times, ("time",), "t / T", "diffusion time")}
-    depths = (*study.shallow, study.hierarchy.depth)
-    parts = {"grammar": (study.grammar, study.num_sequences, grammar_key)}
-    for depth, key in zip(depths, hierarchy_keys, strict=True):
+def _parts(study: OracleStudy) -> dict[str, Callable[[], dict[str, Measurement]]]:
+    """What measures each part of a study, by name; each has a key of its own."""
+    root_key = jax.random.key(study.seed)
+    paper = functools.partial(_ancestors, study, study.grammar, study.num_sequences)
+    parts = {"grammar": paper}
+    for depth in (*study.shallow, study.hierarchy.depth):
         config = dataclasses.replace(study.hierarchy, depth=depth)
-        parts[f"depth_{depth}"] = (config, study.num_hierarchy_sequences, key)
-    for name, (config, num_sequences, key) in parts.items():
-        found = reconstruct_ancestors(key, config.build(), schedule, steps, num_sequences)
-        results |= _reconstruction(name, found, times, cross_key)
-    grammar = study.grammar.build()
+        sizes = (config, study.num_hierarchy_sequences)
+        parts[f"depth_{depth}"] = functools.partial(_ancestors, study, *sizes)
+    keys = {name: jax.random.fold_in(root_key, index) for index, name in enumerate(parts)}
+    parts = {name: functools.partial(part, name, keys[name]) for name, part in parts.items()}
+    floor_key = jax.random.fold_in(root_key, len(parts))
+    return parts | {"loss": functools.partial(_floors, study, floor_key)}
+
+
+def _floors(study: OracleStudy, key: jax.Array) -> dict[str, Measurement]:
+    """Loss of the exact denoisers of every filter level, on the same noisy data."""
+    grammar, schedule = study.grammar.build(), Schedule.linear(study.num_steps)
     floors = [
-        loss_floor(floor_key, grammar, schedule, steps, study.num_sequences, denoiser_level=level)
+        loss_floor(key, grammar, schedule, study.steps, study.num_sequences, denoiser_level=level)
         for level in range(grammar.depth + 1)
     ]
-    results["loss"] = Measurement(
+    losses = Measurement(
         np.stack([_bounds(floor) for floor in floors]),
         ("filter_level", "bound", "time"),
         "nats per position",
         "cross-entropy of the filtered-k denoiser on the full model's data; k = 0 is the floor",
     )
-    return results
+    return {"loss": losses}
 
 
-def _reconstruction(
-    name: str, found: Reconstruction, times: np.ndarray, key: jax.Array
+def _ancestors(
+    study: OracleStudy, config: GrammarConfig, num_sequences: int, name: str, key: jax.Array
 ) -> dict[str, Measurement]:
-    """Curves with intervals, what they are by chance, and where they fall."""
-    results = {}
-    about = {
-        "success": "probability that the most probable symbol of a node is the true one",
-        "unchanged": "probability that a node's symbol is unchanged after a U-turn to t",
-    }
-    for quantity, what in about.items():
+    """Reconstruction of ancestors: curves with intervals, their ends, and where they fall."""
+    data_key, cross_key = jax.random.split(key)
+    schedule = Schedule.linear(study.num_steps)
+    found = reconstruct_ancestors(data_key, config.build(), schedule, study.steps, num_sequences)
+    results: dict[str, Measurement] = {}
+
+    def add(quantity: str, values: np.ndarray, dims: tuple[str, ...], units: str, what: str):
+        results[f"{name}_{quantity}"] = Measurement(values, dims, units, what)
+
+    for quantity, what in ABOUT.items():
         curves = getattr(found, f"expected_{quantity}")
         chance = np.asarray(getattr(found, f"chance_{quantity}"))
-        add = {
-            quantity: (
-                _bounds(student_interval(curves)),
-                ("bound", "time", "level"),
-                "probability",
-                what,
-            ),
-            f"{quantity}_chance": (
-                chance,
-                ("level",),
-                "probability",
-                f"{what}, without evidence",
-            ),
-            f"{quantity}_halfway": (
-                _bounds(crossing_time(key, curves, times, chance)),
-                ("bound", "level"),
-                "t / T",
-                f"time at which it is halfway from 1 to chance: {what}",
-            ),
-        }
-        results |= {f"{name}_{key_}": Measurement(*value) for key_, value in add.items()}
+        halfway = crossing_time(cross_key, curves, study.times, chance)
+        bands = _bounds(student_interval(curves))
+        add(quantity, bands, ("bound", "time", "level"), "probability", what)
+        add(f"{quantity}_chance", chance, ("level",), "probability", f"without evidence, {what}")
+        definition = f"time halfway from 1 to chance of: {what}"
+        add(f"{quantity}_halfway", _bounds(halfway), ("bound", "level"), "t / T", definition)
     return results
 
 

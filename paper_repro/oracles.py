@@ -1,7 +1,6 @@
 """``python -m paper_repro.oracles``: what noise leaves to be known, from exact inference alone."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 
 import tyro
@@ -30,10 +29,10 @@ def write(study: OracleStudy, root: Path) -> Path:
     """Measure if need be, and write the figure with its numbers; returns their folder."""
     from figures import figure_ancestors, style  # after the process has been prepared
 
-    file = run_study(study, root)
+    measured = run_study(study, root)
     folder = root / "oracles"
-    style.save(figure_ancestors.draw(store.load_measurements(file)), folder, "figure_ancestors")
-    shutil.copyfile(file, folder / "figure_ancestors.npz")
+    style.save(figure_ancestors.draw(measured), folder, "figure_ancestors")
+    store.save_measurements(folder / "figure_ancestors.npz", measured)
     return folder
 
 
