@@ -91,12 +91,17 @@ def reconstruct_ancestors(
     levels = (0, *range(max(filter_level, 1), grammar.depth + 1))
     marginals = symbol_log_marginals(grammar)
     blind = [jnp.exp(marginals[level]) for level in levels]
-    found = _reconstruct(key, grammar, schedule, steps, num_sequences, filter_level)
+    success, expected_success, unchanged, expected_unchanged = _reconstruct(
+        key, grammar, schedule, steps, num_sequences, filter_level
+    )
     return Reconstruction(
-        levels,
-        *found,
-        jnp.stack([probs.max(-1).mean() for probs in blind]),
-        jnp.stack([jnp.square(probs).sum(-1).mean() for probs in blind]),
+        levels=levels,
+        success=success,
+        expected_success=expected_success,
+        unchanged=unchanged,
+        expected_unchanged=expected_unchanged,
+        chance_success=jnp.stack([probs.max(-1).mean() for probs in blind]),
+        chance_unchanged=jnp.stack([jnp.square(probs).sum(-1).mean() for probs in blind]),
     )
 
 
