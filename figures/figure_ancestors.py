@@ -4,7 +4,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.oracle_study import BOUNDS
 from experiments.store import Measurements
 from figures import style
 
@@ -19,7 +18,8 @@ CAPTION = (
     "intervals over sequences."
 )
 
-LOW, ESTIMATE, HIGH = map(BOUNDS.index, ("low", "estimate", "high"))
+LOW, ESTIMATE, HIGH = range(3)
+"""Along the axis "bound" of a measurement."""
 
 
 def draw(measured: Measurements) -> Figure:
