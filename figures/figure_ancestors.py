@@ -78,7 +78,7 @@ def _draw_floor(axis: Axes, measured: Measurements) -> None:
         label = f"$k={level}$" + (" (floor)" if level == 0 else "")
         _curve(axis, times, losses[level], color=color, label=label)
     axis.set(title="loss of the exact denoisers", xlabel="diffusion time $t/T$", xlim=(0, 1))
-    axis.set_ylabel("cross-entropy (nats per position)")
+    axis.set_ylabel("loss (nats per position)")
     axis.set_ylim(bottom=0)
     axis.legend(handlelength=1.2, labelspacing=0.25, loc="lower right")
 
