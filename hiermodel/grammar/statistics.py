@@ -79,7 +79,7 @@ def _through_root(grammar: Grammar, level: int) -> Float[Array, "nodes nodes voc
     joint = jnp.einsum("r,ira,jrb->ijab", prior, given_root, given_root, precision=HIGHEST)
     marginal = jnp.einsum("r,ira->ia", prior, given_root, precision=HIGHEST)
     same = jnp.eye(len(given_root), dtype=bool)[..., None, None]
-    diagonal = marginal[:, None, :, None] * jnp.eye(grammar.vocab_size)
+    diagonal = marginal[:, None, :, None] * jnp.eye(grammar.vocab_size, dtype=marginal.dtype)
     return jnp.where(same, diagonal, joint)
 
 

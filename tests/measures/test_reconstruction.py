@@ -123,7 +123,7 @@ def test_expected_and_actual_reconstruction_agree(found):
         (found.unchanged, found.expected_unchanged),
     ):
         difference = np.asarray(actual - expected)[:, 2:]  # errors are too rare before
-        assert student_interval(difference, level=SURE).contains(0)
+        assert student_interval(difference, level=SURE).contains(0.0)
         assert np.all(expected.std(0) <= actual.std(0) + 1e-12)
 
 
@@ -161,7 +161,7 @@ def test_filtered_models_lack_their_levels():
         jax.random.key(8), deep, SCHEDULE, STEPS[2:4], NUM, filter_level=2
     )
     assert found.levels == (0, 2, 3)
-    assert student_interval(found.success - found.expected_success, level=SURE).contains(0)
+    assert student_interval(found.success - found.expected_success, level=SURE).contains(0.0)
 
 
 def test_crossing_times_are_interpolated_and_resampled():
