@@ -23,6 +23,7 @@ from hiermodel.grammar.rules import Grammar, paper_grammar
 from hiermodel.grammar.sampling import sample_leaves, sample_tree
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.belief_propagation import Beliefs, log_prob, run_bp
+from hiermodel.inference.both_directions import NodeMessages, run_messages
 from hiermodel.inference.families import family_log_marginals, posterior_entropy
 from hiermodel.inference.posterior import most_probable_tree, sample_posterior
 from hiermodel.networks.published import transformer_from_state_dict
@@ -33,6 +34,7 @@ __all__ = [
     "Denoiser",
     "DiscreteProcess",
     "Grammar",
+    "NodeMessages",
     "Schedule",
     "Splits",
     "__version__",
@@ -50,6 +52,7 @@ __all__ = [
     "paper_grammar",
     "posterior_entropy",
     "run_bp",
+    "run_messages",
     "sample_ancestral",
     "sample_any_order",
     "sample_ddim",

@@ -79,7 +79,7 @@ def _through_root(grammar: Grammar, level: int) -> Float[Array, "nodes nodes voc
     joint = jnp.einsum("r,ira,jrb->ijab", prior, given_root, given_root, precision=HIGHEST)
     marginal = jnp.einsum("r,ira->ia", prior, given_root, precision=HIGHEST)
     same = jnp.eye(len(given_root), dtype=bool)[..., None, None]
-    diagonal = marginal[:, None, :, None] * jnp.eye(grammar.vocab_size)
+    diagonal = marginal[:, None, :, None] * jnp.eye(grammar.vocab_size, dtype=marginal.dtype)
     return jnp.where(same, diagonal, joint)
 
 
@@ -92,7 +92,8 @@ def _push_down(
     step = jnp.exp(child_transitions(grammar, level))
     apart = jnp.einsum("ijab,sac,tbd->isjtcd", joint, step, step, precision=HIGHEST)
     marginal = jnp.einsum("iiaa->ia", joint)
-    siblings = jnp.einsum("ia,astcd->istcd", marginal, _sibling_pairs(grammar, level))
+    pairs = _sibling_pairs(grammar, level)
+    siblings = jnp.einsum("ia,astcd->istcd", marginal, pairs, precision=HIGHEST)
     nodes = np.arange(num_nodes)
     apart = apart.at[nodes, :, nodes].set(siblings)
     size = num_nodes * branching
@@ -111,37 +112,119 @@ def _sibling_pairs(
 
 
 def rule_entropy(grammar: Grammar) -> Float[Array, " depth"]:
-    """Expected entropy, in nats, of all rule choices made at the nodes of each level."""
+    """Expected entropy, in nats, of all rule choices made at the nodes of each level.
+
+    The same at every filter level, for the levels from it on.
+    """
     marginals = symbol_log_marginals(grammar)
     entropies = []
     for level in range(grammar.depth):
-        log_weights = grammar.log_weights[grammar.table_index(level)]
-        possible = log_weights > -jnp.inf
-        terms = jnp.exp(log_weights) * jnp.where(possible, log_weights, 0)
+        choices = _entropy(grammar.log_weights[grammar.table_index(level)])
         expected = jnp.exp(marginals[level]).sum(0)  # how often each symbol occurs at this level
-        entropies.append(-(expected * terms.sum(-1)).sum())
+        entropies.append((expected * choices).sum())
     return jnp.stack(entropies)
 
 
-def tree_entropy(grammar: Grammar) -> Float[Array, ""]:
-    """Entropy of a whole tree in nats: of the root and of every rule choice.
+def tree_entropy(grammar: Grammar, *, filter_level: int = 0) -> Float[Array, ""]:
+    """Entropy of a whole tree in nats: of the root and of every choice below it.
 
-    Where the grammar is unambiguous this is the entropy of the leaf sequence too, since the leaves
-    then determine the tree; otherwise it is an upper bound of it.
+    In a filtered model, whose trees lack levels 1…k − 1, the choices are the nodes of level k given
+    the root and the rules from there on.
+
+    Args:
+        grammar: the model.
+        filter_level: k in 0…depth.
+
+    Raises:
+        ValueError: for a filter level out of range.
     """
-    root = grammar.root_log_probs
-    root_terms = jnp.exp(root) * jnp.where(root > -jnp.inf, root, 0)
-    return rule_entropy(grammar).sum() - root_terms.sum()
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    return _entropy(grammar.root_log_probs) + _entropy_given_root(grammar, filter_level)
+
+
+def leaf_entropy(grammar: Grammar) -> Float[Array, ""]:
+    """Entropy of the leaf sequence in nats, exactly, of an unambiguous grammar.
+
+    Its leaves determine the tree, so this is the tree's: by recursion down the levels,
+    H(root) + Σ expected entropy of every rule choice. The weights must be known, not traced.
+
+    Raises:
+        ValueError: for an ambiguous grammar; :func:`leaf_entropy_bounds` bounds its entropy, and
+            ``hiermodel.measures.estimate_leaf_entropy`` estimates it.
+    """
+    if not is_unambiguous(grammar):
+        raise ValueError(
+            f"grammar={grammar!r} is not allowed: it must be unambiguous; use leaf_entropy_bounds "
+            "or hiermodel.measures.estimate_leaf_entropy"
+        )
+    return tree_entropy(grammar)
+
+
+class EntropyBounds(NamedTuple):
+    """What an entropy, in nats, is at least and at most."""
+
+    lower: Float[Array, ""]
+    upper: Float[Array, ""]
+
+
+def leaf_entropy_bounds(grammar: Grammar, *, filter_level: int = 0) -> EntropyBounds:
+    """Exact bounds of the entropy of the leaf sequence, of any grammar or filtered model.
+
+    Let level j be the first from which on no tuple of children has two rules. The leaves determine
+    the nodes of level j, so H(leaves) = H(nodes of j) + Σ rule entropies from j on, and
+    H(nodes of j) ≥ H(nodes of j | level above). From above, H(leaves) is at most the entropy of the
+    tree and at most the sum of the symbols' entropies. For an unambiguous grammar at filter level 0
+    both bounds are the entropy; for its filtered models they differ by at most H(root). The weights
+    must be known, not traced.
+
+    Args:
+        grammar: the model; the rules of a parent are distinct.
+        filter_level: k in 0…depth.
+
+    Raises:
+        ValueError: for a filter level out of range.
+    """
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    whole = tree_entropy(grammar, filter_level=filter_level)
+    symbols = _entropy(symbol_log_marginals(grammar)[-1]).sum()
+    first = _first_determined_level(grammar)
+    if first > filter_level:
+        lower = rule_entropy(grammar)[first - 1 :].sum()
+    elif filter_level > 0:
+        lower = _entropy_given_root(grammar, filter_level)
+    else:
+        lower = whole
+    return EntropyBounds(lower, jnp.minimum(whole, symbols))
+
+
+def _entropy_given_root(grammar: Grammar, filter_level: int) -> Float[Array, ""]:
+    """Entropy of the whole tree given its root."""
+    below = rule_entropy(grammar)[filter_level:].sum()
+    if filter_level == 0:
+        return below
+    nodes = _entropy(root_transitions(grammar, filter_level)).sum(0)  # by root symbol
+    return below + (jnp.exp(grammar.root_log_probs) * nodes).sum()
+
+
+def _entropy(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch"]:
+    """−Σ p log p over the last axis, with 0 log 0 = 0."""
+    return -(jnp.exp(log_probs) * jnp.where(log_probs > -jnp.inf, log_probs, 0)).sum(-1)
 
 
 def is_unambiguous(grammar: Grammar) -> bool:
     """True if no tuple of children has two rules at a level, so that leaves determine the tree."""
+    return _first_determined_level(grammar) == 0
+
+
+def _first_determined_level(grammar: Grammar) -> int:
+    """The first level from which on no tuple has two rules, so that the leaves determine it."""
     weights = np.asarray(grammar.log_weights)
-    for table, children in enumerate(grammar.rules.children):
-        used = children[weights[table] > -np.inf]
+    for level in reversed(range(grammar.depth)):
+        table = grammar.table_index(level)
+        used = grammar.rules.children[table][weights[table] > -np.inf]
         if len(np.unique(used, axis=0)) < len(used):
-            return False
-    return True
+            return level + 1
+    return 0
 
 
 def support_size(grammar: Grammar) -> int:

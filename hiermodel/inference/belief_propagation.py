@@ -233,9 +233,7 @@ def _redo_rows(
         wrong, beliefs = state
         rows = jnp.flatnonzero(wrong, size=REPAIRED, fill_value=len(wrong))
         right = run(leaf_evidence.at[rows].get(mode="clip"))
-        beliefs = jax.tree.map(
-            lambda old, new: old.at[rows].set(new, mode="drop"), beliefs, right
-        )
+        beliefs = jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), beliefs, right)
         return wrong.at[rows].set(False, mode="drop"), beliefs
 
     return jax.lax.while_loop(lambda state: state[0].any(), redo, (wrong, beliefs))[1]

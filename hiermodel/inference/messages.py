@@ -24,11 +24,19 @@ class Messages(NamedTuple):
     Attributes:
         by_level: per level, (..., branching**level, vocab_size) log-likelihood of the evidence
             below each node given its symbol, less its maximum; None where filtered away.
-        log_scale: (...) sum of all maxima taken out.
+        log_scales: per level, (..., branching**level) what was taken out of each node's message:
+            its maximum, and those of all nodes below it.
     """
 
     by_level: tuple[Float[Array, "... nodes vocab"] | None, ...]
-    log_scale: Float[Array, "..."]
+    log_scales: tuple[Float[Array, "... nodes"] | None, ...]
+
+    @property
+    def log_scale(self) -> Float[Array, "..."]:
+        """(...) the sum of all maxima taken out: the scale of the root."""
+        root_scale = self.log_scales[0]
+        assert root_scale is not None  # there is a root at every filter level
+        return root_scale[..., 0]
 
 
 def pass_up(
@@ -36,20 +44,20 @@ def pass_up(
 ) -> Messages:
     """Messages from the leaves up to level ``filter_level`` (0 or 1: up to the root's children)."""
     depth = grammar.depth
-    message, peak = split_peak(leaf_evidence)
-    log_scale = peak.sum(-1)
+    message, scale = split_peak(leaf_evidence)
     by_level: list[Array | None] = [None] * depth + [message]
+    log_scales: list[Array | None] = [None] * depth + [scale]
     for level in reversed(range(filter_level, depth)):
         message, peak = split_peak(log_sum_exp(rule_scores(grammar, level, message), -1))
-        log_scale = log_scale + peak.sum(-1)
-        by_level[level] = message
+        scale = peak + scale.reshape(*peak.shape, grammar.branching).sum(-1)
+        by_level[level], log_scales[level] = message, scale
     if filter_level > 0:
         given_root = root_scores(grammar, filter_level, message)
         per_node, peak = split_peak(log_sum_exp(given_root, -1))
         message, root_peak = split_peak(per_node.sum(-2, keepdims=True))
-        log_scale = log_scale + peak.sum(-1) + root_peak.sum(-1)
-        by_level[0] = message
-    return Messages(tuple(by_level), log_scale)
+        scale = root_peak + (peak + scale).sum(-1, keepdims=True)
+        by_level[0], log_scales[0] = message, scale
+    return Messages(tuple(by_level), tuple(log_scales))
 
 
 def rule_scores(
@@ -111,7 +119,7 @@ def _child_marginals(
     grammar: Grammar, level: int, joint: Float[Array, "... nodes vocab rules"]
 ) -> Float[Array, "... children vocab"]:
     """Sum each child's symbol out of the posterior over its parent's rules."""
-    users = _rules_with_child(grammar.rules, grammar.table_index(level))
+    users = rules_with_child(grammar.rules, grammar.table_index(level))
     *batch, num_nodes, _, _ = joint.shape
     flat = joint.reshape(*batch, num_nodes, -1)
     nothing = jnp.full((*batch, num_nodes, 1), -jnp.inf, joint.dtype)
@@ -121,7 +129,7 @@ def _child_marginals(
 
 
 @functools.lru_cache(maxsize=128)
-def _rules_with_child(rules: RuleTable, table: int) -> np.ndarray:
+def rules_with_child(rules: RuleTable, table: int) -> np.ndarray:
     """Indices (branching, vocab_size, most) of the flattened rules in which a child has a symbol.
 
     Shorter lists are padded with the index one past the last rule.
@@ -161,4 +169,4 @@ def ignore_impossible(messages: Messages, log_evidence: Float[Array, "..."]) -> 
         None if message is None else jnp.where(possible, message, 0)
         for message in messages.by_level
     )
-    return Messages(tuple(by_level), messages.log_scale)
+    return Messages(tuple(by_level), messages.log_scales)

@@ -77,24 +77,30 @@ def draw_leaves(
 
 
 def most_probable_tree(
-    grammar: Grammar, leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"]
+    grammar: Grammar,
+    leaf_evidence: Float[Array | np.ndarray, "... leaves vocab"],
+    *,
+    filter_level: int = 0,
 ) -> tuple[Tree, Float[Array, "..."]]:
     """The tree that maximises P(tree) · exp(field at its leaves), by a max in place of each sum.
 
-    Ties go to the symbol, and then the rule, that comes first in the grammar's lists.
+    Ties go to the symbol, and then the rule, that comes first in the grammar's lists. The trees of
+    a filtered model lack levels 1…k − 1: these are summed over, as part of the model.
 
     Args:
         grammar: the model.
         leaf_evidence: (..., num_leaves, vocab_size) log-field, as in run_bp.
+        filter_level: as in run_bp.
 
     Returns:
-        The tree, per level int32 (..., branching**level), and the natural log of what it
+        The tree, per level int32 (..., branching**level) or None, and the natural log of what it
         maximises, (...). Impossible evidence gives −inf and symbols −1.
 
     Raises:
         ValueError: as run_bp.
     """
-    return _most_probable_tree(grammar, check_evidence(grammar, leaf_evidence))
+    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    return _most_probable_tree(grammar, check_evidence(grammar, leaf_evidence), filter_level)
 
 
 @functools.partial(jax.jit, static_argnames=("num_samples", "filter_level"))
@@ -117,19 +123,22 @@ def _draw_tree(key: Key[Array, ""], grammar: Grammar, messages, filter_level: in
     return _choose_down(grammar, messages, choose, filter_level)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="filter_level")
 def _most_probable_tree(
-    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"]
+    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"], filter_level: int
 ) -> tuple[Tree, Float[Array, "..."]]:
     messages = [leaf_evidence]
-    for level in reversed(range(grammar.depth)):
+    for level in reversed(range(filter_level, grammar.depth)):
         messages.insert(0, rule_scores(grammar, level, messages[0]).max(-1))
+    if filter_level > 0:
+        given_root = root_scores(grammar, filter_level, messages[0]).max(-1)
+        messages = [given_root.sum(-2, keepdims=True), *[None] * (filter_level - 1), *messages]
     root = grammar.root_log_probs.astype(leaf_evidence.dtype) + messages[0][..., 0, :]
 
     def choose(_: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
         return log_weights.argmax(-1).astype(jnp.int32)
 
-    return _choose_down(grammar, messages, choose, filter_level=0), root.max(-1)
+    return _choose_down(grammar, messages, choose, filter_level), root.max(-1)
 
 
 def _choose_down(grammar: Grammar, messages, choose, filter_level: int) -> Tree:

@@ -2,6 +2,7 @@
 
 from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
 from hiermodel.measures.divergence import denoiser_divergence, kl_divergence, unsupported_mass
+from hiermodel.measures.entropy import estimate_leaf_entropy
 from hiermodel.measures.features import (
     PairCorrelations,
     correlations_by_distance,
@@ -9,6 +10,7 @@ from hiermodel.measures.features import (
     pair_covariance,
     tree_distance,
 )
+from hiermodel.measures.floor import loss_floor
 from hiermodel.measures.loss import denoising_loss, evaluate_loss, stratified_steps
 from hiermodel.measures.membership import auc, membership_score, tpr_at_fpr
 from hiermodel.measures.neighbours import (
@@ -31,6 +33,11 @@ from hiermodel.measures.onset import (
     paired_log_ratio,
     smooth_log_time,
 )
+from hiermodel.measures.reconstruction import (
+    Reconstruction,
+    crossing_time,
+    reconstruct_ancestors,
+)
 from hiermodel.measures.reproduction import block_reproduction, found_blocks, near_copies
 from hiermodel.measures.u_turn import overlap, overlap_ratio
 from hiermodel.measures.uncertainty import (
@@ -49,16 +56,19 @@ __all__ = [
     "Minimum",
     "Neighbours",
     "PairCorrelations",
+    "Reconstruction",
     "Validity",
     "auc",
     "biased_phase",
     "block_reproduction",
     "bootstrap_interval",
     "correlations_by_distance",
+    "crossing_time",
     "decompose_loss",
     "denoiser_divergence",
     "denoising_loss",
     "distance_histogram",
+    "estimate_leaf_entropy",
     "evaluate_loss",
     "found_blocks",
     "hierarchical_interval",
@@ -66,6 +76,7 @@ __all__ = [
     "kl_divergence",
     "level_validity",
     "locate_minimum",
+    "loss_floor",
     "membership_score",
     "minimum_after_transient",
     "minimum_interval",
@@ -81,6 +92,7 @@ __all__ = [
     "pair_covariance",
     "pair_interval",
     "paired_log_ratio",
+    "reconstruct_ancestors",
     "sign_flip_test",
     "smooth_log_time",
     "stratified_steps",

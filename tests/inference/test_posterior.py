@@ -106,11 +106,14 @@ def test_impossible_evidence_has_no_tree():
 
 @given(data=st.data())
 def test_the_most_probable_tree_is_the_best_of_all_trees(data):
-    case = data.draw(strategies.cases())
+    structures = [strategies.AMBIGUOUS, strategies.TERNARY, strategies.DEEP]
+    case = data.draw(strategies.cases(structures))
     field = data.draw(strategies.fields(case))
-    trees = case.trees()
+    filter_level = data.draw(strategies.filter_levels(case))
+    trees = case.trees(filter_level)
     weights = oracles.log_weights(trees, field)
-    levels, log_probability = hm.most_probable_tree(case.grammar, field)
+    levels, log_probability = hm.most_probable_tree(case.grammar, field, filter_level=filter_level)
+    assert [level is None for level in levels] == [level is None for level in trees.levels]
     tolerance = 1e-12 * (1 + np.abs(np.where(np.isfinite(field), field, 0)).sum())
     np.testing.assert_allclose(log_probability, weights.max(), atol=tolerance)
     if weights.max() > -np.inf:
