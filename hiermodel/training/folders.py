@@ -72,9 +72,19 @@ def claim(folder: Path, identity: Identity) -> None:
     if file.exists():
         check_identity(folder, json.loads(file.read_text())["identity"], identity)
         return
+    _write(file, {"identity": identity})
+
+
+def _write(file: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
     part = file.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps({"identity": identity}, indent=2, ensure_ascii=False) + "\n")
-    part.replace(file)
+    try:
+        part.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        part.replace(file)
+    except OSError as error:  # on a full disk, the system's does not name the file
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -104,7 +114,7 @@ def hold(folder: str | os.PathLike[str]) -> Iterator[None]:
         raise FolderInUseError(f"{folder} is in use by {_described(_holder(file))}") from None
     try:
         _check_stale(file)
-        file.write_text(json.dumps(_this_process()) + "\n")
+        _write(file, _this_process())
         try:
             yield
         finally:
