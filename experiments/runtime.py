@@ -150,6 +150,7 @@ def _add_handler(handler: logging.Handler) -> None:
     for name in _LOGGERS:
         logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).propagate = False  # other libraries put handlers on the root
 
 
 @contextmanager
