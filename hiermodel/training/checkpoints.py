@@ -128,12 +128,20 @@ class Checkpoints:
         """
         for epoch in reversed(self.resume_epochs()):
             try:
-                arrays = self._read(self._resume, epoch)
+                arrays = self.load_state(epoch)
             except DamagedCheckpointError as error:
                 warnings.warn(f"{error}; going back to the one before", stacklevel=2)
                 continue
             return unflatten_state(arrays, template)
         return None
+
+    def load_state(self, epoch: int) -> dict[str, np.ndarray]:
+        """All that is saved to resume from at one of ``resume_epochs``, under flat names.
+
+        Raises:
+            ValueError: if it is damaged or of another identity.
+        """
+        return self._read(self._resume, epoch)
 
     def close(self) -> None:
         """Finish all writing."""
@@ -159,9 +167,10 @@ class Checkpoints:
             self.remove_unfinished()
             needed = sum(array.nbytes for array in arrays.values())
             free = shutil.disk_usage(self.folder).free
+            reason = str(error).partition(" [tensorstore_spec")[0]  # a page of JSON
             raise OSError(
                 f"cannot write checkpoint {Path(store.directory) / str(epoch)} of {needed:,} bytes "
-                f"({free:,} bytes are free on its disk): {error}. Earlier checkpoints are intact: "
+                f"({free:,} bytes are free on its disk): {reason}. Earlier checkpoints are intact: "
                 "make room and start again, and training goes on from the newest"
             ) from error
 
