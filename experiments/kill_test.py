@@ -5,6 +5,7 @@ that measure, in turn. Between them the same command is started again, as a user
 at the end must equal, to the last bit, those of a run that was left alone.
 """
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,12 @@ def forget(root: Path) -> None:
 
 
 def kill_again_and_again(
-    command: Sequence[str], root: Path, num_kills: int, seconds: float, seed: int
+    command: Sequence[str],
+    root: Path,
+    num_kills: int,
+    seconds: float,
+    seed: int,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
     """Start a command until so many SIGKILLs have hit it, and then once more to its end.
 
@@ -85,6 +91,7 @@ def kill_again_and_again(
         num_kills: how many must hit.
         seconds: that the command takes if left alone.
         seed: of the moments.
+        environment: of the command; this process's own by default.
 
     Yields:
         Where the kills fell since the last end, and the arrays, each time that the command ends.
@@ -96,7 +103,9 @@ def kill_again_and_again(
     hits = []
     forget(root)
     while True:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         hit = None
         if len(hits) < num_kills:
             hit = _wait_for_a_moment(len(hits), root, process, seconds, rng)
@@ -138,10 +147,8 @@ def _wait_for_a_moment(
 
 def _poll(process: subprocess.Popen, seconds: float) -> None:
     """Wait for a time, or for the end of the process if that comes first."""
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        pass
 
 
 def _parts(root: Path) -> int:

@@ -63,7 +63,9 @@ def test_log_says_what_compiled_and_how_long_it_took(reference):
     # First of all: the others forget the run. Times are not known, but the sum is some seconds.
     (log,) = (file.read_text() for file in reference.root.glob("*/log.txt"))
     assert re.search(r"compiled jit\(train_epochs\) in \d+\.\d s", log)
-    total = re.search(r"train: (\S+) s, with (\d+) programs compiled in (\S+) s and (\d+) read", log)
+    total = re.search(
+        r"train: (\S+) s, with (\d+) programs compiled in (\S+) s and (\d+) read", log
+    )
     assert total
     seconds, compiled, compile_seconds, _ = map(float, total.groups())
     assert compiled > 10
@@ -74,10 +76,11 @@ def test_log_says_what_compiled_and_how_long_it_took(reference):
 @pytest.mark.parametrize(
     "num_kills", [5, pytest.param(20, marks=pytest.mark.long)], ids=["few", "many"]
 )
-def test_a_killed_run_ends_as_one_never_interrupted(reference, num_kills, monkeypatch):
-    monkeypatch.setattr(os, "environ", ENVIRONMENT)
+def test_a_killed_run_ends_as_one_never_interrupted(reference, num_kills):
     assert len(reference.arrays) > 100
-    ends = kill_again_and_again(reference.command, reference.root, num_kills, 2.0, seed=num_kills)
+    ends = kill_again_and_again(
+        reference.command, reference.root, num_kills, 2.0, seed=num_kills, environment=ENVIRONMENT
+    )
     for hits, arrays in ends:
         assert different_arrays(reference.arrays, arrays) == [], hits
 

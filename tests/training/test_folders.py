@@ -96,7 +96,7 @@ def test_the_lock_of_a_killed_process_is_recognised_as_stale(holder, tmp_path, c
 def test_a_folder_of_another_host_is_left_to_the_user(tmp_path):
     file = tmp_path / "holder.json"
     file.write_text(json.dumps({"host": "elsewhere", "process": 7, "since": "yesterday"}))
-    with pytest.raises(FolderInUseError, match="process 7 on host elsewhere.*remove") as refusal:
+    with pytest.raises(FolderInUseError, match=r"process 7 on host elsewhere.*remove") as refusal:
         hold(tmp_path).__enter__()
     assert str(file) in str(refusal.value)
     file.unlink()
