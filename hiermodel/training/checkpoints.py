@@ -63,7 +63,7 @@ class Checkpoints:
         self.folder = Path(folder).absolute()
         self.identity: Identity = json.loads(json.dumps(identity))  # as it will be read back
         self.folder.mkdir(parents=True, exist_ok=True)
-        claim(self.folder, identity)
+        claim(self.folder, self.identity)
         self._params = _open_store(self.folder / "params", None)
         self._resume = _open_store(self.folder / "resume", _RESUME_KEPT)
 
