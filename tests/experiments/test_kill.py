@@ -35,10 +35,24 @@ class Reference(NamedTuple):
         return [sys.executable, str(SCRIPT), str(self.root)]
 
 
+class Ended(NamedTuple):
+    """A process that has ended."""
+
+    pid: int
+    code: int
+    errors: str
+    found: Path | None = None
+
+
 def start(command: list[str], **options) -> subprocess.Popen:
     return subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.PIPE, **options
+        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **options
     )
+
+
+def end(process: subprocess.Popen, found: Path | None = None) -> Ended:
+    _, errors = process.communicate()
+    return Ended(process.pid, process.returncode, errors.decode(), found)
 
 
 def wait_for(process: subprocess.Popen, root: Path, pattern: str) -> Path:
@@ -47,15 +61,14 @@ def wait_for(process: subprocess.Popen, root: Path, pattern: str) -> Path:
         for found in root.glob(pattern):
             return found
         time.sleep(0.005)
-    pytest.fail(f"ended before there was {pattern}: {process.communicate()[1].decode()}")
+    pytest.fail(f"ended before there was {pattern}: {end(process).errors}")
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory) -> Reference:
     root = tmp_path_factory.mktemp("root")
-    process = start([sys.executable, str(SCRIPT), str(root)])
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
+    alone = end(start([sys.executable, str(SCRIPT), str(root)]))
+    assert alone.code == 0, alone.errors
     return Reference(root, arrays_of(root))
 
 
@@ -85,74 +98,89 @@ def test_a_killed_run_ends_as_one_never_interrupted(reference, num_kills):
         assert different_arrays(reference.arrays, arrays) == [], hits
 
 
-def test_sigterm_and_sigint_keep_what_is_done_and_say_so(reference):
-    root = reference.root
-    forget(root)
-    for number, pattern, code in (
-        (signal.SIGTERM, "*/checkpoints/resume/0", 75),
-        (signal.SIGINT, "*/measurements/*/epoch_*2.npz", 130),
-    ):
-        process = start(reference.command)
+class Story(NamedTuple):
+    """One run that went through everything but SIGKILL, start after start."""
+
+    terminated: Ended
+    resumable: dict[Path, int]
+    starved: Ended
+    resumable_after: dict[Path, int]
+    interrupted: Ended
+    refused: Ended
+    finished: Ended
+    arrays: dict[str, np.ndarray]
+    log: str
+
+
+@pytest.fixture(scope="module")
+def story(reference) -> Story:
+    root, command = reference.root, reference.command
+
+    def signalled(number, pattern):
+        process = start(command)
         found = wait_for(process, root, pattern)
         process.send_signal(number)
-        _, errors = process.communicate()
-        assert process.returncode == code, errors.decode()
-        assert f"stopped by {signal.Signals(number).name}" in errors.decode()
-        if number == signal.SIGTERM:
-            assert not list(root.glob("*/measurements"))
-            log = found.parents[2] / "log.txt"
-            assert "SIGTERM: saving" in log.read_text()
-        else:
-            assert found.exists()
-            kept = found.stat().st_mtime_ns
-    process = start(reference.command)
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-    assert different_arrays(reference.arrays, arrays_of(root)) == []
-    assert kept > 0
-    # The later starts found what the first had compiled.
-    last = re.findall(r"with (\d+) programs compiled in \S+ s and (\d+) read", log.read_text())
-    compiled, read = np.array(last, int).sum(0)
-    assert read > compiled
+        return end(process, found)
 
+    def resumable():
+        return {path: path.stat().st_mtime_ns for path in root.glob("*/checkpoints/resume/*")}
 
-def test_a_second_process_is_refused_with_the_name_of_the_first(reference):
-    root = reference.root
-    forget(root)
-    first = start(reference.command)
-    wait_for(first, root, "*/holder.json")
-    second = start(reference.command)
-    _, errors = second.communicate()
-    _, first_errors = first.communicate()
-    assert first.returncode == 0, first_errors.decode()
-    assert second.returncode == 1
-    assert f"in use by process {first.pid} on host {socket.gethostname()}" in errors.decode()
-    assert different_arrays(reference.arrays, arrays_of(root)) == []
-
-
-def test_a_full_disk_is_said_and_leaves_earlier_checkpoints(reference):
-    """A limit on the size of a file stands for the end of the disk."""
-    root = reference.root
-    forget(root)
-    first = start(reference.command)
-    wait_for(first, root, "*/checkpoints/resume/2")
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    before = {path: path.stat().st_mtime_ns for path in root.glob("*/checkpoints/resume/*")}
-
-    def limit():
+    def no_large_files():  # stands for the end of the disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
 
-    starved = start(reference.command, preexec_fn=limit)
-    _, errors = starved.communicate()
-    assert starved.returncode == 1
-    message = errors.decode().splitlines()[-1]
-    assert "OSError: cannot write" in message
-    assert str(root) in message
+    forget(root)
+    terminated = signalled(signal.SIGTERM, "*/checkpoints/resume/0")
+    before = resumable()
+    starved = end(start(command, preexec_fn=no_large_files))
+    after = resumable()
+    interrupted = signalled(signal.SIGINT, "*/measurements/*/epoch_*2.npz")
+    last = start(command)
+    wait_for(last, root, "*/holder.json")
+    refused = end(start(command))
+    finished = end(last)
+    (log,) = (file.read_text() for file in root.glob("*/log.txt"))
+    return Story(
+        *(terminated, before, starved, after, interrupted, refused, finished),
+        arrays_of(root),
+        log,
+    )
+
+
+def test_sigterm_saves_and_exits_with_75(story):
+    assert story.terminated.code == 75, story.terminated.errors
+    assert "SIGTERM: saving, then stopping" in story.log
+    assert "the same command goes on from here" in story.terminated.errors
+    assert story.resumable
+
+
+def test_sigint_keeps_what_is_measured_and_exits_with_130(story):
+    assert story.interrupted.code == 130, story.interrupted.errors
+    assert "stopped by SIGINT" in story.interrupted.errors
+    assert "Traceback" not in story.interrupted.errors
+
+
+def test_a_full_disk_is_said_and_leaves_earlier_checkpoints(story):
+    assert story.starved.code == 1
+    message = story.starved.errors.splitlines()[-1]
+    assert "OSError: cannot write checkpoint /" in message
+    assert "File too large" in message
     assert "make room and start again" in message
-    after = {path: path.stat().st_mtime_ns for path in root.glob("*/checkpoints/resume/*")}
-    assert after == {path: time for path, time in before.items() if "tmp" not in path.name}
-    last = start(reference.command)
-    _, errors = last.communicate()
-    assert last.returncode == 0, errors.decode()
-    assert different_arrays(reference.arrays, arrays_of(root)) == []
+    assert story.resumable_after == story.resumable
+
+
+def test_a_second_process_is_refused_with_the_name_of_the_first(story):
+    assert story.refused.code == 1
+    first = f"in use by process {story.finished.pid} on host {socket.gethostname()}"
+    assert first in story.refused.errors
+    assert "Traceback" not in story.refused.errors
+
+
+def test_after_all_that_the_run_ends_as_one_left_alone(story, reference):
+    assert story.finished.code == 0, story.finished.errors
+    assert different_arrays(reference.arrays, story.arrays) == []
+
+
+def test_later_starts_read_what_the_first_has_compiled(story):
+    totals = re.findall(r"with (\d+) programs compiled in \S+ s and (\d+) read", story.log)
+    compiled, read = np.array(totals, int).sum(0)
+    assert read > 3 * compiled

@@ -8,6 +8,7 @@ import numpy as np
 
 from experiments import configs, measure, runtime, signals, store, train
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.training.folders import FolderInUseError
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = configs.RunConfig(
@@ -44,8 +45,11 @@ def main(root: str) -> None:
     signals.install()
     runtime.CACHE_SECONDS = 0.0  # even the smallest program is kept
     runtime.prepare(root)
-    train.train_run(CONFIG, root, progress=False)
-    norms(train.open_run(CONFIG, root))
+    try:
+        train.train_run(CONFIG, root, progress=False)
+        norms(train.open_run(CONFIG, root))
+    except FolderInUseError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":
