@@ -5,7 +5,6 @@ The run is ``tiny_run.py``; ``python -m experiments.kill_test`` does the same to
 
 import os
 import re
-import resource
 import signal
 import socket
 import subprocess
@@ -22,6 +21,12 @@ from experiments.kill_test import arrays_of, different_arrays, forget, kill_agai
 PROJECT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(PROJECT), "JAX_ENABLE_X64": "0"}
+# Runs a command that cannot write large files, which stands for the end of the disk.
+STARVED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Reference(NamedTuple):
@@ -44,9 +49,9 @@ class Ended(NamedTuple):
     found: Path | None = None
 
 
-def start(command: list[str], **options) -> subprocess.Popen:
+def start(command: list[str]) -> subprocess.Popen:
     return subprocess.Popen(
-        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, **options
+        command, env=ENVIRONMENT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
     )
 
 
@@ -125,18 +130,17 @@ def story(reference) -> Story:
     def resumable():
         return {path: path.stat().st_mtime_ns for path in root.glob("*/checkpoints/resume/*")}
 
-    def no_large_files():  # stands for the end of the disk
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
-
     forget(root)
     terminated = signalled(signal.SIGTERM, "*/checkpoints/resume/0")
     before = resumable()
-    starved = end(start(command, preexec_fn=no_large_files))
+    starved = end(start([sys.executable, "-c", STARVED, *command]))
     after = resumable()
     interrupted = signalled(signal.SIGINT, "*/measurements/*/epoch_*2.npz")
     last = start(command)
     wait_for(last, root, "*/holder.json")
+    last.send_signal(signal.SIGSTOP)  # or it might be done before the other has started
     refused = end(start(command))
+    last.send_signal(signal.SIGCONT)
     finished = end(last)
     (log,) = (file.read_text() for file in root.glob("*/log.txt"))
     return Story(
