@@ -4,13 +4,14 @@ Each stage is a function from files to one file, named by a hash of all it depen
 is finished is not run again; one that was interrupted goes on after its last checkpoint.
 """
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from experiments import configs, evaluation, generation, store
+from experiments import configs, evaluation, generation, runtime, signals, store
 from experiments.onsets import find_onsets
 from experiments.store import Measurement, Measurements
 from experiments.train import (
@@ -151,12 +152,14 @@ def _stage(
 
     ``prepare`` returns what measures one epoch, and the measurements that do not depend on it.
     """
-    if file.exists():
-        return file
     parts = file.with_suffix("")
-    with run.timed(name):
+    if file.exists():
+        shutil.rmtree(parts, ignore_errors=True)  # left if the process ended just before removing
+        return file
+    with runtime.stage(run, name):
         at_epoch, constant = prepare()
         for epoch in _bar(epochs, name, progress):
+            signals.leave_if_asked()
             part = parts / f"epoch_{epoch:09d}.npz"
             if not part.exists():
                 store.save_measurements(part, at_epoch(epoch))
@@ -166,9 +169,7 @@ def _stage(
         )
         epoch_axis = Measurement(np.array(epochs), ("checkpoint",), "epochs", "epoch")
         store.save_measurements(file, {"epoch": epoch_axis, **constant, **along})
-    for part in parts.iterdir():
-        part.unlink()
-    parts.rmdir()
+        shutil.rmtree(parts)
     return file
 
 

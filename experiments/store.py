@@ -4,10 +4,13 @@
         config.json          what was asked for
         provenance.json      versions and device, at the first start
         timings.json         seconds spent per stage
+        log.txt              what was compiled, how long stages took, warnings; all starts
+        holder.json          the process at work, if one is
         checkpoints/         networks along training
         measurements/        one .npz per stage and settings, each array with dimensions and units
 
-Files are written beside their place and renamed into it, so a file that is there is whole.
+Files are written beside their place and renamed into it, so a file that is there is whole. They
+hold numbers and JSON, nothing pickled: reading a stranger's run folder cannot execute code.
 """
 
 import dataclasses
@@ -16,8 +19,10 @@ import json
 import os
 import platform
 import time
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +30,8 @@ import numpy as np
 
 FORMAT = 1
 """Version of the layout; written into every measurement file."""
+
+_UNFINISHED = ".*.tmp"
 
 PACKAGES = ("hiermodel", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -61,16 +68,24 @@ class RunFolder:
 
     @classmethod
     def open(cls, root: Path | str, identity: str, config: Any) -> "RunFolder":
-        """The folder of a run, made if need be; ``config`` is its JSON description."""
+        """The folder of a run, made if need be; ``config`` is its JSON description.
+
+        Raises:
+            ValueError: if the folder holds another run, naming the fields that differ.
+        """
         run = cls(Path(root) / identity[:16])
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.config_file.exists():
             write_json(run.provenance_file, provenance())
             write_json(run.config_file, {"identity": identity, "config": config})
-        known = json.loads(run.config_file.read_text())["identity"]
-        if known != identity:
+        known = json.loads(run.config_file.read_text())
+        if known["identity"] != identity:
+            from hiermodel.training.folders import differences  # only here: it starts JAX
+
+            lines = differences(known["config"], config) or ["its identity"]
             raise ValueError(
-                f"identity={identity!r} is not allowed in {run.path}: it holds {known!r}"
+                f"identity={identity!r} is not allowed in {run.path}: it holds "
+                f"{known['identity']!r} ({'; '.join(lines)}); remove it, or give another root"
             )
         return run
 
@@ -88,6 +103,11 @@ class RunFolder:
     def timings_file(self) -> Path:
         """Seconds per stage."""
         return self.path / "timings.json"
+
+    @property
+    def log_file(self) -> Path:
+        """What happened, over all starts."""
+        return self.path / "log.txt"
 
     @property
     def checkpoints(self) -> Path:
@@ -108,10 +128,23 @@ class RunFolder:
         start = time.monotonic()
         try:
             yield
-        finally:
-            timings = self.timings()
-            timings[stage] = timings.get(stage, 0.0) + time.monotonic() - start
-            write_json(self.timings_file, timings)
+        except BaseException:
+            with suppress(OSError):  # on a full disk, what happened first is what matters
+                self._add_seconds(stage, time.monotonic() - start)
+            raise
+        self._add_seconds(stage, time.monotonic() - start)
+
+    def _add_seconds(self, stage: str, seconds: float) -> None:
+        timings = self.timings()
+        write_json(self.timings_file, {**timings, stage: timings.get(stage, 0.0) + seconds})
+
+    def remove_unfinished(self) -> None:
+        """Remove what killed writes have left; for the one process that works in the folder."""
+        for left in (
+            *self.path.glob(_UNFINISHED),
+            *self.path.glob(f"measurements/**/{_UNFINISHED}"),
+        ):
+            left.unlink(missing_ok=True)
 
 
 def save_measurements(path: Path, measurements: Measurements) -> None:
@@ -131,18 +164,20 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
     """Read what :func:`save_measurements` wrote.
 
     Raises:
-        ValueError: if the file is of another format version.
+        ValueError: if the file is of another format version, or damaged.
     """
-    with np.load(path, allow_pickle=False) as archive:
-        header = json.loads(str(archive["__about__"]))
-        if header["format"] != FORMAT:
-            raise ValueError(f"format={header['format']} of {path} is not allowed: it must be 1")
-        return {
-            name: Measurement(
-                archive[name], tuple(about["dims"]), about["units"], about["definition"]
-            )
-            for name, about in header["measurements"].items()
-        }
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            header = json.loads(str(archive["__about__"]))
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is damaged; remove it to measure again ({error})") from error
+    if header["format"] != FORMAT:
+        raise ValueError(f"format={header['format']} of {path} is not allowed: it must be {FORMAT}")
+    return {
+        name: Measurement(arrays[name], tuple(about["dims"]), about["units"], about["definition"])
+        for name, about in header["measurements"].items()
+    }
 
 
 def stack(parts: list[Measurements], dim: str) -> dict[str, Measurement]:
@@ -184,10 +219,17 @@ def provenance() -> dict[str, Any]:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, renamed to ``path`` at the end."""
+    """A path to write to, renamed to ``path`` at the end.
+
+    Raises:
+        OSError: if it cannot be written, naming the path.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        advice = "what is finished is kept: make room and start again"
+        raise OSError(error.errno, f"{error.strerror}; {advice}", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from experiments import configs, store
+from experiments import configs, runtime, signals, store
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
@@ -51,22 +51,28 @@ def ensemble_of(config: configs.RunConfig) -> Ensemble:
 
 def checkpoints_of(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints:
     """The networks that a run has kept."""
-    return Checkpoints(run.checkpoints, configs.identity(config))
+    return Checkpoints(run.checkpoints, configs.to_json(config))
 
 
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
-    """Train all members of a run to the end, going on from the newest checkpoint there is."""
+    """Train all members of a run to the end, going on from the newest checkpoint there is.
+
+    Raises:
+        FolderInUseError: if another process works in the run's folder.
+        Stopped: after saving, if a signal asks to stop (``signals.install``).
+    """
     run = open_run(config, root)
     epochs = epochs_of(config)
     if set(epochs) <= set(checkpoints_of(config, run).saved_epochs()):
         return
-    with run.timed("train"):
+    with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
         train(
             run_key(config, NETWORKS),
             ensemble_of(config),
             make_data(config).train,
             run.checkpoints,
-            identity=configs.identity(config),
+            identity=configs.to_json(config),
             checkpoint_epochs=epochs[1:],
             progress=progress,
+            should_stop=lambda _: asked_to_stop(),
         )

@@ -3,11 +3,23 @@
 A folder holds ``identity.json`` and two stores, with one sub-folder per epoch: ``params`` keeps the
 parameters at every checkpoint, for measuring; ``resume`` keeps the full state at the last two, to
 go on from. Arrays are stored under flat names and on no particular device.
+
+What is guaranteed, whenever and however a process ends:
+
+- A checkpoint is written beside its place and renamed, so it is there whole or not at all. The
+  state to resume from is saved after the parameters of the same epoch, and an older one is removed
+  only after that.
+- Each carries checksums of its arrays and the identity of its configuration. What is truncated or
+  altered is reported and passed over for the one before; what is of another configuration is
+  refused by name of the fields that differ.
+- A failed write, on a full disk for example, raises ``OSError`` and leaves all earlier checkpoints.
+- Reading runs no code from the files: they hold numbers and JSON, nothing pickled.
 """
 
 import json
 import logging
 import os
+import shutil
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -20,47 +32,40 @@ import orbax.checkpoint as ocp
 from jaxtyping import Array
 
 from hiermodel.checks import check_integer, is_typed_key
+from hiermodel.training.folders import Identity, check_identity, claim
 from hiermodel.training.state import TrainState
 
 # Orbax narrates every save through absl's logger; warnings and errors stay.
 logging.getLogger("absl").setLevel(logging.WARNING)
 
-_IDENTITY_FILE = "identity.json"
 _RESUME_KEPT = 2
+_UNFINISHED = "*/*.orbax-checkpoint-tmp*"
+
+
+class DamagedCheckpointError(ValueError):
+    """A checkpoint is incomplete, or not what was written."""
 
 
 class Checkpoints:
     """The checkpoints of one training run.
 
+    Any number of processes may read; one at a time may write (``folders.hold``).
+
     Args:
         folder: made if it does not exist.
-        identity: of everything that the training depends on, such as a hash of its settings.
+        identity: of everything that the training depends on: its settings, or a hash of them.
 
     Raises:
         ValueError: if the folder belongs to another identity.
     """
 
-    def __init__(self, folder: str | os.PathLike[str], identity: str):
+    def __init__(self, folder: str | os.PathLike[str], identity: Identity):
         self.folder = Path(folder).absolute()
-        self.identity = identity
+        self.identity: Identity = json.loads(json.dumps(identity))  # as it will be read back
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._claim()
+        claim(self.folder, self.identity)
         self._params = _open_store(self.folder / "params", None)
         self._resume = _open_store(self.folder / "resume", _RESUME_KEPT)
-
-    def _claim(self) -> None:
-        file = self.folder / _IDENTITY_FILE
-        if file.exists():
-            owner = json.loads(file.read_text())["identity"]
-            if owner != self.identity:
-                raise ValueError(
-                    f"identity={self.identity!r} is not allowed: {self.folder} holds checkpoints "
-                    f"of {owner!r}; give another folder, or remove this one"
-                )
-            return
-        part = file.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps({"identity": self.identity}))
-        part.replace(file)
 
     def saved_epochs(self) -> list[int]:
         """Epochs at which parameters were saved, increasing."""
@@ -70,34 +75,45 @@ class Checkpoints:
         """Epochs from which training can go on, increasing."""
         return sorted(self._resume.all_steps())
 
+    def remove_unfinished(self) -> None:
+        """Remove what killed or failed writes have left; for the one process that writes."""
+        for left in self.folder.glob(_UNFINISHED):
+            shutil.rmtree(left, ignore_errors=True)
+
     def save(self, states: TrainState, *, keep_params: bool = True) -> None:
         """Save the state of all members, at the epoch that they have reached.
 
         Args:
             states: stacked members, all at the same epoch.
             keep_params: whether this is a checkpoint to measure, or only one to resume from.
+
+        Raises:
+            OSError: if it cannot be written, naming the place; earlier checkpoints are intact.
         """
         arrays = flatten_state(states)
         epoch = int(arrays["epoch"].flat[0])
         if keep_params:
             prefix = "params/"
             params = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
-            _write(self._params, epoch, params)
+            self._write(self._params, epoch, params)
         # The state to resume from comes second: where there is one, its parameters are kept.
-        _write(self._resume, epoch, arrays)
+        self._write(self._resume, epoch, arrays)
 
     def load_params(self, epoch: int) -> dict[str, np.ndarray]:
         """Parameters of all members at a saved epoch, stacked on a leading axis.
 
         Raises:
-            ValueError: if there is no such checkpoint, or it is damaged.
+            ValueError: if there is no such checkpoint, it is damaged, or of another identity.
         """
         epoch = check_integer("epoch", epoch, 0)
         if epoch not in self._params.all_steps():
             raise ValueError(
                 f"epoch={epoch} is not allowed: {self.folder} holds epochs {self.saved_epochs()}"
             )
-        return _read(self._params, epoch)
+        try:
+            return self._read(self._params, epoch)
+        except DamagedCheckpointError as error:
+            raise DamagedCheckpointError(f"{error}; remove {self.folder} to train again") from error
 
     def latest(self, template: TrainState) -> TrainState | None:
         """The newest state that can be read; None if there is none.
@@ -108,65 +124,99 @@ class Checkpoints:
             template: any state of the same ensemble, for its shapes and dtypes.
 
         Raises:
-            ValueError: if a readable state does not fit the template.
+            ValueError: if a readable state is of another identity or does not fit the template.
         """
         for epoch in reversed(self.resume_epochs()):
             try:
-                arrays = _read(self._resume, epoch)
-            except ValueError as error:
+                arrays = self.load_state(epoch)
+            except DamagedCheckpointError as error:
                 warnings.warn(f"{error}; going back to the one before", stacklevel=2)
                 continue
             return unflatten_state(arrays, template)
         return None
+
+    def load_state(self, epoch: int) -> dict[str, np.ndarray]:
+        """All that is saved to resume from at one of ``resume_epochs``, under flat names.
+
+        Raises:
+            ValueError: if it is damaged or of another identity.
+        """
+        return self._read(self._resume, epoch)
 
     def close(self) -> None:
         """Finish all writing."""
         self._params.close()
         self._resume.close()
 
+    def _write(
+        self, store: ocp.CheckpointManager, epoch: int, arrays: dict[str, np.ndarray]
+    ) -> None:
+        about = {"identity": self.identity, "checksums": _checksums(arrays)}
+        try:
+            if epoch in store.all_steps():  # of a run that stopped before its next save, or damaged
+                store.delete(epoch)
+            store.save(
+                epoch,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardSave(arrays),
+                    about=ocp.args.JsonSave({"about": about, "checksum": _json_checksum(about)}),
+                ),
+                force=True,
+            )
+        except Exception as error:  # orbax and tensorstore raise many kinds for a full disk
+            self.remove_unfinished()
+            needed = sum(array.nbytes for array in arrays.values())
+            free = shutil.disk_usage(self.folder).free
+            reason = str(error).partition(" [tensorstore_spec")[0]  # a page of JSON
+            raise OSError(
+                f"cannot write checkpoint {Path(store.directory) / str(epoch)} of {needed:,} bytes "
+                f"({free:,} bytes are free on its disk): {reason}. Earlier checkpoints are intact: "
+                "make room and start again, and training goes on from the newest"
+            ) from error
+
+    def _read(self, store: ocp.CheckpointManager, epoch: int) -> dict[str, np.ndarray]:
+        """Read and verify; every way of being damaged becomes an error that names the file."""
+        place = f"checkpoint {Path(store.directory) / str(epoch)}"
+        try:
+            read = store.restore(
+                epoch,
+                args=ocp.args.Composite(
+                    arrays=ocp.args.StandardRestore(), about=ocp.args.JsonRestore()
+                ),
+            )
+            arrays = {name: np.asarray(array) for name, array in read["arrays"].items()}
+            about, checksum = read["about"]["about"], read["about"]["checksum"]
+            identity, expected = about["identity"], about["checksums"]
+        except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
+            reason = f"{type(error).__name__}: {error}"
+            raise DamagedCheckpointError(f"{place} cannot be read ({reason})") from error
+        found = _checksums(arrays)
+        wrong = sorted(n for n in {*found, *expected} if found.get(n) != expected.get(n))
+        if _json_checksum(about) != checksum:
+            wrong = ["its description"]
+        if wrong:
+            raise DamagedCheckpointError(f"{place} is damaged: wrong checksum of {wrong[0]}")
+        check_identity(place, identity, self.identity)
+        return arrays
+
+
+def _checksums(arrays: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Of an array's kind and content."""
+    return {
+        name: f"{array.dtype}{list(array.shape)} {zlib.crc32(array.tobytes()):08x}"
+        for name, array in arrays.items()
+    }
+
+
+def _json_checksum(value: Any) -> str:
+    return f"{zlib.crc32(json.dumps(value, sort_keys=True).encode()):08x}"
+
 
 def _open_store(folder: Path, max_to_keep: int | None) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=max_to_keep,
-        create=True,
-        cleanup_tmp_directories=True,
-        enable_async_checkpointing=False,
+        max_to_keep=max_to_keep, create=True, enable_async_checkpointing=False
     )
     return ocp.CheckpointManager(folder, options=options)
-
-
-def _write(store: ocp.CheckpointManager, epoch: int, arrays: dict[str, np.ndarray]) -> None:
-    if epoch in store.all_steps():  # left by a run that stopped before its next save, or damaged
-        store.delete(epoch)
-    checksums = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
-    store.save(
-        epoch,
-        args=ocp.args.Composite(
-            arrays=ocp.args.StandardSave(arrays), checksums=ocp.args.JsonSave(checksums)
-        ),
-        force=True,
-    )
-
-
-def _read(store: ocp.CheckpointManager, epoch: int) -> dict[str, np.ndarray]:
-    """Read and verify; every way of being damaged becomes a ValueError that names the file."""
-    place = f"checkpoint {Path(store.directory) / str(epoch)}"
-    try:
-        read = store.restore(
-            epoch,
-            args=ocp.args.Composite(
-                arrays=ocp.args.StandardRestore(), checksums=ocp.args.JsonRestore()
-            ),
-        )
-        arrays = {name: np.asarray(array) for name, array in read["arrays"].items()}
-        checksums = read["checksums"]
-    except Exception as error:  # orbax and tensorstore raise many kinds for damaged files
-        raise ValueError(f"{place} cannot be read ({type(error).__name__}: {error})") from error
-    found = {name: zlib.crc32(array.tobytes()) for name, array in arrays.items()}
-    if found != checksums:
-        wrong = sorted(n for n in {*found, *checksums} if found.get(n) != checksums.get(n))
-        raise ValueError(f"{place} is damaged: wrong checksum of {wrong[0]}")
-    return arrays
 
 
 def _named_leaves(tree: Any) -> tuple[dict[str, Any], Any]:

@@ -22,13 +22,16 @@ class EpochStats:
     Attributes:
         loss: mean training loss, in nats per position, over the sequences of all epochs.
         grad_norm: mean gradient norm over all steps.
-        failed_epoch: first epoch with a loss or gradient that is not finite; −1 if none.
+        failed_step: first step, counted from 0 over the whole training, with a loss or gradient
+            that is not finite; −1 if none.
+        failed_grad_norm: gradient norm at that step; 0 if none.
         largest_grad_norm: largest finite gradient norm.
     """
 
     loss: Float[Array, "..."]
     grad_norm: Float[Array, "..."]
-    failed_epoch: Int[Array, "..."]
+    failed_step: Int[Array, "..."]
+    failed_grad_norm: Float[Array, "..."]
     largest_grad_norm: Float[Array, "..."]
 
 
@@ -74,7 +77,8 @@ def train_one_epoch(
             rate,
         )
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        failed = jnp.where((stats.failed_epoch < 0) & ~fine, state.epoch, stats.failed_epoch)
+        first = (stats.failed_step < 0) & ~fine
+        failed = jnp.where(first, state.epoch * len(rows) + index, stats.failed_step)
         largest = jnp.where(
             fine, jnp.maximum(stats.largest_grad_norm, grad_norm), stats.largest_grad_norm
         )
@@ -82,7 +86,8 @@ def train_one_epoch(
         stats = EpochStats(
             loss=stats.loss + share * loss,
             grad_norm=stats.grad_norm + grad_norm / len(rows),
-            failed_epoch=failed,
+            failed_step=failed,
+            failed_grad_norm=jnp.where(first, grad_norm, stats.failed_grad_norm),
             largest_grad_norm=largest,
         )
         return params, opt_state, stats
@@ -94,7 +99,7 @@ def train_one_epoch(
 
 def _no_stats(state: TrainState) -> EpochStats:
     zero = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
-    return EpochStats(zero, zero, jnp.full((), -1, jnp.int32), zero)
+    return EpochStats(zero, zero, jnp.full((), -1, jnp.int32), zero, zero)
 
 
 def _train_member(
@@ -107,10 +112,12 @@ def _train_member(
     def body(_, carry):
         state, total = carry
         state, stats = train_one_epoch(ensemble, state, split, sequences)
-        failed = jnp.where(total.failed_epoch < 0, stats.failed_epoch, total.failed_epoch)
+        fine = total.failed_step < 0
+        failed = jnp.where(fine, stats.failed_step, total.failed_step)
+        failed_norm = jnp.where(fine, stats.failed_grad_norm, total.failed_grad_norm)
         largest = jnp.maximum(total.largest_grad_norm, stats.largest_grad_norm)
         loss, grad_norm = total.loss + stats.loss, total.grad_norm + stats.grad_norm
-        return state, EpochStats(loss, grad_norm, failed, largest)
+        return state, EpochStats(loss, grad_norm, failed, failed_norm, largest)
 
     state, total = jax.lax.fori_loop(0, num_epochs, body, (state, _no_stats(state)))
     count = num_epochs.astype(total.loss.dtype)

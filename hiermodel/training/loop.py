@@ -1,5 +1,6 @@
 """The host's side of training: checkpoints at chosen epochs, progress, resuming, stopping."""
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -15,6 +16,7 @@ from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.grammar.rules import symbol_dtype
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.epochs import EpochStats, place_members, train_epochs
+from hiermodel.training.folders import Identity, hold
 from hiermodel.training.state import Ensemble, TrainState, init_ensemble, learning_rate
 
 _CHUNK_SECONDS = 2.0
@@ -63,7 +65,7 @@ def train(
     sequences: Int[Array | np.ndarray, "num_splits num_sequences leaves"],
     folder: str | os.PathLike[str],
     *,
-    identity: str,
+    identity: Identity,
     checkpoint_epochs: Sequence[int],
     progress: bool = True,
     should_stop: Callable[[int], bool] | None = None,
@@ -79,7 +81,8 @@ def train(
         ensemble: networks, training settings and noise.
         sequences: symbols; split i is what members of split i train on.
         folder: where checkpoints are kept (``Checkpoints``).
-        identity: of everything that the result depends on; a folder serves one identity.
+        identity: of everything that the result depends on, as a hash or as JSON values by name; a
+            folder serves one identity.
         checkpoint_epochs: increasing, at least 1; each is saved and kept.
         progress: show a progress bar; off in any case where the output is no terminal.
         should_stop: asked with the epoch about every two seconds; True saves the state and returns.
@@ -87,19 +90,21 @@ def train(
 
     Raises:
         ValueError: for arguments that do not fit each other, or a folder of another identity.
-        RuntimeError: if a loss or gradient is not finite; the last checkpoint is then intact.
+        RuntimeError: if a loss or gradient is not finite, or if another process trains in the
+            folder; the last checkpoint is then intact.
+        OSError: if a checkpoint cannot be written, for example on a full disk.
     """
     check_key(key)
     epochs = _check_epochs(checkpoint_epochs)
     sequences = _check_sequences(ensemble, sequences)
-    checkpoints = Checkpoints(folder, identity)
     deadline = None if max_seconds is None else time.monotonic() + max_seconds
 
     def must_stop(epoch: int) -> bool:
         late = deadline is not None and time.monotonic() >= deadline
         return late or (should_stop is not None and should_stop(epoch))
 
-    try:
+    with hold(folder), contextlib.closing(Checkpoints(folder, identity)) as checkpoints:
+        checkpoints.remove_unfinished()
         untrained = init_ensemble(key, ensemble)
         states = checkpoints.latest(untrained)
         if states is None:
@@ -114,8 +119,6 @@ def train(
             disable=None if progress else True,
         ) as bar:
             finished = all(run.advance(target, bar, must_stop) for target in epochs)
-    finally:
-        checkpoints.close()
     return TrainResult(run.states, run.epoch, finished, run.loss)
 
 
@@ -134,7 +137,7 @@ class _Run:
         self._chunk = 1
         self._saved_at = time.monotonic()
         batch_size = min(ensemble.training.batch_size, sequences.shape[1])
-        self._steps_per_epoch = ensemble.num_members * -(-sequences.shape[1] // batch_size)
+        self._steps_per_epoch = -(-sequences.shape[1] // batch_size)
 
     def advance(self, target: int, bar: tqdm, must_stop: Callable[[int], bool]) -> bool:
         """Train up to a checkpoint epoch and save it; False if stopped before it."""
@@ -162,28 +165,32 @@ class _Run:
         )
         loss = np.asarray(stats.loss)  # waits for the result
         seconds = max(time.monotonic() - start, 1e-6)
-        _check_finite(self.ensemble, stats)
+        _check_finite(self.ensemble, stats, self._steps_per_epoch)
         self.states, self.loss = states, loss
         self.epoch += num_epochs
         self._chunk = max(1, round(num_epochs * _CHUNK_SECONDS / seconds))
         bar.update(num_epochs)
-        rate = num_epochs * self._steps_per_epoch / seconds
+        rate = num_epochs * self._steps_per_epoch * self.ensemble.num_members / seconds
         bar.set_postfix_str(f"loss {float(loss.mean()):.4f}, {rate:.3g} steps/s")
 
 
-def _check_finite(ensemble: Ensemble, stats: EpochStats) -> None:
-    failed = np.flatnonzero(np.asarray(stats.failed_epoch) >= 0)
+def _check_finite(ensemble: Ensemble, stats: EpochStats, steps_per_epoch: int) -> None:
+    failed = np.flatnonzero(np.asarray(stats.failed_step) >= 0)
     if failed.size:
         member = int(failed[0])
-        epoch = int(np.asarray(stats.failed_epoch)[member])
+        step = int(np.asarray(stats.failed_step)[member])
+        epoch = step // steps_per_epoch
         split, seed = divmod(member, ensemble.num_seeds)
         rate = float(learning_rate(ensemble.training, epoch))
-        largest = float(np.asarray(stats.largest_grad_norm)[member])
+        norm, largest = (
+            float(np.asarray(norms)[member])
+            for norms in (stats.failed_grad_norm, stats.largest_grad_norm)
+        )
         raise RuntimeError(
             f"the loss or its gradient is not finite: member {member} (split {split}, seed "
-            f"{seed}), epoch {epoch}, learning rate {rate:.3g}; largest finite gradient "
-            f"norm in the epochs around it {largest:.3g}. The last checkpoint is intact; try a "
-            f"lower learning rate."
+            f"{seed}), step {step} (epoch {epoch}), learning rate {rate:.3g}, gradient norm "
+            f"{norm:.3g}; largest finite gradient norm in the epochs around it {largest:.3g}. The "
+            f"last checkpoint is intact; try a lower learning rate."
         )
 
 

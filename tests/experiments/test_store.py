@@ -1,6 +1,8 @@
 """Run folders: what is written is whole, named and read back as it was."""
 
+import errno
 import json
+import os
 
 import numpy as np
 import pytest
@@ -57,11 +59,34 @@ def test_identity_depends_on_every_setting_and_on_nothing_else():
     assert identity(config) != identity(config, config)
 
 
-def test_run_folder_refuses_another_identity(tmp_path):
-    name = identity(GrammarConfig())
-    RunFolder.open(tmp_path, name, to_json(GrammarConfig()))
-    with pytest.raises(ValueError, match=r"identity=.*not allowed"):
-        RunFolder.open(tmp_path, name[:16] + "0" * 48, {})
+def test_run_folder_refuses_another_configuration_by_field(tmp_path):
+    config, other = GrammarConfig(), GrammarConfig(sigma=0.5)
+    run = RunFolder.open(tmp_path, identity(config), to_json(config))
+    run.path.rename(tmp_path / identity(other)[:16])  # as if copied there
+    with pytest.raises(ValueError, match=r"identity=.*not allowed.*sigma: 1.0 there, 0.5 here"):
+        RunFolder.open(tmp_path, identity(other), to_json(other))
+
+
+def test_what_killed_writes_have_left_is_removed(tmp_path):
+    run = RunFolder.open(tmp_path, identity(GrammarConfig()), {})
+    parts = run.measurement_file("stage", "a").with_suffix("")
+    parts.mkdir(parents=True)
+    kept = parts / "epoch_1.npz"
+    for file in (run.path / ".timings.json.7.tmp", parts / ".epoch_2.npz.7.tmp", kept):
+        file.write_text("")
+    run.remove_unfinished()
+    assert [path for path in run.path.rglob("*") if ".tmp" in path.name] == []
+    assert kept.exists()
+
+
+def test_a_full_disk_is_said_with_the_path(tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", no_space)
+    with pytest.raises(OSError, match=r"No space left.*make room.*stage\.npz"):
+        save_measurements(tmp_path / "stage.npz", {"value": MEASURED})
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_time_spent_adds_up_over_starts(tmp_path):

@@ -53,7 +53,7 @@ def test_training_in_pieces_changes_nothing(ensemble, sequences, assert_same_par
     assert_same_params(whole.params, parts.params)
     assert np.all(np.isfinite(stats.loss))
     assert np.all(stats.grad_norm > 0)
-    assert list(stats.failed_epoch) == [-1] * 4
+    assert list(stats.failed_step) == [-1] * 4
 
 
 def test_members_differ_by_seed_and_by_split(ensemble, sequences):
@@ -105,7 +105,7 @@ def test_a_loss_that_is_not_finite_is_located(ensemble, sequences):
     params = states.params | {"output_projection.kernel": kernel}
     states = dataclasses.replace(states, params=params)
     _, stats = train_epochs(ensemble, states, sequences, jnp.int32(2))
-    assert list(stats.failed_epoch) == [-1, -1, 1, -1]
+    assert list(stats.failed_step) == [-1, -1, 3, -1]  # the first step of the second epoch
 
 
 @pytest.mark.parametrize(("field", "value"), [("num_splits", 0), ("num_seeds", 0)])

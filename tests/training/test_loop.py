@@ -1,10 +1,13 @@
 """Training from the host: checkpoints, resuming, stopping, damage."""
 
 import dataclasses
+import errno
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from hiermodel.training import loop
@@ -122,19 +125,26 @@ def test_time_can_be_limited(run):
 # Damage.
 
 
+def damaged(content, how):
+    if how == "truncated":
+        return content[: len(content) // 2]
+    at = len(content) // 2
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+def all_files(folder):
+    return [file for file in sorted(folder.rglob("*")) if file.is_file()]
+
+
 def damage(folder, how):
     """Damage every file of a checkpoint that holds array data (tensorstore's ``d`` folders)."""
-    files = [file for file in folder.rglob("*") if file.is_file() and file.parent.name == "d"]
+    files = [file for file in all_files(folder) if file.parent.name == "d"]
     assert files
     for file in files:
-        content = file.read_bytes()
-        if how == "truncated":
-            file.write_bytes(content[: len(content) // 2])
-        elif how == "flipped":
-            at = len(content) // 2
-            file.write_bytes(content[:at] + bytes([content[at] ^ 255]) + content[at + 1 :])
-        else:
+        if how == "missing":
             file.unlink()
+        else:
+            file.write_bytes(damaged(file.read_bytes(), how))
 
 
 @CUT_SHORT
@@ -151,23 +161,80 @@ def test_a_damaged_checkpoint_is_passed_over(run, tmp_path, how, assert_same_par
 
 
 @CUT_SHORT
+@pytest.mark.parametrize("how", ["truncated", "flipped"])
+def test_damage_to_any_file_is_reported_or_harmless(
+    ensemble, tmp_path, how, assert_same_params, recwarn
+):
+    """Of every file in turn: either the checkpoint is passed over, or it reads as it was."""
+    states = init_ensemble(KEY, ensemble)
+    checkpoints = Checkpoints(tmp_path, "a")
+    checkpoints.save(states)
+    checkpoints.save(dataclasses.replace(states, epoch=states.epoch + 1))
+    expected = flatten_state(states)
+    passed_over = []
+    for file in all_files(tmp_path / "resume" / "1"):
+        content = file.read_bytes()
+        file.write_bytes(damaged(content, how))
+        recwarn.clear()
+        found = Checkpoints(tmp_path, "a").latest(states)
+        file.write_bytes(content)
+        assert found is not None
+        arrays = flatten_state(found)
+        back = int(arrays["epoch"][0]) == 0
+        assert back == any("resume/1" in str(warning.message) for warning in recwarn)
+        assert_same_params(arrays | {"epoch": 0}, expected | {"epoch": 0})
+        passed_over += [file.name] * back
+    assert "metadata" in passed_over  # the checksums
+    assert "manifest.ocdbt" in passed_over
+
+
+@CUT_SHORT
 def test_damaged_parameters_are_refused(run, tmp_path):
     run("run", [2])
     damage(tmp_path / "run" / "params" / "2", "flipped")
-    with pytest.raises(ValueError, match="params/2"):
+    with pytest.raises(ValueError, match=r"params/2.*remove"):
         Checkpoints(tmp_path / "run", "a").load_params(2)
+
+
+def test_a_full_disk_is_said_and_leaves_earlier_checkpoints(run, tmp_path, monkeypatch):
+    run("run", [1])
+
+    def no_space(*_, **__):
+        (tmp_path / "run" / "resume" / "2.orbax-checkpoint-tmp").mkdir()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ocp.CheckpointManager, "save", no_space)
+        with pytest.raises(OSError, match=r"params/2 .*No space left.*intact: make room"):
+            run("run", [2])
+    assert not list(tmp_path.glob("run/*/*tmp*"))
+    assert Checkpoints(tmp_path / "run", "a").resume_epochs() == [0, 1]
+    assert run("run", [2]).finished
 
 
 def test_an_unfinished_save_is_no_checkpoint(run, tmp_path):
     run("run", [2])
-    (tmp_path / "run" / "resume" / "9.orbax-checkpoint-tmp-1").mkdir()
+    left = tmp_path / "run" / "resume" / "9.orbax-checkpoint-tmp"
+    left.mkdir()
     assert Checkpoints(tmp_path / "run", "a").resume_epochs() == [0, 2]
+    assert left.exists()  # who only reads removes nothing: another process may be writing it
+    run("run", [2])
+    assert not left.exists()
 
 
-def test_another_identity_is_refused_by_name(run):
-    run("run", [1], identity="sha-one")
-    with pytest.raises(ValueError, match=r"sha-two.*sha-one"):
-        run("run", [1], identity="sha-two")
+def test_another_configuration_is_refused_by_the_differing_field(run, tmp_path):
+    identity = {"training": {"learning_rate": 0.002, "epochs": (1, 2)}, "seed": 0}
+    run("run", [1], identity=identity)
+    run("run", [1], identity=identity)
+    other = {"training": {"learning_rate": 0.001, "epochs": (1, 2)}, "seed": 0}
+    complaint = r"\(training.learning_rate: 0.002 there, 0.001 here\)"
+    with pytest.raises(ValueError, match=complaint):
+        run("run", [1], identity=other)
+    # A checkpoint carries its own: one that was copied here is refused too.
+    Checkpoints(tmp_path / "other", other)
+    shutil.copytree(tmp_path / "run/resume/1", tmp_path / "other/resume/1")
+    with pytest.raises(ValueError, match=f"resume/1.*{complaint}"):
+        run("other", [1], identity=other)
 
 
 def test_epochs_that_were_not_saved_are_refused(run, tmp_path):
@@ -201,7 +268,10 @@ def test_a_loss_that_is_not_finite_stops_training(run, ensemble, tmp_path, monke
         return real(ensemble, states, sequences, num_epochs)
 
     monkeypatch.setattr(loop, "train_epochs", spoil)
-    complaint = r"member 3 \(split 1, seed 1\), epoch 1, learning rate 0.00833"
+    complaint = (
+        r"member 3 \(split 1, seed 1\), step 3 \(epoch 1\), learning rate 0.00833, "
+        "gradient norm nan"
+    )
     with pytest.raises(RuntimeError, match=complaint):
         run("run", [1, 4])
     checkpoints = Checkpoints(tmp_path / "run", "a")
