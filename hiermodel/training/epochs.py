@@ -5,11 +5,9 @@ out along the first; its size is the largest that divides their number. Along th
 of every batch are shared out and the gradients added up, so parameters and Adam's state are the
 same on all of its devices. Data are on every device.
 
-With several processes (``jax.distributed``), every process makes the same calls with the same
-values: ``init_ensemble``, ``place_members``, ``train_epochs``. States then live where their members
-are trained; statistics are returned whole to every process, and ``gather_members`` fetches states
-to the host of each, which all processes must call together. Writing files is for one of them
-(``jax.process_index() == 0``).
+With several processes (``jax.distributed``), each makes the same calls with the same values:
+``init_ensemble``, ``place_members``, ``train_epochs``, ``gather_members``. States live where their
+members are trained; statistics are whole on every process. ``agree`` settles what a clock decides.
 """
 
 import dataclasses
@@ -142,14 +140,29 @@ def training_mesh(num_members: int) -> Mesh:
 
 def place_members(states: TrainState, num_members: int) -> TrainState:
     """Spread stacked members over the devices that will train them."""
-    return jax.device_put(
-        states, NamedSharding(training_mesh(num_members), PartitionSpec("member"))
-    )
+    return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec("member")))
 
 
 def gather_members(states: TrainState) -> TrainState:
-    """Stacked members whole on every process, as NumPy arrays but for the keys."""
-    return jax.tree.map(lambda leaf: multihost_utils.process_allgather(leaf, tiled=True), states)
+    """Stacked members such that each process can read all of them."""
+    if jax.process_count() == 1:
+        return states
+    num_members = states.epoch.shape[0]
+    return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec()))
+
+
+def _place(states: TrainState, sharding: NamedSharding) -> TrainState:
+    if jax.process_count() == 1:
+        return jax.device_put(states, sharding)
+    # Typed keys can be put on devices of other processes only by a program of all of them.
+    return jax.jit(lambda states: states, out_shardings=sharding)(states)
+
+
+def agree(value: int) -> int:
+    """What the first process says: for decisions by the clock, which processes must share."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
 
 
 def runs_side_by_side(platform: str) -> bool:

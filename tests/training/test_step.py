@@ -266,7 +266,6 @@ def test_memory_saving_options_change_only_rounding(network):
     """Micro-batches (7 rows in 3 parts, dropout included), with blocks computed again."""
     saving = gradient(network, micro_batch_size=3, remat=True)
     assert_close(saving, gradient(network), 1e-6)
-    # Blocks are computed again: their activations do not appear among what is kept.
 
 
 def test_bfloat16_rounds_products_and_nothing_else():
