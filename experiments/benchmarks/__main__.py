@@ -8,10 +8,10 @@ from pathlib import Path
 import tyro
 
 from experiments import store
-from experiments.benchmarks import inference
+from experiments.benchmarks import inference, training
 from experiments.benchmarks.timing import Row
 
-SUITES = {"inference": inference.rows}
+SUITES = {"inference": inference.rows, "training": training.rows}
 
 
 @dataclasses.dataclass(frozen=True)
