@@ -3,8 +3,10 @@
 import dataclasses
 import itertools
 import json
+import os
 from pathlib import Path
 
+import jax
 import tyro
 
 from experiments import store
@@ -39,6 +41,8 @@ def as_text(row: Row) -> str:
 def main() -> None:
     """Parse the command line and time."""
     arguments = tyro.cli(Arguments)
+    # One device per core, as in runs (experiments.runtime).
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     header = (
         f"{'':<58} {'rate':>12} {'':<12} {'theirs':>9} {'GFLOP/s':>7} {'first':>10} {'spread':>6}"
     )

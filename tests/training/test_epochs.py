@@ -205,7 +205,7 @@ def test_four_devices_train_the_same_networks(
         for rank in range(processes)
     ]
     try:
-        assert [process.wait(timeout=300) for process in running] == [0] * processes
+        assert [process.wait(timeout=600) for process in running] == [0] * processes
     finally:
         for process in running:
             process.kill()
