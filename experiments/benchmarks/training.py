@@ -4,17 +4,15 @@ Reference rates are those of the paper's public PyTorch code on 2 cores of the s
 one forward and backward pass and Adam update on one batch of one member, its data gathered, noise
 drawn and rate computed inside the compiled program.
 
-What was learned, on 2 cores (AMD EPYC with AVX-512, 210 GFLOP/s in a 1024³ product, other work on
-the machine not excluded):
+What was learned, on 2 cores (AMD EPYC with AVX-512) that other programs used at the same time, so
+that only ratios of neighbouring timings say anything:
 
-- One device per core, with the rows of a batch shared out between them, trains a single small
-  network 1.7 times as fast as one device with two threads: elementwise passes and small products
-  leave the second thread idle otherwise. The paper's network, nearly all of it large products,
-  gains a twentieth; both devices then do Adam's update of all parameters.
-- Drawing dropout by rows, so that a batch may be cut anywhere, costs no more than by whole arrays.
-- Dropout costs the small network an eighth of its time.
-- Sampling spends nine tenths of its time in the network and the rest on noise. Two thirds of the
-  network's time is not matrix products. Sharing the samples out between devices did not help.
+- Whether sharing a batch out between two CPU devices beats one device with two threads is open:
+  separate runs differed by up to 1.7 times in its favour, but one earlier run of a single device
+  was as fast as two, and timings in alternation within one process came out at 0.92.
+- Dropout costs the small network about an eighth of its time, drawn by rows as it is.
+- In sampling the network takes over nine tenths of the time, the noise the rest. Sharing the
+  samples out between devices was no faster, on a busy machine.
 """
 
 import dataclasses
