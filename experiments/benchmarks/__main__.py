@@ -3,15 +3,21 @@
 import dataclasses
 import itertools
 import json
+import os
 from pathlib import Path
 
+import jax
 import tyro
 
 from experiments import store
-from experiments.benchmarks import independent_engine, inference
+from experiments.benchmarks import independent_engine, inference, training
 from experiments.benchmarks.timing import Row
 
-SUITES = {"inference": inference.rows, "independent_engine": independent_engine.rows}
+SUITES = {
+    "inference": inference.rows,
+    "independent_engine": independent_engine.rows,
+    "training": training.rows,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +45,8 @@ def as_text(row: Row) -> str:
 def main() -> None:
     """Parse the command line and time."""
     arguments = tyro.cli(Arguments)
+    # One device per core, as in runs (experiments.runtime).
+    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     header = (
         f"{'':<58} {'rate':>12} {'':<12} {'theirs':>9} {'GFLOP/s':>7} {'first':>10} {'spread':>6}"
     )

@@ -1,7 +1,8 @@
 """Pieces shared by the networks: PyTorch's initial distributions, time features, cheap dropout."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.networks.random_bits import random_16_bits, symmetric_uniform
+from hiermodel.networks.random_bits import RowKey, random_16_bits, row_key, symmetric_uniform
 
 _MASK_LEVELS = 2**16
 
@@ -48,7 +49,7 @@ def draw_start(module: nnx.Module, key: Key[Array, ""]) -> None:
     state = nnx.to_flat_state(nnx.state(module, nnx.Param))
     bounded = [(path, param) for path, param in state if "bound" in param.get_metadata()]
     sizes = [param.size for _, param in bounded]
-    unit = symmetric_uniform(key, sum(sizes))
+    unit = symmetric_uniform(row_key(key, 1), sum(sizes))[0]
     filled = []
     for (path, param), start in zip(bounded, np.cumsum([0, *sizes[:-1]]), strict=True):
         values = unit[start : start + param.size].reshape(param.shape).astype(param.dtype)
@@ -79,27 +80,68 @@ def time_features(
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-def dropout(
-    x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None
-) -> Float[Array, "*shape"]:
+def dropout(x: Float[Array, "*shape"], rate: float, key: RowKey | None) -> Float[Array, "*shape"]:
     """Set entries to zero with probability ``rate`` and scale the others up, to keep the mean.
 
     The rate is rounded to a multiple of 2^−16 (0.1 becomes 0.1000061), because each entry takes
     16 random bits; the scale uses the rounded rate, so that the mean is kept exactly.
 
     Args:
-        x: any array.
+        x: any array that holds the entries of the key's rows one row after the other.
         rate: probability, at least 0 and below 1.
-        key: one typed key; None for no dropout.
+        key: for the rows; None for no dropout.
     """
     threshold = min(round(rate * _MASK_LEVELS), _MASK_LEVELS - 1)
     if key is None or threshold == 0:
         return x
-    kept = random_16_bits(key, x.size).reshape(x.shape) >= np.uint32(threshold)
+    bits = random_16_bits(key, x.size // key.rows.size).reshape(x.shape)
+    kept = bits >= np.uint32(threshold)
     scale = _MASK_LEVELS / (_MASK_LEVELS - threshold)
     return jnp.where(kept, x * jnp.asarray(scale, x.dtype), jnp.zeros((), x.dtype))
 
 
-def split_keys(key: Key[Array, ""] | None, num_keys: int) -> Iterator[Key[Array, ""] | None]:
-    """Iterate over ``num_keys`` keys, or as many Nones."""
-    return iter([None] * num_keys if key is None else jax.random.split(key, num_keys))
+def split_keys(key: RowKey | None, num_keys: int) -> Sequence[RowKey | None]:
+    """``num_keys`` keys, or as many Nones."""
+    return [None] * num_keys if key is None else key.split(num_keys)
+
+
+def run_blocks(
+    blocks: Sequence[Callable[..., Array]],
+    h: Float[Array, "..."],
+    *arguments: Any,
+    key: RowKey | None,
+    remat: bool,
+) -> Float[Array, "..."]:
+    """Apply ``block(h, *arguments, block_key)`` one after the other.
+
+    Args:
+        blocks: of a network.
+        h: input of the first.
+        arguments: given to all of them.
+        key: split among them; None for no dropout.
+        remat: keep only the blocks' inputs for the backward pass, which then computes the inside
+            of each again: memory of one block rather than all, for a third more time.
+    """
+    for block, block_key in zip(blocks, split_keys(key, len(blocks)), strict=True):
+
+        def run(h: Array, block: Any = block, block_key: RowKey | None = block_key) -> Array:
+            return block(h, *arguments, block_key)
+
+        h = (jax.checkpoint(run) if remat else run)(h)
+    return h
+
+
+def rounded_dot_general(dtype: DTypeLike) -> Callable[..., Array]:
+    """A ``dot_general`` whose operands and result, forward and backward, are rounded to ``dtype``.
+
+    Sums inside the product are float32, as matrix units take them; the result is returned in the
+    dtype of the operands that were given.
+    """
+
+    def dot_general(x: Array, y: Array, dimension_numbers: Any, **options: Any) -> Array:
+        product = jax.lax.dot_general(
+            x.astype(dtype), y.astype(dtype), dimension_numbers, **options
+        )
+        return product.astype(jnp.promote_types(x.dtype, y.dtype))
+
+    return dot_general

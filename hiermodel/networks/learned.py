@@ -22,7 +22,9 @@ from hiermodel.checks import (
     check_trailing_shape,
 )
 from hiermodel.diffusion.denoisers import Steps, check_noisy
+from hiermodel.networks.layers import rounded_dot_general
 from hiermodel.networks.mlp import MLP, MLPConfig
+from hiermodel.networks.random_bits import RowKey
 from hiermodel.networks.transformer import Transformer, TransformerConfig
 
 NetworkConfig = TransformerConfig | MLPConfig
@@ -88,7 +90,10 @@ def apply(
     params: Params,
     x_t: Float[Array, "*batch leaves vocab"],
     t: Int[Array, "..."],
-    key: Key[Array, ""] | None = None,
+    key: RowKey | None = None,
+    *,
+    compute_dtype: DTypeLike | None = None,
+    remat: bool = False,
 ) -> Float[Array, "*batch leaves vocab"]:
     """Logits of x_0: a pure function, for use inside jit, vmap and grad.
 
@@ -97,9 +102,18 @@ def apply(
         params: its parameters.
         x_t: (..., num_leaves, vocab_size) noisy one-hot sequences.
         t: integer steps that broadcast against the leading axes.
-        key: randomness of dropout, as in training; None for none.
+        key: randomness of dropout, as in training, for as many rows as there are sequences; None
+            for none.
+        compute_dtype: of the operands of the matrix products inside the blocks, forward and
+            backward. The residual stream, layer norms, softmax, biases, the small maps at both
+            ends, the logits and all gradients keep the parameters' dtype. None for no other.
+        remat: keep only the blocks' inputs for the backward pass.
     """
-    return bind(config, params)(x_t, t, key=key)
+    network = bind(config, params)
+    if compute_dtype is not None:
+        for block in network.blocks:
+            block.set_attributes(dot_general=rounded_dot_general(compute_dtype))
+    return network(x_t, t, key=key, remat=remat)
 
 
 _apply_compiled = jax.jit(apply, static_argnames="config")

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import check_integer, require
 from hiermodel.networks.layers import (
@@ -14,9 +14,10 @@ from hiermodel.networks.layers import (
     dropout,
     layer_norm,
     linear,
-    split_keys,
+    run_blocks,
     time_features,
 )
+from hiermodel.networks.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +63,7 @@ class ResidualBlock(nnx.Module):
         self.output = linear(config.width, config.width, rngs, param_dtype)
 
     def __call__(
-        self, h: Float[Array, "... width"], key: Key[Array, ""] | None
+        self, h: Float[Array, "... width"], key: RowKey | None
     ) -> Float[Array, "... width"]:
         """Apply the block."""
         update = self.output(jax.nn.relu(self.hidden(self.norm(h))))
@@ -95,19 +96,20 @@ class MLP(nnx.Module):
         x_t: Float[Array, "*batch leaves vocab"],
         t: Int[Array, "..."],
         *,
-        key: Key[Array, ""] | None = None,
+        key: RowKey | None = None,
+        remat: bool = False,
     ) -> Float[Array, "*batch leaves vocab"]:
         """Logits of x_0.
 
         Args:
             x_t: noisy one-hot sequences.
             t: steps, broadcasting against the leading axes.
-            key: randomness of dropout; None for none.
+            key: randomness of dropout, for as many rows as there are sequences; None for none.
+            remat: keep only the blocks' inputs for the backward pass.
         """
         dtype = jnp.promote_types(x_t.dtype, self.time_embedding.kernel.dtype)
         features = time_features(jnp.asarray(t), self.num_features, dtype)
         flat = x_t.reshape(*x_t.shape[:-2], x_t.shape[-2] * x_t.shape[-1])
         h = self.input_projection(flat) + self.time_embedding(features)
-        for block, block_key in zip(self.blocks, split_keys(key, len(self.blocks)), strict=True):
-            h = block(h, block_key)
+        h = run_blocks(self.blocks, h, key=key, remat=remat)
         return self.output_projection(self.final_norm(h)).reshape(x_t.shape)

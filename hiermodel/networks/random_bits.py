@@ -5,7 +5,14 @@ and on CPU runs the cipher's twenty rounds as a loop through memory; that can co
 rest of a small network. Here the rounds are written out, so that they fuse into one pass, and all
 64 bits of a block are used. For dropout that is about 15 times faster, and it compiles in a
 quarter of the time.
+
+Every draw is by rows: a row's numbers depend on the key and on the row's own number, not on which
+rows are drawn together. So a batch can be cut into pieces, or spread over devices, and draws the
+same.
 """
+
+import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,40 +23,64 @@ from jaxtyping import Array, Float, Int, Key, UInt
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
-def random_words(key: Key[Array, ""], size: int) -> UInt[Array, " size"]:
-    """``size`` uniform 32-bit words, two from each block of Threefry-2x32 in counter mode."""
-    first_key, second_key = jax.random.key_data(key)
+class RowKey(NamedTuple):
+    """A key, and the numbers of the rows to draw for.
+
+    Attributes:
+        key: one typed key.
+        rows: number of each row.
+    """
+
+    key: Key[Array, ""]
+    rows: UInt[Array, " rows"]
+
+    def split(self, num_keys: int) -> list["RowKey"]:
+        """Independent keys for the same rows."""
+        return [RowKey(key, self.rows) for key in jax.random.split(self.key, num_keys)]
+
+
+def row_key(key: Key[Array, ""], num_rows: int) -> RowKey:
+    """A key for rows 0 … num_rows − 1."""
+    return RowKey(key, jnp.arange(num_rows, dtype=jnp.uint32))
+
+
+def random_words(key: RowKey, size: int) -> UInt[Array, "rows size"]:
+    """``size`` uniform 32-bit words per row, two from each block of Threefry-2x32.
+
+    The block's counter is (row, position in the row).
+    """
+    first_key, second_key = jax.random.key_data(key.key)
     blocks = jnp.arange(-(-size // 2), dtype=jnp.uint32)
-    words = _threefry_2x32(first_key, second_key, jnp.zeros_like(blocks), blocks)
+    counter = jnp.broadcast_arrays(key.rows[:, None], blocks)
+    words = _threefry_2x32(first_key, second_key, *counter)
     # Without the barrier the cipher would be fused into, and run again for, every use of a word.
-    return jax.lax.optimization_barrier(jnp.concatenate(words)[:size])
+    return jax.lax.optimization_barrier(jnp.concatenate(words, axis=1)[:, :size])
 
 
-def random_16_bits(key: Key[Array, ""], size: int) -> UInt[Array, " size"]:
-    """``size`` uniform integers in 0…65535, two from each random word."""
+def random_16_bits(key: RowKey, size: int) -> UInt[Array, "rows size"]:
+    """``size`` uniform integers in 0…65535 per row, two from each random word."""
     words = random_words(key, -(-size // 2))
-    return jnp.concatenate([words & np.uint32(0xFFFF), words >> np.uint32(16)])[:size]
+    halves = [words & np.uint32(0xFFFF), words >> np.uint32(16)]
+    return jnp.concatenate(halves, axis=1)[:, :size]
 
 
-def symmetric_uniform(key: Key[Array, ""], size: int) -> Float[Array, " size"]:
-    """``size`` float32 numbers, uniform on the odd multiples of 2^−23 between −1 and 1."""
+def symmetric_uniform(key: RowKey, size: int) -> Float[Array, "rows size"]:
+    """``size`` float32 numbers per row, uniform on the odd multiples of 2^−23 from −1 to 1."""
     words = random_words(key, size)
     return ((words >> np.uint32(9)).astype(jnp.float32) + np.float32(0.5)) * np.float32(2**-22) - 1
 
 
 def random_normal(
-    key: Key[Array, ""], shape: tuple[int, ...], dtype: DTypeLike
-) -> Float[Array, "..."]:
-    """Standard normals by inversion, with float32's resolution whatever the dtype; |z| < 5.3."""
-    unit = symmetric_uniform(key, int(np.prod(shape))).reshape(shape)
+    key: RowKey, shape: tuple[int, ...], dtype: DTypeLike
+) -> Float[Array, "rows ..."]:
+    """Standard normals of a shape per row, by inversion: float32's resolution, |z| < 5.3."""
+    unit = symmetric_uniform(key, math.prod(shape)).reshape(-1, *shape)
     return (np.float32(np.sqrt(2)) * jax.lax.erf_inv(unit)).astype(dtype)
 
 
-def random_integers(
-    key: Key[Array, ""], size: int, minimum: int, maximum: int
-) -> Int[Array, " size"]:
-    """``size`` int32 in minimum…maximum, uniform up to (maximum − minimum) / 2^32."""
-    words = random_words(key, size) % np.uint32(maximum - minimum + 1)
+def random_integers(key: RowKey, minimum: int, maximum: int) -> Int[Array, " rows"]:
+    """One int32 in minimum…maximum per row, uniform up to (maximum − minimum) / 2^32."""
+    words = random_words(key, 1)[:, 0] % np.uint32(maximum - minimum + 1)
     return words.astype(jnp.int32) + minimum
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import check_integer, require
 from hiermodel.networks.layers import (
@@ -16,9 +16,11 @@ from hiermodel.networks.layers import (
     dropout,
     layer_norm,
     linear,
+    run_blocks,
     split_keys,
     time_features,
 )
+from hiermodel.networks.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Attention(nnx.Module):
         width = config.width
         self.num_heads = config.num_heads
         self.dropout_rate = config.dropout
+        self.dot_general = jax.lax.dot_general
         # Xavier on the stacked (3 width, width) matrix, not on its three parts.
         xavier = math.sqrt(6 / (4 * width))
         self.query_key_value = linear(
@@ -82,23 +85,23 @@ class Attention(nnx.Module):
         self.output = linear(width, width, rngs, param_dtype, bias_bound=0.0)
 
     def __call__(
-        self, h: Float[Array, "tokens width"], num_leaves: int, key: Key[Array, ""] | None
+        self, h: Float[Array, "tokens width"], num_leaves: int, key: RowKey | None
     ) -> Float[Array, "tokens width"]:
         """Attend within each run of ``num_leaves`` tokens."""
         size = h.shape[-1] // self.num_heads
-        # With heads and sequences in one batch axis the products are plain batched matrix
+        # With sequences and heads in one batch axis the products are plain batched matrix
         # products, which on CPU are half again as fast as einsums over (batch, leaves, heads).
         num_sequences = len(h) // num_leaves
         stacked = self.query_key_value(h)
         stacked = stacked.reshape(num_sequences, num_leaves, 3, self.num_heads, size)
-        stacked = stacked.transpose(2, 3, 0, 1, 4)
-        stacked = stacked.reshape(3, self.num_heads * num_sequences, num_leaves, size)
+        stacked = stacked.transpose(2, 0, 3, 1, 4)
+        stacked = stacked.reshape(3, num_sequences * self.num_heads, num_leaves, size)
         query, key_, value = stacked
-        scores = jnp.einsum("bqd,bkd->bqk", query / math.sqrt(size), key_)
+        scores = self.dot_general(query / math.sqrt(size), key_, (((2,), (2,)), ((0,), (0,))))
         weights = dropout(jax.nn.softmax(scores, axis=-1), self.dropout_rate, key)
-        mixed = jnp.einsum("bqk,bkd->bqd", weights, value)
-        mixed = mixed.reshape(self.num_heads, num_sequences, num_leaves, size)
-        mixed = mixed.transpose(1, 2, 0, 3)
+        mixed = self.dot_general(weights, value, (((2,), (1,)), ((0,), (0,))))
+        mixed = mixed.reshape(num_sequences, self.num_heads, num_leaves, size)
+        mixed = mixed.transpose(0, 2, 1, 3)
         return self.output(mixed.reshape(h.shape))
 
 
@@ -116,7 +119,7 @@ class Block(nnx.Module):
         self.feedforward_norm = layer_norm(config.width, rngs, param_dtype)
 
     def __call__(
-        self, h: Float[Array, "tokens width"], num_leaves: int, key: Key[Array, ""] | None
+        self, h: Float[Array, "tokens width"], num_leaves: int, key: RowKey | None
     ) -> Float[Array, "tokens width"]:
         """Apply the block to flattened tokens."""
         weights_key, attention_key, hidden_key, output_key = split_keys(key, 4)
@@ -174,18 +177,20 @@ class Transformer(nnx.Module):
         x_t: Float[Array, "*batch leaves vocab"],
         t: Int[Array, "..."],
         *,
-        key: Key[Array, ""] | None = None,
+        key: RowKey | None = None,
+        remat: bool = False,
     ) -> Float[Array, "*batch leaves vocab"]:
         """Logits of x_0.
 
         Args:
             x_t: noisy one-hot sequences.
             t: steps, broadcasting against the leading axes.
-            key: randomness of dropout; None for none.
+            key: randomness of dropout, for as many rows as there are sequences; None for none.
+            remat: keep only the blocks' inputs for the backward pass.
         """
         dtype = jnp.promote_types(x_t.dtype, self.time_embedding.kernel.dtype)
         return self.from_time_features(
-            x_t, time_features(jnp.asarray(t), self.num_features, dtype), key=key
+            x_t, time_features(jnp.asarray(t), self.num_features, dtype), key=key, remat=remat
         )
 
     def from_time_features(
@@ -193,7 +198,8 @@ class Transformer(nnx.Module):
         x_t: Float[Array, "*batch leaves vocab"],
         features: Float[Array, "... features"],
         *,
-        key: Key[Array, ""] | None = None,
+        key: RowKey | None = None,
+        remat: bool = False,
     ) -> Float[Array, "*batch leaves vocab"]:
         """Logits of x_0, with the features of t given rather than computed."""
         num_leaves, vocab_size = x_t.shape[-2:]
@@ -204,8 +210,7 @@ class Transformer(nnx.Module):
         h = h.reshape(*x_t.shape[:-1], h.shape[-1]) + self.positional_embedding.embedding[...]
         h = h + self.time_embedding(features)[..., None, :]
         h = h.reshape(num_tokens, h.shape[-1])
-        for block, block_key in zip(self.blocks, split_keys(key, len(self.blocks)), strict=True):
-            h = block(h, num_leaves, block_key)
+        h = run_blocks(self.blocks, h, num_leaves, key=key, remat=remat)
         if self.final_norm is not None:
             h = self.final_norm(h)
         return self.output_projection(h).reshape(x_t.shape)

@@ -1,4 +1,14 @@
-"""The compiled part of training: any number of epochs of all members in one call."""
+"""The compiled part of training: any number of epochs of all members in one call.
+
+All devices, of all processes, form one mesh with the axes "member" and "batch". Members are shared
+out along the first; its size is the largest that divides their number. Along the second, the rows
+of every batch are shared out and the gradients added up, so parameters and Adam's state are the
+same on all of its devices. Data are on every device.
+
+With several processes (``jax.distributed``), each makes the same calls with the same values:
+``init_ensemble``, ``place_members``, ``train_epochs``, ``gather_members``. States live where their
+members are trained; statistics are whole on every process. ``agree`` settles what a clock decides.
+"""
 
 import dataclasses
 import functools
@@ -7,6 +17,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key
 
@@ -56,8 +67,9 @@ def train_one_epoch(
     state: TrainState,
     split: Int[Array, ""],
     sequences: Int[Array, "num_splits num_sequences leaves"],
+    batch_axis: str | None = None,
 ) -> tuple[TrainState, EpochStats]:
-    """One member, one pass over its split; all randomness from (member key, epoch, batch)."""
+    """One member, one pass over its split; all randomness from (member key, epoch, batch, row)."""
     num_sequences = sequences.shape[1]
     order_key, batches_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     rows, weights = epoch_batches(order_key, num_sequences, ensemble.training.batch_size)
@@ -75,6 +87,7 @@ def train_one_epoch(
             batch,
             jax.random.fold_in(batches_key, index),
             rate,
+            batch_axis,
         )
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         first = (stats.failed_step < 0) & ~fine
@@ -108,10 +121,11 @@ def _train_member(
     split: Int[Array, ""],
     sequences: Int[Array, "num_splits num_sequences leaves"],
     num_epochs: Int[Array, ""],
+    batch_axis: str | None,
 ) -> tuple[TrainState, EpochStats]:
     def body(_, carry):
         state, total = carry
-        state, stats = train_one_epoch(ensemble, state, split, sequences)
+        state, stats = train_one_epoch(ensemble, state, split, sequences, batch_axis)
         fine = total.failed_step < 0
         failed = jnp.where(fine, stats.failed_step, total.failed_step)
         failed_norm = jnp.where(fine, stats.failed_grad_norm, total.failed_grad_norm)
@@ -125,38 +139,69 @@ def _train_member(
     return state, mean
 
 
-def member_mesh(num_members: int) -> Mesh:
-    """As many devices as divide the members evenly, along one axis."""
-    devices = jax.devices()
-    return Mesh(np.array(devices[: math.gcd(num_members, len(devices))]), ("member",))
+def training_mesh(num_members: int) -> Mesh:
+    """All devices: as many along "member" as divide the members evenly, the rest along "batch"."""
+    devices = np.array(jax.devices())
+    return Mesh(devices.reshape(math.gcd(num_members, len(devices)), -1), ("member", "batch"))
 
 
 def place_members(states: TrainState, num_members: int) -> TrainState:
     """Spread stacked members over the devices that will train them."""
-    return jax.device_put(states, NamedSharding(member_mesh(num_members), PartitionSpec("member")))
+    return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec("member")))
+
+
+def gather_members(states: TrainState) -> TrainState:
+    """Stacked members such that each process can read all of them."""
+    if jax.process_count() == 1:
+        return states
+    num_members = states.epoch.shape[0]
+    return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec()))
+
+
+def _place(states: TrainState, sharding: NamedSharding) -> TrainState:
+    if jax.process_count() == 1:
+        return jax.device_put(states, sharding)
+    # Typed keys can be put on devices of other processes only by a program of all of them.
+    return jax.jit(lambda states: states, out_shardings=sharding)(states)
+
+
+def agree(value: int) -> int:
+    """What the first process says: for decisions by the clock, which processes must share."""
+    if jax.process_count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def runs_side_by_side(platform: str) -> bool:
+    """Whether a device's members run side by side (vmap) rather than one by one (lax.map).
+
+    Side by side they fill an accelerator. On a CPU each alone keeps it busy, and small arrays stay
+    in its cache.
+    """
+    return platform != "cpu"
 
 
 def batch_members(train_member, states, splits):
-    """Run ``train_member(state, split)`` for all members: the one place that says how.
+    """Run ``train_member(state, split, batch_axis)`` for all members: the one place that says how.
 
-    Members are shared out over the devices. On each, an accelerator runs its members side by side
-    (vmap), which fills it; a CPU runs them one after the other (lax.map), since each alone keeps
-    it busy and small arrays stay in its cache.
+    States come back where they were, the rest of what ``train_member`` returns on every device.
     """
-    mesh = member_mesh(splits.shape[0])
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    mesh = training_mesh(splits.shape[0])
+    side_by_side = runs_side_by_side(mesh.devices.flat[0].platform)
+    batch_axis = "batch" if mesh.shape["batch"] > 1 else None
 
     def run_here(states, splits):
-        if on_cpu:
-            return jax.lax.map(lambda member: train_member(*member), (states, splits))
-        return jax.vmap(train_member)(states, splits)
+        if side_by_side:
+            return jax.vmap(lambda *member: train_member(*member, batch_axis))(states, splits)
+        return jax.lax.map(lambda member: train_member(*member, batch_axis), (states, splits))
 
     if mesh.size == 1:
         return run_here(states, splits)
     spec = PartitionSpec("member")
-    return jax.shard_map(
+    states, stats = jax.shard_map(
         run_here, mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=False
     )(states, splits)
+    return states, jax.lax.with_sharding_constraint(stats, NamedSharding(mesh, PartitionSpec()))
 
 
 @functools.partial(jax.jit, donate_argnames="states")
@@ -178,7 +223,9 @@ def train_epochs(
     """
     splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds
     return batch_members(
-        lambda state, split: _train_member(ensemble, state, split, sequences, num_epochs),
+        lambda state, split, batch_axis: _train_member(
+            ensemble, state, split, sequences, num_epochs, batch_axis
+        ),
         states,
         splits,
     )

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key
@@ -15,7 +16,7 @@ from tqdm import tqdm
 from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.grammar.rules import symbol_dtype
 from hiermodel.training.checkpoints import Checkpoints
-from hiermodel.training.epochs import EpochStats, place_members, train_epochs
+from hiermodel.training.epochs import EpochStats, agree, gather_members, place_members, train_epochs
 from hiermodel.training.folders import Identity, hold
 from hiermodel.training.state import Ensemble, TrainState, init_ensemble, learning_rate
 
@@ -103,8 +104,12 @@ def train(
         late = deadline is not None and time.monotonic() >= deadline
         return late or (should_stop is not None and should_stop(epoch))
 
-    with hold(folder), contextlib.closing(Checkpoints(folder, identity)) as checkpoints:
-        checkpoints.remove_unfinished()
+    # Of several processes that train together, the first holds the folder for all.
+    is_first = jax.process_index() == 0
+    held = hold(folder) if is_first else contextlib.nullcontext()
+    with held, contextlib.closing(Checkpoints(folder, identity)) as checkpoints:
+        if is_first:
+            checkpoints.remove_unfinished()
         untrained = init_ensemble(key, ensemble)
         states = checkpoints.latest(untrained)
         if states is None:
@@ -132,7 +137,7 @@ class _Run:
         self.sequences = sequences
         self.checkpoints = checkpoints
         self.states = states
-        self.epoch = int(np.asarray(states.epoch).flat[0])
+        self.epoch = int(np.asarray(states.epoch.addressable_data(0)).flat[0])
         self.loss: np.ndarray | None = None
         self._chunk = 1
         self._saved_at = time.monotonic()
@@ -144,10 +149,10 @@ class _Run:
         if self.epoch >= target:
             return True
         while self.epoch < target:
-            if must_stop(self.epoch):
+            if agree(must_stop(self.epoch)):
                 self._save(keep_params=False)
                 return False
-            if time.monotonic() - self._saved_at > _RESUME_SECONDS:
+            if agree(time.monotonic() - self._saved_at > _RESUME_SECONDS):
                 self._save(keep_params=False)
             self._train_chunk(min(self._chunk, target - self.epoch), bar)
         self._save(keep_params=True)
@@ -155,7 +160,7 @@ class _Run:
 
     def _save(self, *, keep_params: bool) -> None:
         if keep_params or self.epoch not in self.checkpoints.resume_epochs():
-            self.checkpoints.save(self.states, keep_params=keep_params)
+            self.checkpoints.save(gather_members(self.states), keep_params=keep_params)
         self._saved_at = time.monotonic()
 
     def _train_chunk(self, num_epochs: int, bar: tqdm) -> None:
@@ -168,7 +173,7 @@ class _Run:
         _check_finite(self.ensemble, stats, self._steps_per_epoch)
         self.states, self.loss = states, loss
         self.epoch += num_epochs
-        self._chunk = max(1, round(num_epochs * _CHUNK_SECONDS / seconds))
+        self._chunk = agree(max(1, round(num_epochs * _CHUNK_SECONDS / seconds)))
         bar.update(num_epochs)
         rate = num_epochs * self._steps_per_epoch * self.ensemble.num_members / seconds
         bar.set_postfix_str(f"loss {float(loss.mean()):.4f}, {rate:.3g} steps/s")

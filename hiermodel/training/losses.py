@@ -36,6 +36,7 @@ def batch_loss(
     row_weights: Float[Array, " batch"],
     step_weights: Float[Array, " batch"] | None = None,
     loss: LossName = "cross_entropy",
+    total_weight: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
     """Mean loss over positions and real rows.
 
@@ -45,12 +46,15 @@ def batch_loss(
         row_weights: 1 for real rows, 0 for the padding of an epoch's last batch.
         step_weights: factor on each row's loss, a function of its step; None for 1.
         loss: as in ``position_losses``.
+        total_weight: to divide by where these rows are a part of a batch: its real rows. The
+            losses of the parts then add up to that of the batch. None for the rows given.
     """
     rows = position_losses(logits, x_0, loss).mean(-1)
     if step_weights is not None:
         rows = rows * step_weights
     # Padding is cut out, not multiplied by zero, so that nothing in it can spoil the mean.
-    return jnp.where(row_weights > 0, rows * row_weights, 0).sum() / row_weights.sum()
+    total = row_weights.sum() if total_weight is None else total_weight
+    return jnp.where(row_weights > 0, rows * row_weights, 0).sum() / total
 
 
 def variational_weights(schedule: Schedule) -> Float[Array, " steps_plus_1"]:

@@ -36,6 +36,12 @@ class TrainingConfig:
         final_factor: rate factor at ``num_epochs``, and after it.
         loss: "cross_entropy" or "squared_error".
         step_weighting: "uniform", or "variational" for the weights of the variational bound.
+        compute_dtype: of the matrix products in the blocks while training: "parameters", theirs;
+            or "bfloat16", with parameters, sums, norms, softmax, loss and Adam as they are.
+            Trained networks are evaluated in the dtype of their parameters either way.
+        micro_batch_size: sequences per forward and backward pass, whose gradients are added up to
+            the batch's, for batches that do not fit into memory; None for the whole batch at once.
+        remat: compute the inside of each block again in the backward pass rather than keep it.
 
     Raises:
         ValueError: for any value outside these.
@@ -50,11 +56,16 @@ class TrainingConfig:
     final_factor: float = 0.1
     loss: LossName = "cross_entropy"
     step_weighting: Literal["uniform", "variational"] = "uniform"
+    compute_dtype: Literal["parameters", "bfloat16"] = "parameters"
+    micro_batch_size: int | None = None
+    remat: bool = False
 
     def __post_init__(self):
         check_integer("num_epochs", self.num_epochs, 1)
         check_integer("batch_size", self.batch_size, 1)
         check_integer("decay_epochs", self.decay_epochs, 1)
+        if self.micro_batch_size is not None:
+            check_integer("micro_batch_size", self.micro_batch_size, 1)
         for name in ("learning_rate", "decay_factor", "final_factor"):
             value = getattr(self, name)
             require(0 < value < math.inf, name, value, "positive and finite")
@@ -62,6 +73,7 @@ class TrainingConfig:
             ("rate_schedule", ("paper", "cosine", "constant")),
             ("loss", ("cross_entropy", "squared_error")),
             ("step_weighting", ("uniform", "variational")),
+            ("compute_dtype", ("parameters", "bfloat16")),
         ):
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 

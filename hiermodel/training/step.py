@@ -1,33 +1,51 @@
-"""One step of training: a pure function of state, batch and key."""
+"""One step of training: a pure function of state, batch and key.
+
+A batch can be cut into micro-batches, one after the other, and spread over the devices of a mesh
+axis. Steps t, noise and dropout are drawn by row (``RowKey``), so neither changes more than
+rounding.
+"""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, UInt
 
 from hiermodel.diffusion.corruption import mix, one_hot
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, apply
-from hiermodel.networks.random_bits import random_integers, random_normal
+from hiermodel.networks.random_bits import RowKey, random_integers, random_normal
 from hiermodel.training.losses import batch_loss, variational_weights
 from hiermodel.training.state import OPTIMISER, TrainingConfig
 
 
+class Batch(NamedTuple):
+    """Some or all rows of a step's batch.
+
+    Attributes:
+        x_0: clean symbols.
+        weights: 1 for real rows, 0 for padding.
+        rows: each row's number in the whole batch, by which its randomness is drawn.
+    """
+
+    x_0: Int[Array, "batch leaves"]
+    weights: Float[Array, " batch"]
+    rows: UInt[Array, " batch"]
+
+
 def draw_inputs(
-    key: Key[Array, ""],
+    key: RowKey,
     schedule: Schedule,
     x_0: Int[Array, "batch leaves"],
     vocab_size: int,
     dtype: DTypeLike,
 ) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, " batch"]]:
-    """Noisy inputs and their steps: t uniform on 1…T, independent noise.
-
-    One key serves the whole batch, whose shape is the same throughout a training.
-    """
-    step_key, noise_key = jax.random.split(key)
-    t = random_integers(step_key, x_0.shape[0], 1, schedule.num_steps)
-    noise = random_normal(noise_key, (*x_0.shape, vocab_size), dtype)
+    """Noisy inputs and their steps: t uniform on 1…T, independent noise."""
+    step_key, noise_key = key.split(2)
+    t = random_integers(step_key, 1, schedule.num_steps)
+    noise = random_normal(noise_key, (x_0.shape[1], vocab_size), dtype)
     return mix(schedule, one_hot(x_0, vocab_size, jnp.dtype(dtype)), noise, t), t
 
 
@@ -36,18 +54,79 @@ def step_loss(
     network: NetworkConfig,
     training: TrainingConfig,
     schedule: Schedule,
-    batch: tuple[Int[Array, "batch leaves"], Float[Array, " batch"]],
+    batch: Batch,
     key: Key[Array, ""],
+    total_weight: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
-    """Loss of a batch (clean symbols, row weights) with the steps, noise and dropout of ``key``."""
-    x_0, row_weights = batch
-    input_key, dropout_key = jax.random.split(key)
+    """Loss of a batch with the steps, noise and dropout of ``key``.
+
+    With the ``total_weight`` of a larger batch, these rows' part of its loss.
+    """
+    input_key, dropout_key = RowKey(key, batch.rows).split(2)
     dtype = jax.tree.leaves(params)[0].dtype
-    x_t, t = draw_inputs(input_key, schedule, x_0, network.vocab_size, dtype)
-    logits = apply(network, params, x_t, t, dropout_key)
+    x_t, t = draw_inputs(input_key, schedule, batch.x_0, network.vocab_size, dtype)
+    compute_dtype = None if training.compute_dtype == "parameters" else training.compute_dtype
+    logits = apply(
+        network, params, x_t, t, dropout_key, compute_dtype=compute_dtype, remat=training.remat
+    )
     variational = training.step_weighting == "variational"
     step_weights = variational_weights(schedule)[t].astype(dtype) if variational else None
-    return batch_loss(logits, x_0, row_weights.astype(dtype), step_weights, training.loss)
+    weights = batch.weights.astype(dtype)
+    return batch_loss(logits, batch.x_0, weights, step_weights, training.loss, total_weight)
+
+
+def cut(batch: Batch, num_parts: int) -> Batch:
+    """Parts of equal size along a new first axis; padding makes up what is missing."""
+    size = -(-len(batch.rows) // num_parts)
+    padding = num_parts * size - len(batch.rows)
+
+    def cut_one(array: Array) -> Array:
+        padded = jnp.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1))
+        return padded.reshape(num_parts, size, *array.shape[1:])
+
+    return jax.tree.map(cut_one, batch)
+
+
+def loss_and_gradient(
+    params: Params,
+    network: NetworkConfig,
+    training: TrainingConfig,
+    schedule: Schedule,
+    batch: Batch,
+    key: Key[Array, ""],
+    batch_axis: str | None = None,
+) -> tuple[Float[Array, ""], Params]:
+    """Loss of a batch and its gradient, added up over micro-batches and devices.
+
+    Args:
+        params: parameters.
+        network: shape of the network.
+        training: which loss, and how it is computed.
+        schedule: the noise.
+        batch: all rows, on every device.
+        key: randomness of this step's t, noise and dropout.
+        batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
+    """
+    total = batch.weights.sum().astype(jax.tree.leaves(params)[0].dtype)
+
+    def of_part(part: Batch) -> tuple[Array, Params]:
+        gradient_of = jax.value_and_grad(step_loss)
+        return gradient_of(params, network, training, schedule, part, key, total)
+
+    if batch_axis is not None:
+        shares = cut(batch, jax.lax.axis_size(batch_axis))
+        batch = jax.tree.map(lambda array: array[jax.lax.axis_index(batch_axis)], shares)
+    num_parts = -(-len(batch.rows) // (training.micro_batch_size or len(batch.rows)))
+    if num_parts == 1:
+        result = of_part(batch)
+    else:
+        zeros = jax.tree.map(jnp.zeros_like, (total, params))
+        result, _ = jax.lax.scan(
+            lambda sums, part: (jax.tree.map(jnp.add, sums, of_part(part)), None),
+            zeros,
+            cut(batch, num_parts),
+        )
+    return result if batch_axis is None else jax.lax.psum(result, batch_axis)
 
 
 def train_step(
@@ -59,6 +138,7 @@ def train_step(
     batch: tuple[Int[Array, "batch leaves"], Float[Array, " batch"]],
     key: Key[Array, ""],
     rate: Float[Array, ""],
+    batch_axis: str | None = None,
 ) -> tuple[Params, optax.OptState, Float[Array, ""], Float[Array, ""]]:
     """One Adam step on one batch.
 
@@ -66,16 +146,18 @@ def train_step(
         params: parameters.
         opt_state: Adam's state.
         network: shape of the network.
-        training: which loss.
+        training: which loss, and how it is computed.
         schedule: the noise.
         batch: clean symbols, and 1 for each real row, 0 for padding.
         key: randomness of this step's t, noise and dropout.
         rate: learning rate.
+        batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
 
     Returns:
         New parameters, new Adam state, the loss (nats) before the step, the norm of its gradient.
     """
-    loss, gradient = jax.value_and_grad(step_loss)(params, network, training, schedule, batch, key)
+    rows = Batch(*batch, jnp.arange(len(batch[0]), dtype=jnp.uint32))
+    loss, gradient = loss_and_gradient(params, network, training, schedule, rows, key, batch_axis)
     updates, opt_state = OPTIMISER.update(gradient, opt_state)
     params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
     return params, opt_state, loss, optax.tree.norm(gradient)

@@ -12,7 +12,13 @@ from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.networks.layers import dropout, time_features
 from hiermodel.networks.learned import apply, init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.random_bits import random_integers, random_normal, random_words
+from hiermodel.networks.random_bits import (
+    RowKey,
+    random_integers,
+    random_normal,
+    random_words,
+    row_key,
+)
 from hiermodel.networks.transformer import TransformerConfig
 
 KEY = jax.random.key(0)
@@ -137,18 +143,59 @@ def test_dropout_acts_only_where_a_key_is_given(config):
     run = jax.jit(apply, static_argnums=0)
     plain = run(config, params, x_t, t)
     np.testing.assert_array_equal(plain, run(config, params, x_t, t))
-    one = run(config, params, x_t, t, jax.random.key(1))
+    key = row_key(jax.random.key(1), 6)
+    one = run(config, params, x_t, t, key)
     assert np.abs(one - plain).max() > 1e-3
-    np.testing.assert_array_equal(one, run(config, params, x_t, t, jax.random.key(1)))
-    assert np.abs(one - run(config, params, x_t, t, jax.random.key(2))).max() > 1e-3
+    np.testing.assert_array_equal(one, run(config, params, x_t, t, key))
+    other = run(config, params, x_t, t, row_key(jax.random.key(2), 6))
+    assert np.abs(one - other).max() > 1e-3
     without = dataclasses.replace(config, dropout=0.0)
-    np.testing.assert_allclose(apply(without, params, x_t, t, jax.random.key(1)), plain, atol=1e-6)
+    np.testing.assert_allclose(apply(without, params, x_t, t, key), plain, atol=1e-6)
+    # A row's dropout depends on its number alone: other rows around it, in another order.
+    rows = np.array([5, 0, 3, 0, 5, 5])
+    some = run(config, params, x_t[rows], t, key._replace(rows=key.rows[rows]))
+    np.testing.assert_allclose(some, one[rows], atol=1e-5)
+
+
+def test_dropout_has_the_papers_four_places():
+    """On attention weights, after each sublayer, inside the feed-forward: masks put in by hand."""
+    config = TransformerConfig(4, 3, width=8, num_layers=1, num_heads=2, dropout=0.5)
+    params, key = init_params(KEY, config), row_key(jax.random.key(1), 1)
+    x_t = noisy(1)
+    p = {n.removeprefix("blocks.0."): np.asarray(v, np.float64) for n, v in params.items()}
+    (block_key,) = key.split(1)
+    keys = block_key.split(4)
+
+    def mask(index, *shape):
+        return np.asarray(dropout(jnp.ones(shape, jnp.float32), 0.5, keys[index]), np.float64)
+
+    def linear(name, h):
+        return h @ p[f"{name}.kernel"] + p[f"{name}.bias"]
+
+    def norm(h):
+        return (h - h.mean(-1, keepdims=True)) / np.sqrt(h.var(-1, keepdims=True) + 1e-5)
+
+    features = np.asarray(time_features(jnp.int32(3), 32, jnp.float32))
+    h = linear("input_projection", np.asarray(x_t[0])) + p["positional_embedding.embedding"]
+    h = h + linear("time_embedding", features)
+    query, keys_, values = (
+        linear("attention.query_key_value", h).reshape(4, 3, 2, 4).transpose(1, 2, 0, 3)
+    )
+    scores = np.exp(query @ keys_.transpose(0, 2, 1) / 2)
+    weights = scores / scores.sum(-1, keepdims=True) * mask(0, 2, 4, 4)
+    mixed = (weights @ values).transpose(1, 0, 2).reshape(4, 8)
+    h = norm(h + linear("attention.output", mixed) * mask(1, 4, 8))
+    hidden = np.maximum(linear("feedforward_in", h), 0) * mask(2, 4, 16)
+    h = norm(h + linear("feedforward_out", hidden) * mask(3, 4, 8))
+    logits = jax.jit(apply, static_argnums=0)(config, params, x_t, jnp.int32(3), key)
+    np.testing.assert_allclose(logits[0], linear("output_projection", h), atol=1e-4)
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.97])
 def test_dropout_keeps_the_mean_and_has_the_rate(rate):
     size = 400_000
-    dropped = np.asarray(dropout(jnp.ones((size,), jnp.float32), rate, KEY), np.float64)
+    key = row_key(KEY, 400)
+    dropped = np.asarray(dropout(jnp.ones((size,), jnp.float32), rate, key), np.float64)
     # Five standard errors of the fraction dropped; of the mean, the same over 1 − rate.
     error = 5 * math.sqrt(rate * (1 - rate) / size)
     assert abs((dropped == 0).mean() - rate) < error + 2**-17
@@ -157,10 +204,12 @@ def test_dropout_keeps_the_mean_and_has_the_rate(rate):
 
 
 def test_dropped_entries_are_independent_of_their_neighbours():
-    mask = np.asarray(dropout(jnp.ones((1000, 400), jnp.float32), 0.3, KEY)) > 0
-    other = np.asarray(dropout(jnp.ones((1000, 400), jnp.float32), 0.3, jax.random.key(1))) > 0
+    ones, other_key = jnp.ones((1000, 400), jnp.float32), jax.random.key(1)
+    mask = np.asarray(dropout(ones, 0.3, row_key(KEY, 1000))) > 0
+    other = np.asarray(dropout(ones, 0.3, row_key(other_key, 1000))) > 0
     bound = 5 / math.sqrt(mask.size)
-    for shifted in (np.roll(mask, 1, 1), np.roll(mask, 1, 0), np.roll(mask, 500, 0), other):
+    shifts = ((1, 1), (1, 0), (200, 1), (500, 0))
+    for shifted in (*(np.roll(mask, shift, axis) for shift, axis in shifts), other):
         assert abs(np.corrcoef(mask.ravel(), shifted.ravel())[0, 1]) < bound
 
 
@@ -169,13 +218,14 @@ def test_random_words_are_threefrys_own():
     from jax.extend.random import threefry_2x32
 
     counter = jnp.arange(50, dtype=jnp.uint32)
-    blocks = jnp.concatenate([jnp.zeros_like(counter), counter])
-    expected = threefry_2x32(jax.random.key_data(KEY), blocks)
-    np.testing.assert_array_equal(random_words(KEY, 100), expected)
+    words = random_words(RowKey(KEY, jnp.array([0, 7], jnp.uint32)), 100)
+    for row, ours in zip((0, 7), words, strict=True):
+        blocks = jnp.concatenate([jnp.full_like(counter, row), counter])
+        np.testing.assert_array_equal(ours, threefry_2x32(jax.random.key_data(KEY), blocks))
 
 
 def test_normals_are_normal():
-    draws = np.asarray(random_normal(KEY, (500, 400), jnp.float32), np.float64).ravel()
+    draws = np.asarray(random_normal(row_key(KEY, 500), (400,), jnp.float32), np.float64)
     for power, moment, spread in ((1, 0, 1), (2, 1, 2), (3, 0, 15), (4, 3, 96)):
         bound = 5 * math.sqrt(spread / draws.size)
         assert abs((draws**power).mean() - moment) < bound, power
@@ -183,7 +233,7 @@ def test_normals_are_normal():
 
 
 def test_integers_are_uniform():
-    draws = np.asarray(random_integers(KEY, 50_000, 3, 7))
+    draws = np.asarray(random_integers(row_key(KEY, 50_000), 3, 7))
     counts = np.bincount(draws, minlength=8)
     assert not counts[:3].any()
     assert np.abs(counts[3:] - 10_000).max() < 5 * math.sqrt(8000)

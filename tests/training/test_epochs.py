@@ -1,7 +1,9 @@
 """Epochs of an ensemble: order of the data, independence of members, devices, learning."""
 
 import dataclasses
+import itertools
 import os
+import socket
 import subprocess
 import sys
 
@@ -10,6 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training import epochs
+from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.epochs import epoch_batches, train_epochs
 from hiermodel.training.state import Ensemble, init_ensemble, member_key
 
@@ -99,6 +104,23 @@ def test_networks_learn(ensemble):
     assert np.all(last.loss < 0.5 * first.loss)
 
 
+def test_networks_learn_as_well_with_bfloat16_products(ensemble):
+    """Loss after training, against parameters' own precision: the same to a few per cent."""
+    network = TransformerConfig(4, 3, width=8, num_layers=1, num_heads=2, dropout=0.0)
+    sequences = jnp.tile(jnp.array([0, 1, 2, 0], jnp.int8), (1, 24, 1))
+    losses = {}
+    for compute_dtype in ("parameters", "bfloat16"):
+        training = dataclasses.replace(ensemble.training, compute_dtype=compute_dtype)
+        one = Ensemble(network, training, ensemble.schedule)
+        states, first = train_epochs(one, init_ensemble(KEY, one), sequences, jnp.int32(1))
+        states, last = train_epochs(one, states, sequences, jnp.int32(20))
+        assert all(value.dtype == jnp.float32 for value in states.params.values())
+        losses[compute_dtype] = float(first.loss[0]), float(last.loss[0])
+    assert losses["bfloat16"] != losses["parameters"]
+    np.testing.assert_allclose(losses["bfloat16"], losses["parameters"], rtol=0.03)
+    assert losses["bfloat16"][1] < 0.5 * losses["bfloat16"][0]
+
+
 def test_a_loss_that_is_not_finite_is_located(ensemble, sequences):
     states, _ = run(ensemble, sequences, 1)
     kernel = states.params["output_projection.kernel"].at[2].set(jnp.nan)
@@ -121,39 +143,100 @@ def test_members_that_do_not_exist_are_refused(ensemble):
         ensemble.member(2, 0)
 
 
+# Devices and processes.
+
+
 DEVICES_PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-sys.path.insert(0, sys.argv[1])
+here, folder, port, rank, processes = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+sys.path.insert(0, here)
+if processes > 1:
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(f"localhost:{port}", processes, rank)
 from conftest import NETWORK, SCHEDULE, TRAINING
-from hiermodel.training.epochs import member_mesh, place_members, train_epochs
+from hiermodel.training.epochs import gather_members, place_members, train_epochs, training_mesh
+from hiermodel.training.loop import train
+from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import Ensemble, init_ensemble
 
 assert len(jax.devices()) == 4
-assert member_mesh(4).size == 4 and member_mesh(6).size == 2 and member_mesh(5).size == 1
-ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=2, num_seeds=2)
+for num_members, members, batch in ((4, 4, 1), (6, 2, 2), (2, 2, 2), (1, 1, 4), (8, 4, 1)):
+    assert dict(training_mesh(num_members).shape) == {"member": members, "batch": batch}
 sequences = jax.random.randint(jax.random.key(7), (2, 20, 4), 0, 3).astype(jnp.int8)
-states = place_members(init_ensemble(jax.random.key(3), ensemble), 4)
-states, stats = train_epochs(ensemble, states, sequences, jnp.int32(2))
-assert len(states.params["output_projection.kernel"].sharding.device_set) == 4
-np.savez(sys.argv[2], **states.params, loss=stats.loss)
+for num_splits in (2, 1):
+    ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=num_splits, num_seeds=2)
+    states = init_ensemble(jax.random.key(3), ensemble)
+    states = place_members(states, ensemble.num_members)
+    states, stats = train_epochs(ensemble, states, sequences[:num_splits], jnp.int32(2))
+    kernel = states.params["output_projection.kernel"]
+    assert len(kernel.sharding.device_set) == 4
+    assert kernel.addressable_data(0).shape[0] == 1
+    params = gather_members(states).params
+    np.savez(f"{folder}/{num_splits}_{rank}.npz", **params, loss=stats.loss)
+if processes > 1:
+    for epochs in ([1], [1, 2]):
+        result = train(
+            jax.random.key(3), ensemble, sequences[:1], f"{folder}/run", identity="a",
+            checkpoint_epochs=epochs, progress=False,
+        )
+    assert result.finished
 """
 
 
-def test_four_devices_train_the_same_networks(ensemble, sequences, assert_same_params, tmp_path):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_four_devices_train_the_same_networks(
+    ensemble, sequences, assert_same_params, tmp_path, processes
+):
+    """Members and rows of a batch spread over 4 devices, of one process or of two."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = str(probe.getsockname()[1])
     environment = os.environ | {
-        "XLA_FLAGS": os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=4",
+        "XLA_FLAGS": os.environ["XLA_FLAGS"]
+        + f" --xla_force_host_platform_device_count={4 // processes}",
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": str(int(jax.config.jax_enable_x64)),
+        "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
     }
-    here, result = os.path.dirname(__file__), tmp_path / "params.npz"
-    subprocess.run(
-        [sys.executable, "-c", DEVICES_PROGRAM, here, str(result)], env=environment, check=True
-    )
-    on_four = dict(np.load(result))
+    command = [sys.executable, "-c", DEVICES_PROGRAM, os.path.dirname(__file__), str(tmp_path)]
+    running = [
+        subprocess.Popen([*command, port, str(rank), str(processes)], env=environment)
+        for rank in range(processes)
+    ]
+    try:
+        assert [process.wait(timeout=600) for process in running] == [0] * processes
+    finally:
+        for process in running:
+            process.kill()
     states, stats = run(ensemble, sequences, 2)
-    np.testing.assert_allclose(on_four.pop("loss"), stats.loss, atol=1e-6)
-    assert_same_params(states.params, on_four, 1e-6)
+    for num_splits, rank in itertools.product((2, 1), range(processes)):
+        found = dict(np.load(tmp_path / f"{num_splits}_{rank}.npz"))
+        loss = found.pop("loss")
+        np.testing.assert_allclose(loss, stats.loss[: len(loss)], atol=1e-6)
+        expected = {name: value[: len(loss)] for name, value in states.params.items()}
+        assert_same_params(expected, found, 1e-6)
+    if processes > 1:
+        saved = Checkpoints(tmp_path / "run", "a").load_params(2)
+        assert_same_params(found, saved, 1e-6)
+
+
+def test_members_side_by_side_equal_members_in_turn(
+    ensemble, sequences, assert_same_params, monkeypatch
+):
+    """What accelerators do (vmap), made to run here."""
+    in_turn, stats = run(ensemble, sequences, 1)
+    monkeypatch.setattr(epochs, "runs_side_by_side", lambda platform: True)
+    train = jax.jit(train_epochs.__wrapped__)
+    states = init_ensemble(KEY, ensemble)
+    beside, beside_stats = train(ensemble, states, sequences, jnp.int32(1))
+    np.testing.assert_allclose(beside_stats.loss, stats.loss, atol=1e-6)
+    assert_same_params(in_turn.params, beside.params, 1e-6)
+
+
+def test_other_platforms_than_cpu_run_members_side_by_side():
+    assert [epochs.runs_side_by_side(platform) for platform in ("cpu", "gpu")] == [False, True]
 
 
 def test_an_ensemble_is_a_pytree(ensemble):

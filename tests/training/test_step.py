@@ -10,9 +10,17 @@ import pytest
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import apply
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.random_bits import row_key
+from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.losses import batch_loss, position_losses, variational_weights
 from hiermodel.training.state import OPTIMISER, TrainingConfig, init_member, learning_rate
-from hiermodel.training.step import draw_inputs, step_loss, train_step
+from hiermodel.training.step import (
+    Batch,
+    draw_inputs,
+    loss_and_gradient,
+    step_loss,
+    train_step,
+)
 
 KEY = jax.random.key(0)
 SCHEDULE = Schedule.linear(50)
@@ -94,6 +102,8 @@ def test_a_training_shorter_than_the_decay_only_decays():
         ("decay_epochs", 0),
         ("final_factor", -1.0),
         ("step_weighting", "snr"),
+        ("compute_dtype", "float8"),
+        ("micro_batch_size", 0),
     ],
 )
 def test_wrong_settings_are_refused(field, value, unchecked_types):
@@ -106,7 +116,7 @@ def test_wrong_settings_are_refused(field, value, unchecked_types):
 
 def test_inputs_have_the_distribution_of_the_noise():
     x_0 = jnp.zeros((20_000, 1), jnp.int32)
-    x_t, t = draw_inputs(KEY, SCHEDULE, x_0, 2, jnp.float32)
+    x_t, t = draw_inputs(row_key(KEY, 20_000), SCHEDULE, x_0, 2, jnp.float32)
     assert (int(t.min()), int(t.max())) == (1, 50)
     counts = np.bincount(t, minlength=51)[1:]
     assert np.abs(counts - 400).max() < 5 * np.sqrt(400)
@@ -178,7 +188,7 @@ def test_golden_step():
     step = jax.jit(train_step, static_argnums=(2, 3))
     for count in (1, 2):
         key = jax.random.key(count)
-        x_t, t = draw_inputs(jax.random.split(key)[0], SCHEDULE, x_0, 2, jnp.float64)
+        x_t, t = draw_inputs(row_key(key, 4).split(2)[0], SCHEDULE, x_0, 2, jnp.float64)
         inputs = (np.asarray(x_t), np.asarray(t), np.asarray(x_0), np.asarray(row_weights))
         params, opt_state, loss, norm = step(
             params, opt_state, network, training, SCHEDULE, (x_0, row_weights), key, jnp.array(0.01)
@@ -217,9 +227,66 @@ def test_variational_weighting_reaches_the_loss():
     training = TrainingConfig(num_epochs=1, step_weighting="variational")
     params = init_member(KEY, network).params
     x_0, ones = jnp.array([[0, 1]], jnp.int32), jnp.ones(1, jnp.float32)
-    x_t, t = draw_inputs(jax.random.split(KEY)[0], SCHEDULE, x_0, 2, jnp.float32)
+    batch = Batch(x_0, ones, jnp.zeros(1, jnp.uint32))
+    x_t, t = draw_inputs(row_key(KEY, 1).split(2)[0], SCHEDULE, x_0, 2, jnp.float32)
     plain = batch_loss(jax.jit(apply, static_argnums=0)(network, params, x_t, t), x_0, ones)
     weight = variational_weights(SCHEDULE)[int(t[0])]
     run = jax.jit(step_loss, static_argnums=(1, 2))
-    loss = run(params, network, training, SCHEDULE, (x_0, ones), KEY)
+    loss = run(params, network, training, SCHEDULE, batch, KEY)
     np.testing.assert_allclose(loss, plain * weight, rtol=1e-5)
+
+
+# How a step is computed: none of it changes more than rounding.
+
+
+TRANSFORMER = TransformerConfig(4, 3, width=8, num_layers=1, num_heads=2, dropout=0.2)
+MLP = MLPConfig(4, 3, width=8, num_blocks=1, dropout=0.2)
+GRADIENT = jax.jit(loss_and_gradient, static_argnums=(1, 2))
+
+
+def gradient(network, **options):
+    """Loss and gradient of a batch of 7 rows, of which 6 are real."""
+    x_0 = jax.random.randint(jax.random.key(1), (7, 4), 0, 3, jnp.int32)
+    batch = Batch(x_0, jnp.ones(7, jnp.float32).at[6].set(0), jnp.arange(7, dtype=jnp.uint32))
+    params = init_member(jax.random.key(2), network).params
+    training = TrainingConfig(num_epochs=1, **options)
+    return GRADIENT(params, network, training, SCHEDULE, batch, KEY)
+
+
+def assert_close(one, other, tolerance):
+    for (path, ours), theirs in zip(
+        jax.tree.leaves_with_path(one), jax.tree.leaves(other), strict=True
+    ):
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=str(path))
+
+
+@pytest.mark.parametrize("network", [TRANSFORMER, MLP], ids=["transformer", "mlp"])
+def test_memory_saving_options_change_only_rounding(network):
+    """Micro-batches (7 rows in 3 parts, dropout included), with blocks computed again."""
+    saving = gradient(network, micro_batch_size=3, remat=True)
+    assert_close(saving, gradient(network), 1e-6)
+
+
+def test_bfloat16_rounds_products_and_nothing_else():
+    whole, rounded = gradient(TRANSFORMER), gradient(TRANSFORMER, compute_dtype="bfloat16")
+    # bfloat16 has 8 bits, so 2^-8 per operation; gradients here are of order 0.1.
+    assert_close(whole, rounded, 0.02)
+    assert any(
+        np.abs(np.asarray(a) - np.asarray(b)).max() > 1e-5
+        for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(rounded), strict=True)
+    )
+    # In the program itself: all products of the blocks are bfloat16, and nothing is summed,
+    # exponentiated or divided in it.
+    params = init_member(KEY, TRANSFORMER).params
+    x_t, t = jnp.zeros((2, 4, 3), jnp.float32), jnp.int32(1)
+
+    def total(params):
+        return apply(TRANSFORMER, params, x_t, t, compute_dtype=jnp.bfloat16).sum()
+
+    text = str(jax.make_jaxpr(jax.grad(total))(params))
+    lines = [line for line in text.splitlines() if "bf16" in line.partition("=")[0]]
+    operations = {line.partition("=")[2].split()[0].partition("[")[0] for line in lines}
+    assert operations <= {"convert_element_type", "dot_general", "transpose", "pjit", "mul"}
+    # Forward: per block 4 maps and 2 products of attention; backward: twice as many.
+    assert sum("dot_general" in line for line in lines) == 3 * 6 * TRANSFORMER.num_layers

@@ -1,0 +1,184 @@
+"""Rows on training and on sampling with a trained network.
+
+Reference rates are those of the paper's public PyTorch code on 2 cores of the same kind. A step is
+one forward and backward pass and Adam update on one batch of one member, its data gathered, noise
+drawn and rate computed inside the compiled program.
+
+What was learned, on 2 cores (AMD EPYC with AVX-512) that other programs used at the same time, so
+that only ratios of neighbouring timings say anything:
+
+- Whether sharing a batch out between two CPU devices beats one device with two threads is open:
+  separate runs differed by up to 1.7 times in its favour, but one earlier run of a single device
+  was as fast as two, and timings in alternation within one process came out at 0.92.
+- Dropout costs the small network about an eighth of its time, drawn by rows as it is.
+- In sampling the network takes over nine tenths of the time, the noise the rest. Sharing the
+  samples out between devices was no faster, on a busy machine.
+"""
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+
+import hiermodel as hm
+from experiments.benchmarks.timing import Row, measure
+from hiermodel.networks.learned import init_params, learned_denoiser
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.epochs import place_members, train_epochs
+from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble
+
+BATCH = 128
+SMALL = TransformerConfig(16, 6, width=64, num_layers=3)
+PAPER = TransformerConfig(16, 6)
+NUM_MEMBERS = 6
+
+
+def rows() -> Iterator[Row]:
+    """All rows of this file, one after the other."""
+    for dropout in (0.1, 0.0):
+        network = dataclasses.replace(SMALL, dropout=dropout)
+        name = f"training, width 64, 3 blocks, batch {BATCH}, dropout {dropout:g}"
+        yield training(name, network, BATCH, reference=21.2)
+    yield from members()
+    yield paper_network()
+    yield sampling()
+    yield first_step()
+
+
+class Trainer:
+    """Members of one network, trained further by every call.
+
+    Args:
+        network: of every member.
+        batch_size: sequences per step.
+        num_steps: steps per call, one epoch.
+        num_members: seeds on one split.
+    """
+
+    def __init__(
+        self, network: TransformerConfig, batch_size: int, num_steps: int, num_members: int
+    ):
+        training = TrainingConfig(num_epochs=1000, batch_size=batch_size)
+        schedule = hm.Schedule.linear(500)
+        self.ensemble = Ensemble(network, training, schedule, num_seeds=num_members)
+        leaves = hm.sample_leaves(jax.random.key(0), hm.paper_grammar(), batch_size * num_steps)
+        self.sequences = leaves[None].astype(jnp.int8)
+        states = init_ensemble(jax.random.key(1), self.ensemble)
+        self.states = place_members(states, num_members)
+
+    def __call__(self) -> jax.Array:
+        """Train one epoch; the loss."""
+        self.states, stats = train_epochs(self.ensemble, self.states, self.sequences, jnp.int32(1))
+        return stats.loss
+
+
+def training(
+    name: str,
+    network: TransformerConfig,
+    batch_size: int,
+    *,
+    num_steps: int = 25,
+    num_members: int = 1,
+    reference: float,
+) -> Row:
+    """Steps of all members together, with the share of the machine's matrix product rate."""
+    trainer = Trainer(network, batch_size, num_steps, num_members)
+    row = measure(
+        name,
+        trainer,
+        count=num_steps * num_members,
+        unit="steps",
+        repeats=5,
+        reference=reference,
+    )
+    share = row.rate * step_flops(network, batch_size) / (row.matmul * 1e9)
+    return dataclasses.replace(row, note=f"{share:.0%} of the matmul rate")
+
+
+def step_flops(network: TransformerConfig, batch_size: int) -> float:
+    """Floating-point operations in the matrix products of one step.
+
+    A product costs two per weight and token forward, and twice that backward: 6 · weights · tokens,
+    the weights being those of kernels; attention adds products of 2 · leaves · width per token and
+    block, both for scores and for mixed values.
+    """
+    params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
+    weights = sum(shape.size for name, shape in params.items() if name.endswith(".kernel"))
+    attention = 2 * network.num_layers * network.num_leaves * network.width
+    return 6.0 * (weights + attention) * batch_size * network.num_leaves
+
+
+def members() -> Iterator[Row]:
+    """Several members at once, against one."""
+    network = SMALL
+    alone = training("one member of them by itself", network, BATCH, reference=21.2)
+    together = training(
+        f"{NUM_MEMBERS} members of it at once, steps of all",
+        network,
+        BATCH,
+        num_steps=10,
+        num_members=NUM_MEMBERS,
+        reference=21.2,
+    )
+    times = NUM_MEMBERS * alone.rate / together.rate
+    yield dataclasses.replace(together, note=f"{times:.2f} times the time of one")
+
+
+def paper_network() -> Row:
+    """The paper's network, at an eighth of its batch."""
+    name = "training, width 512, 8 blocks, batch 64, dropout 0.1"
+    return training(name, PAPER, 64, num_steps=2, reference=0.99)
+
+
+def sampling() -> Row:
+    """All 500 steps with the small network."""
+    denoiser = learned_denoiser(SMALL, init_params(jax.random.key(0), SMALL), 500)
+    schedule, key, count = hm.Schedule.linear(500), jax.random.key(1), 256
+
+    def sample() -> jax.Array:
+        return hm.sample_ancestral(key, denoiser, schedule, count)
+
+    name = f"ancestral sampling, 500 steps, batch {count}, width 64"
+    return measure(name, sample, count=count, unit="sequences", repeats=3, reference=31.4)
+
+
+FIRST_STEP = f"""
+import sys
+from pathlib import Path
+from experiments import configs, runtime, train
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.state import TrainingConfig
+root, seed = Path(sys.argv[1]), int(sys.argv[2])
+runtime.prepare(root)
+config = configs.RunConfig(
+    configs.GrammarConfig(),
+    TransformerConfig(16, 6, width=64, num_layers=3),
+    TrainingConfig(num_epochs=1, batch_size={BATCH}),
+    num_splits=1, num_seeds=1, split_size={BATCH}, test_size=1, first_checkpoint=1, seed=seed,
+)
+train.train_run(config, root, progress=False)
+"""
+
+
+def first_step() -> Row:
+    """A whole run of one step: imports, data, initial values, the step, and two checkpoints."""
+    with tempfile.TemporaryDirectory() as root:
+        starts = iter(range(1000))
+
+        def start() -> None:
+            # Each start is a new run by its seed; compiled programs are shared.
+            command = [sys.executable, "-c", FIRST_STEP, root, str(next(starts))]
+            subprocess.run(command, check=True)
+
+        return measure(
+            "start, one training step of width 64, checkpoints",
+            start,
+            count=1,
+            unit="starts",
+            repeats=3,
+            note="first: with an empty compilation cache",
+        )
