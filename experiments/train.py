@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 
 from experiments import configs, store
+from experiments.blocks import Block, JoinedCheckpoints
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
@@ -49,17 +50,39 @@ def ensemble_of(config: configs.RunConfig) -> Ensemble:
     )
 
 
-def checkpoints_of(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints:
-    """The networks that a run has kept."""
-    return Checkpoints(run.checkpoints, configs.identity(config))
+def checkpoints_of(
+    config: configs.RunConfig, run: store.RunFolder
+) -> Checkpoints | JoinedCheckpoints:
+    """The networks that a run has kept, in whatever blocks they were trained."""
+    names = sorted(path.name for path in run.blocks.iterdir()) if run.blocks.exists() else []
+    if not names:
+        return Checkpoints(run.checkpoints, configs.identity(config))
+    blocks = [Block.from_name(name) for name in names]
+    parts = [(block, _block_checkpoints(config, run, block)) for block in blocks]
+    return JoinedCheckpoints(parts, config.num_splits, config.num_seeds)
+
+
+def _block_checkpoints(
+    config: configs.RunConfig, run: store.RunFolder, block: Block
+) -> Checkpoints:
+    return Checkpoints(run.blocks / block.name, configs.identity(config, block))
 
 
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
-    """Train all members of a run to the end, going on from the newest checkpoint there is."""
+    """Train all members of a run to the end, going on from the newest checkpoint there is.
+
+    Raises:
+        ValueError: if the run is being trained in blocks, and not all of them are finished.
+    """
     run = open_run(config, root)
     epochs = epochs_of(config)
-    if set(epochs) <= set(checkpoints_of(config, run).saved_epochs()):
+    checkpoints = checkpoints_of(config, run)
+    if set(epochs) <= set(checkpoints.saved_epochs()):
         return
+    if isinstance(checkpoints, JoinedCheckpoints):
+        missing = checkpoints.missing()
+        state = f"members {missing} are in none" if missing else "not all are finished"
+        raise ValueError(f"{run.blocks} holds blocks of this run, of which {state}: train them")
     with run.timed("train"):
         train(
             run_key(config, NETWORKS),
@@ -67,6 +90,38 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
             make_data(config).train,
             run.checkpoints,
             identity=configs.identity(config),
+            checkpoint_epochs=epochs[1:],
+            progress=progress,
+        )
+
+
+def train_block(
+    config: configs.RunConfig, root: Path | str, block: Block, *, progress: bool = True
+) -> None:
+    """Train some members of a run, in a folder of their own; several jobs may do so at once.
+
+    Raises:
+        ValueError: if the run does not have these members, or was trained as a whole.
+    """
+    run = open_run(config, root)
+    epochs = epochs_of(config)
+    if run.checkpoints.exists():
+        raise ValueError(f"block={block} is not allowed: {run.path} was trained as a whole")
+    checkpoints = _block_checkpoints(config, run, block)
+    saved = checkpoints.saved_epochs()
+    if set(epochs) <= set(saved):
+        return
+    whole, key = ensemble_of(config), run_key(config, NETWORKS)
+    if not saved:
+        checkpoints.save(block.untrained(key, whole))
+    checkpoints.close()
+    with run.timed(f"train {block.name}"):
+        train(
+            key,
+            block.ensemble(whole),
+            make_data(config).train[slice(*block.splits)],
+            checkpoints.folder,
+            identity=checkpoints.identity,
             checkpoint_epochs=epochs[1:],
             progress=progress,
         )
