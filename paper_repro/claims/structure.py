@@ -1,0 +1,106 @@
+"""Claims of figure 3b and of "levels": where structure is told, and when it is learned from data."""
+
+import numpy as np
+
+from hiermodel.measures.uncertainty import Interval, sign_flip_test
+from paper_repro.claims.claim import LEVEL, Claim, Run, per_network, per_pair
+
+PEAK, PEAK_MARGIN = 0.15, 0.05
+"""Expected t/T at which levels are told apart best, and how far off still counts as near."""
+
+NORMAL = 1.96
+"""Standard errors on either side of a 95 % interval."""
+
+
+def peaks(run: Run, figure: str) -> list[Claim]:
+    """Divergences from the exact denoiser peak near t/T = 0.15 (figure 3b).
+
+    For filtered denoisers (the same for every n) the interval is of the test sequences, from their
+    bootstrap standard error; for networks it is over networks.
+    """
+    measured = run.results["along_time"]
+    near = {"low": PEAK - PEAK_MARGIN, "high": PEAK + PEAK_MARGIN}
+    claims = []
+    if run.size == "middle":
+        levels = measured["filter_level"].values
+        for index in np.flatnonzero(levels <= 2):
+            peak = float(measured["peak_time"].values[index])
+            reach = NORMAL * float(measured["peak_error"].values[index])
+            claims.append(
+                Claim(
+                    name=f"peak-{levels[index]}",
+                    figure=figure,
+                    statement=f"filter level k = {levels[index]} differs most from the exact "
+                    f"denoiser within {PEAK_MARGIN} of t/T = {PEAK}",
+                    statistic="t/T at the maximum of KL(exact ‖ filtered), bootstrap over sequences",
+                    interval=Interval(peak, peak - reach, peak + reach, LEVEL),
+                    values=np.array([peak]),
+                    **near,
+                )
+            )
+    claims.append(
+        per_network(
+            run,
+            name="peak-model",
+            figure=figure,
+            statement="networks at their test-loss minimum differ most from the exact denoiser "
+            f"within {PEAK_MARGIN} of t/T = {PEAK}",
+            statistic="t/T at the maximum of KL(exact ‖ model)",
+            values=measured["relative_time"].values[measured["model"].values.argmax(-1)],
+            **near,
+        )
+    )
+    return claims
+
+
+def data_dependence(run: Run, figure: str) -> list[Claim]:
+    """When, and at which level, samples begin to depend on the training set ("levels").
+
+    Measured is block reproduction: how much more often a sample's blocks of s^(L − l) leaves are
+    found in their own training set than in one that the network never saw. It needs no oracle and
+    is zero in expectation, at every level, as long as samples do not depend on the set, so any
+    excess is dependence. Levels are those of the tree: 0 is the whole sequence, L one symbol.
+    """
+    measured = run.results["levels"]
+    if "block_excess" not in measured or not len(run.pairs):
+        return []
+    onset, p_values = measured["onset_epoch"].values, measured["onset_p"].values
+    begun = [level for level, epoch in enumerate(onset) if np.isfinite(epoch)]
+    last = measured["epoch"].values[-1]
+    claims = [_begins_before_test(run, figure, level, onset, p_values, last) for level in begun]
+    if "block_share" in measured:
+        claims.append(_share_is_coarse(run, figure))
+    return claims
+
+
+def _begins_before_test(
+    run: Run, figure: str, level: int, onset: np.ndarray, p_values: np.ndarray, last: float
+) -> Claim:
+    smallest = float(p_values[:, level].min())
+    return per_network(
+        run,
+        name=f"dependence-{level}",
+        figure=figure,
+        statement=f"blocks of level {level} depend on the training set before the test loss is "
+        "lowest",
+        statistic=f"ln(τ_test / first checkpoint with p ≤ 0.05, epoch {onset[level]:g}); smallest "
+        f"corrected p {smallest:.2g}",
+        values=np.log(run.onset("tau_test") / np.maximum(onset[level], 1)),
+        note=run.located(τ_test="tau_test"),
+    )
+
+
+def _share_is_coarse(run: Run, figure: str) -> Claim:
+    """Which levels carry the dependence: the large blocks, not single symbols."""
+    share = run.results["levels"]["block_share"].values
+    half = share.shape[1] // 2
+    values = share[:, :half].sum(1) - share[:, half:].sum(1)
+    return per_pair(
+        run,
+        name="dependence-is-of-large-blocks",
+        figure=figure,
+        statement="at the test-loss minimum, most of the dependence is of blocks larger than "
+        "the middle level's",
+        statistic=f"share of levels below {half} − share of the others",
+        values=values,
+    )
