@@ -103,6 +103,7 @@ def train_block(
     Raises:
         ValueError: if the run does not have these members, or was trained as a whole.
     """
+    block.members(config.num_splits, config.num_seeds)  # refused before anything is written
     run = open_run(config, root)
     epochs = epochs_of(config)
     if run.checkpoints.exists():

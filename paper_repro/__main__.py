@@ -18,7 +18,7 @@ class Arguments:
     Attributes:
         figures: which ones, such as 4b; all if none is named.
         scale: smoke (a minute, meaningless numbers), laptop (half an hour) or paper (GPU or TPU).
-        list: say what each figure shows, needs and costs and what is finished; run nothing.
+        show_list: say what each figure shows, needs and costs and what is finished; run nothing.
         draw_only: draw what is finished, however little; run nothing.
         sizes: training-set sizes to run; figures show others as far as they are finished.
         splits: a:b, only train the members of splits a to b − 1, as one of several jobs.

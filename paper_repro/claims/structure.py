@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from hiermodel.measures.uncertainty import Interval, sign_flip_test
+from experiments.store import trained_checkpoints
+from hiermodel.measures.onset import smooth_log_time
+from hiermodel.measures.uncertainty import Interval
 from paper_repro.claims.claim import LEVEL, Claim, Run, per_network, per_pair
 
 PEAK, PEAK_MARGIN = 0.15, 0.05
@@ -66,15 +68,17 @@ def data_dependence(run: Run, figure: str) -> list[Claim]:
         return []
     onset, p_values = measured["onset_epoch"].values, measured["onset_p"].values
     begun = [level for level, epoch in enumerate(onset) if np.isfinite(epoch)]
-    last = measured["epoch"].values[-1]
-    claims = [_begins_before_test(run, figure, level, onset, p_values, last) for level in begun]
+    claims = [_begins_before_test(run, figure, level, onset, p_values) for level in begun]
+    claims += [
+        _smaller_first(run, figure, level, level - 1) for level in begun if level - 1 in begun
+    ]
     if "block_share" in measured:
         claims.append(_share_is_coarse(run, figure))
     return claims
 
 
 def _begins_before_test(
-    run: Run, figure: str, level: int, onset: np.ndarray, p_values: np.ndarray, last: float
+    run: Run, figure: str, level: int, onset: np.ndarray, p_values: np.ndarray
 ) -> Claim:
     smallest = float(p_values[:, level].min())
     return per_network(
@@ -90,17 +94,55 @@ def _begins_before_test(
     )
 
 
-def _share_is_coarse(run: Run, figure: str) -> Claim:
-    """Which levels carry the dependence: the large blocks, not single symbols."""
-    share = run.results["levels"]["block_share"].values
-    half = share.shape[1] // 2
-    values = share[:, :half].sum(1) - share[:, half:].sum(1)
+def _smaller_first(run: Run, figure: str, smaller: int, larger: int) -> Claim:
+    """Whether dependence arises from small blocks to large ones, as structure is learned.
+
+    Compared are the times at which each pair's excess has come half way to its last value: unlike
+    the first significant checkpoint, such a time does not depend on how many samples there are.
+    """
+    measured = run.results["levels"]
+    trained, epochs = trained_checkpoints(measured)
+    curves = np.moveaxis(measured["block_excess"].values[trained], 0, -1)
+    times = half_times(epochs, smooth_log_time(epochs, curves))
     return per_pair(
         run,
-        name="dependence-is-of-large-blocks",
+        name=f"dependence-order-{smaller}-{larger}",
         figure=figure,
-        statement="at the test-loss minimum, most of the dependence is of blocks larger than "
-        "the middle level's",
+        statement=f"blocks of level {smaller} come to depend on the training set before those of "
+        f"level {larger}, which are larger",
+        statistic=f"ln(τ_{larger} / τ_{smaller}), half-way times of the block-reproduction excess",
+        values=np.log(times[:, larger] / times[:, smaller]),
+    )
+
+
+def half_times(times: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """When each curve first has half its last value, interpolated in log time.
+
+    Args:
+        times: (num_times,) positive and increasing.
+        curves: (..., num_times); one that starts above half its last value gets the first time.
+    """
+    reached = curves >= curves[..., -1:] / 2
+    last = np.where(reached.any(-1), reached.argmax(-1), len(times) - 1)
+    first = np.maximum(last - 1, 0)
+    low = np.take_along_axis(curves, first[..., None], -1)[..., 0]
+    high = np.take_along_axis(curves, last[..., None], -1)[..., 0]
+    rise = np.where(high > low, high - low, 1)
+    part = np.clip((curves[..., -1] / 2 - low) / rise, 0, 1)
+    logs = np.log(times)
+    return np.exp(logs[first] + part * (logs[last] - logs[first]))
+
+
+def _share_is_coarse(run: Run, figure: str) -> Claim:
+    """Which levels carry the dependence: large blocks, or single symbols and their neighbours."""
+    share = run.results["levels"]["block_share"].values
+    half = share.shape[1] // 2
+    return per_pair(
+        run,
+        name="dependence-of-large-blocks",
+        figure=figure,
+        statement=f"at the test-loss minimum, most of the dependence is of large blocks, those of "
+        f"levels below {half}",
         statistic=f"share of levels below {half} − share of the others",
-        values=values,
+        values=share[:, :half].sum(1) - share[:, half:].sum(1),
     )
