@@ -11,7 +11,18 @@ from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import Ensemble
 
-DATA, NETWORKS, EVALUATION, GENERATION, FRESH = range(5)
+(
+    DATA,
+    NETWORKS,
+    EVALUATION,
+    GENERATION,
+    FRESH,
+    DECOMPOSITION,
+    ALONG_TIME,
+    U_TURNS,
+    RANDOM_U_TURNS,
+    LEVELS,
+) = range(10)
 """What a run's key is folded with, so that no two uses share randomness."""
 
 
