@@ -82,9 +82,7 @@ class JoinedCheckpoints:
         num_seeds: seeds of the whole ensemble.
     """
 
-    def __init__(
-        self, parts: Sequence[tuple[Block, Checkpoints]], num_splits: int, num_seeds: int
-    ):
+    def __init__(self, parts: Sequence[tuple[Block, Checkpoints]], num_splits: int, num_seeds: int):
         self._parts = parts
         self._members = [
             member for block, _ in parts for member in block.members(num_splits, num_seeds)

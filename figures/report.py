@@ -71,7 +71,9 @@ def write(folder: Path) -> Path:
 def _navigation(figures: Summary) -> str:
     links = [("claims", "Claims"), *((f"figure-{name}", name) for name in figures)]
     links.append(("runs", "What was run"))
-    return "<nav>" + "".join(f"<a href='#{to}'>{_text(label)}</a>" for to, label in links) + "</nav>"
+    return (
+        "<nav>" + "".join(f"<a href='#{to}'>{_text(label)}</a>" for to, label in links) + "</nav>"
+    )
 
 
 def _claims_table(claims: Iterable[Summary]) -> str:

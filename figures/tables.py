@@ -75,9 +75,7 @@ def _columns(name: str, measurement: Measurement, axis: str) -> Iterator[tuple[s
     shape = values.shape[: 1 + len(others)]
     values = values.reshape(*shape, -1)
     for index in itertools.product(*map(range, shape[1:])):
-        entries = ", ".join(
-            _entry(dim, place) for dim, place in zip(others, index, strict=True)
-        )
+        entries = ", ".join(_entry(dim, place) for dim, place in zip(others, index, strict=True))
         label = f"{name} [{entries}]" if entries else name
         column = values[(slice(None), *index)]
         yield label, column.mean(-1)

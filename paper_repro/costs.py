@@ -27,6 +27,9 @@ from paper_repro.protocol import Protocol
 EFFICIENCY = 0.25
 """Share of the rate of a large matrix product that networks are taken to reach, before any run."""
 
+COMPILATION = 5.0
+"""Seconds that a stage is taken to compile for, before any run."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Cost:

@@ -12,7 +12,7 @@ from experiments.blocks import Block
 from experiments.pipeline import READS, Context
 from experiments.store import RunFolder
 from experiments.train import epochs_of
-from paper_repro.costs import EFFICIENCY, cost
+from paper_repro.costs import COMPILATION, EFFICIENCY, cost
 from paper_repro.protocol import FIGURES, Protocol, Scale
 
 
@@ -117,15 +117,17 @@ class Pace:
     def seconds(self, operations: Mapping[str, float]) -> float:
         """Expected time of these operations."""
         return sum(
-            number / self.rates.get(stage, self.assumed) for stage, number in operations.items()
+            number / self.rates[stage]
+            if stage in self.rates
+            else COMPILATION + number / self.assumed
+            for stage, number in operations.items()
         )
 
     def source(self, operations: Iterable[str]) -> str:
         """Where the expectation comes from."""
         known = [stage for stage in operations if stage in self.rates]
-        if not known:
-            return f"matrix product's rate × {EFFICIENCY}"
-        return f"finished runs here for {', '.join(known)}; else product's rate × {EFFICIENCY}"
+        assumed = f"a matrix product's rate × {EFFICIENCY} + {COMPILATION:g} s to compile a stage"
+        return f"finished runs for {', '.join(known)}, else {assumed}" if known else assumed
 
 
 def measured_pace(scale: Scale, root: Path, rate: Callable[[], float] = matmul_rate) -> Pace:
@@ -177,9 +179,7 @@ def _size_text(size: str, own: Protocol) -> str:
     return "\n".join([f"size {size}", *lines])
 
 
-def _figure_text(
-    scale: Scale, name: str, sizes: Collection[str], root: Path, pace: Pace
-) -> str:
+def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, pace: Pace) -> str:
     spec = FIGURES[name]
     lines = {
         "sizes": ", ".join(spec.sizes),

@@ -173,20 +173,21 @@ def smoke() -> Scale:
             network=TransformerConfig(
                 num_leaves=4, vocab_size=6, width=16, num_layers=1, num_heads=2, dropout=0.1
             ),
-            training=TrainingConfig(num_epochs=60, batch_size=32, learning_rate=3e-3),
+            training=TrainingConfig(num_epochs=40, batch_size=32, learning_rate=3e-3),
             num_splits=2,
-            num_seeds=3,
+            num_seeds=2,
             split_size=48,
             test_size=64,
             num_steps=40,
             first_checkpoint=4,
-            num_checkpoints=6,
+            num_checkpoints=4,
         ),
-        evaluation=EvaluationConfig(num_sequences=64, num_noises=2, num_loss_noises=2),
+        # No more sequences than the small sets hold: the same compiled programs for every size.
+        evaluation=EvaluationConfig(num_sequences=32, num_noises=2, num_loss_noises=2),
         generation=GenerationConfig(num_samples=64, num_floor_repeats=4),
         stages={
-            "decomposition": DecompositionConfig(num_sequences=64, num_noises=2),
-            "along_time": AlongTimeConfig(num_sequences=64, stride=4),
+            "decomposition": DecompositionConfig(num_sequences=32, num_noises=2),
+            "along_time": AlongTimeConfig(num_sequences=32, stride=4),
             "u_turns": UTurnConfig(num_sequences=32, num_noises=2),
             "random_u_turns": RandomUTurnConfig(num_sequences=32),
             "levels": LevelsConfig(num_permutations=100),
@@ -196,9 +197,9 @@ def smoke() -> Scale:
         "smoke",
         "A test of the machinery in about a minute; its numbers mean nothing.",
         {
-            "small": _with_run(middle, split_size=32, num_seeds=2),
+            "small": _with_run(middle, split_size=32),
             "middle": middle,
-            "large": _with_run(middle, split_size=64, num_seeds=2),
+            "large": _with_run(middle, split_size=64),
         },
     )
 
@@ -248,7 +249,7 @@ def laptop() -> Scale:
         "The phenomenon on a laptop, reduced from the paper: depth 3 for 4; n = 48, 112, 224 for "
         "5k, 12k, 70k; 2 splits × 4, 4, 3 seeds for 15 × 2; 1000, 1500, 2000 epochs for 20k, 30k, "
         "35k; T = 60 for 500; 500 test sequences × 2 noises for 3000 × 5; 1000 samples for 50k; "
-        "U-turns 100 × 20 for 1000 × 100; width 64 and 3 layers for 512 and 8. t/T as in the paper.",
+        "U-turns 100 × 20 for 1000 × 100; width 64, 3 layers for 512, 8. t/T as in the paper.",
         {
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,

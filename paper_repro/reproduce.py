@@ -138,9 +138,7 @@ def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) ->
 def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
     """Draw a figure, save its data, and describe both for the report."""
     spec, module = FIGURES[name], figure_module(name)
-    labelled = {
-        f"n = {job.scale.sizes[size].run.split_size}": own for size, own in results.items()
-    }
+    labelled = {f"n = {job.scale.sizes[size].run.split_size}": own for size, own in results.items()}
     (alone, *others) = results.values()
     paths = style.save(module.draw(labelled if others else alone), job.folder, f"figure_{name}")
     data, numbers = [], []
@@ -185,7 +183,9 @@ def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
         for other in known
         if known[other]["identities"] == _identities(job, FIGURES[other].sizes)
     }
-    shown = {other: (current | {name: entry})[other] for other in FIGURES if other in {*current, name}}
+    shown = {
+        other: (current | {name: entry})[other] for other in FIGURES if other in {*current, name}
+    }
     runs = {size: _run(job, size) for size in SIZES}
     claims = examine_runs({size: run for size, run in runs.items() if run.results}, shown)
     summary = {

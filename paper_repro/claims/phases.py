@@ -28,9 +28,9 @@ def loss_decomposition(run: Run, figure: str) -> list[Claim]:
             figure=figure,
             statement=f"in the biased phase the {term} term of the training loss falls {where}",
             statistic=f"{term} on train, nats per position: τ_bias − τ_test",
-            values=(measured[term + suffix_of].values[begin] - measured[term + suffix_of].values[end])[
-                :, TRAIN
-            ],
+            values=(
+                measured[term + suffix_of].values[begin] - measured[term + suffix_of].values[end]
+            )[:, TRAIN],
             note=note,
         )
         for suffix, suffix_of, where in (

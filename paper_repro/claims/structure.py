@@ -1,4 +1,4 @@
-"""Claims of figure 3b and of "levels": where structure is told, and when it is learned from data."""
+"""Claims of 3b and "levels": where structure is told, and when it comes from the data."""
 
 import numpy as np
 
@@ -34,7 +34,7 @@ def peaks(run: Run, figure: str) -> list[Claim]:
                     figure=figure,
                     statement=f"filter level k = {levels[index]} differs most from the exact "
                     f"denoiser within {PEAK_MARGIN} of t/T = {PEAK}",
-                    statistic="t/T at the maximum of KL(exact ‖ filtered), bootstrap over sequences",
+                    statistic="t/T at the maximum of KL(exact ‖ filtered), over sequences",
                     interval=Interval(peak, peak - reach, peak + reach, LEVEL),
                     values=np.array([peak]),
                     **near,

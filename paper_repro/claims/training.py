@@ -3,7 +3,14 @@
 import numpy as np
 
 from hiermodel.measures.onset import paired_log_ratio
-from paper_repro.claims.claim import Claim, Run, border_note, nearest_checkpoint, per_network, per_pair
+from paper_repro.claims.claim import (
+    Claim,
+    Run,
+    border_note,
+    nearest_checkpoint,
+    per_network,
+    per_pair,
+)
 
 
 def along_training(run: Run, figure: str) -> list[Claim]:
