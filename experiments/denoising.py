@@ -1,6 +1,5 @@
 """Denoisers applied to many rows, and networks picked from checkpoints."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -46,12 +45,13 @@ def log_probs(
     return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
 
 
-def params_at(checkpoints: Checkpoints, epochs: Sequence[int]) -> dict[str, np.ndarray]:
+def params_at(
+    checkpoints: Checkpoints, epochs: Int[np.ndarray, " member"]
+) -> dict[str, np.ndarray]:
     """Each member's parameters at an epoch of its own, stacked on a leading axis."""
-    members = np.asarray(epochs)
     picked: dict[str, np.ndarray] = {}
-    for epoch in np.unique(members):
-        rows = members == epoch
+    for epoch in np.unique(epochs):
+        rows = epochs == epoch
         for name, values in checkpoints.load_params(int(epoch)).items():
             picked.setdefault(name, np.empty_like(values))[rows] = values[rows]
     return picked
@@ -61,9 +61,9 @@ def mean_and_error(
     values: Float[np.ndarray, "..."], name: str, dims: tuple[str, ...], units: str, definition: str
 ) -> dict[str, Measurement]:
     """Mean over the last axis, independent units, and its standard error, as two measurements."""
-    mean = np.mean(values, -1, dtype=np.float64)
-    spread = np.std(values, -1, dtype=np.float64, ddof=1) if values.shape[-1] > 1 else 0 * mean
-    error = spread / np.sqrt(values.shape[-1])
+    wide = np.asarray(values, np.float64)
+    mean = np.asarray(wide.mean(-1))
+    error = np.asarray(wide.std(-1)) / np.sqrt(max(wide.shape[-1] - 1, 1))
     return {
         name: Measurement(mean, dims, units, definition),
         f"{name}_error": Measurement(error, dims, units, f"standard error of {name}"),

@@ -18,13 +18,12 @@ from hiermodel.diffusion.samplers import u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.u_turn import overlap, overlap_ratio
 from hiermodel.networks.learned import LearnedDenoiser
-from hiermodel.randomness import sample_keys
 
 MOMENTS = {"bias": "tau_neighbour", "test": "tau_test"}
 """Where networks are taken from: their own minima of nearest-neighbour divergence, test loss."""
 
-MAX_ROWS = 2048
-"""Sequences denoised at once; a bound on memory that results do not depend on."""
+GROUP = 10
+"""Noises turned at once: enough to keep the device busy, few enough to fit in memory."""
 
 
 def plan(context: Context) -> Plan:
@@ -144,17 +143,16 @@ def overlaps(
     t: int,
     num_noises: int,
 ) -> Float[np.ndarray, "n noises"]:
-    """Overlap of each start with the ends of its U-turns, each noise from a key of its own."""
-    keys = sample_keys(key, num_noises)
-    at_once = max(1, MAX_ROWS // len(starts))
+    """Overlap of each start with the ends of its U-turns.
 
-    def turn(one: Key[Array, ""]) -> Float[Array, " n"]:
-        return overlap(jnp.asarray(starts), u_turn(one, denoiser, schedule, starts, t))
-
-    turned = [
-        np.asarray(jax.vmap(turn)(keys[begin : begin + at_once]))
-        for begin in range(0, num_noises, at_once)
-    ]
+    More noises leave the first ones as they were.
+    """
+    turned = []
+    for begin in range(0, num_noises, GROUP):
+        shape = (min(GROUP, num_noises - begin), *starts.shape)
+        rows = np.broadcast_to(starts, shape)
+        ends = u_turn(jax.random.fold_in(key, begin), denoiser, schedule, rows, t)
+        turned.append(np.asarray(overlap(rows, ends)))
     return np.concatenate(turned).T
 
 
