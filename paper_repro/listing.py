@@ -13,7 +13,7 @@ from experiments.pipeline import READS, Context
 from experiments.store import RunFolder
 from experiments.train import epochs_of
 from paper_repro.costs import COMPILATION, EFFICIENCY, cost
-from paper_repro.protocol import FIGURES, Protocol, Scale
+from paper_repro.protocol import FIGURES, QUICK, Protocol, Scale
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,7 +151,12 @@ def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: 
     blocks += [_size_text(size, scale.sizes[size]) for size in scale.sizes if size in sizes]
     blocks += [_figure_text(scale, name, sizes, root, pace) for name in names]
     together = {name: FIGURES[name].sizes for name in names}
-    blocks.append(f"all of these together  {_cost_text(scale, together, sizes, pace)}")
+    blocks.append(f"all of these together: {_cost_text(scale, together, sizes, pace)}")
+    quick = {name: FIGURES[name].sizes for name in QUICK}
+    blocks.append(
+        f"the middle size alone, {', '.join(QUICK)}, which `make repro` makes at laptop scale: "
+        f"{_cost_text(scale, quick, ('middle',), pace)}"
+    )
     return "\n\n".join(blocks)
 
 

@@ -104,7 +104,7 @@ FIGURES = {
         "divergence of filtered denoisers, and of trained networks, from the exact denoiser along "
         "diffusion time",
         SIZES,
-        ("evaluation", "along_time"),
+        ("along_time",),
     ),
     "4a": FigureSpec(
         "Figure 4a",
@@ -123,7 +123,7 @@ FIGURES = {
         "U-turns from train and test sequences, where bias sets in and where the test loss is "
         "lowest",
         ("middle",),
-        (*_MEASURED, "u_turns"),
+        ("u_turns",),
     ),
     "6": FigureSpec(
         "Figure 6",
@@ -147,7 +147,7 @@ FIGURES = {
         "Figure 11",
         "U-turns from random strings, of networks and of empirical and filtered denoisers",
         ("middle",),
-        ("evaluation", "random_u_turns"),
+        ("random_u_turns",),
     ),
     "levels": FigureSpec(
         "Levels",
@@ -157,6 +157,9 @@ FIGURES = {
         (*_MEASURED, "levels"),
     ),
 }
+
+QUICK = tuple(name for name, spec in FIGURES.items() if "middle" in spec.sizes)
+"""What ``make repro`` makes, of the middle size alone."""
 
 
 def _with_run(own: Protocol, *, num_epochs: int | None = None, **changes: Any) -> Protocol:
@@ -249,7 +252,8 @@ def laptop() -> Scale:
         "The phenomenon on a laptop, reduced from the paper: depth 3 for 4; n = 48, 112, 224 for "
         "5k, 12k, 70k; 2 splits × 4, 4, 3 seeds for 15 × 2; 1000, 1500, 2000 epochs for 20k, 30k, "
         "35k; T = 60 for 500; 500 test sequences × 2 noises for 3000 × 5; 1000 samples for 50k; "
-        "U-turns 100 × 20 for 1000 × 100; width 64, 3 layers for 512, 8. t/T as in the paper.",
+        "U-turns 100 × 20 for 1000 × 100; width 64, 3 layers for 512, 8. t/T as in the paper. "
+        f"`make repro` makes the figures of the middle size: {', '.join(QUICK)}.",
         {
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,

@@ -5,7 +5,11 @@ import re
 import subprocess
 from pathlib import Path
 
+import tyro
+
+from paper_repro.__main__ import Arguments
 from paper_repro.gallery import BEGIN, END, copy_report, fill, results_text
+from paper_repro.protocol import FIGURES, QUICK
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -26,16 +30,24 @@ def test_pictures_of_the_readme_are_there():
         assert (PROJECT / name).exists(), name
 
 
-def test_commands_of_the_readme_work(run_python, tmp_path):
+def test_commands_of_the_readme_work():
     lines = "".join(readme_blocks("sh")).splitlines()
     commands = [line.split("#")[0].split() for line in lines]
     modules = [command[1:] for command in commands if command[:1] == ["python"]]
     assert len(modules) >= 3
-    for arguments in modules:  # parsed, and its figures looked up; the smoke run makes them
-        assert "FLOP" in run_python(tmp_path, *arguments, "--list")
-    for target in (command[1] for command in commands if command[0] == "make"):
+    for module in modules:
+        assert module[:2] == ["-m", "paper_repro"]
+        assert set(tyro.cli(Arguments, args=module[2:]).figures) <= set(FIGURES)
+    for target in (command[1] for command in commands if command[:1] == ["make"]):
         make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
         assert make.returncode == 0
+
+
+def test_the_main_job_makes_the_figures_of_the_middle_size():
+    done = subprocess.run(["make", "-n", "repro"], cwd=PROJECT, capture_output=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if "-m paper_repro" in line)
+    arguments = tyro.cli(Arguments, args=line.split("-m paper_repro")[1].split())
+    assert (arguments.figures, arguments.sizes, arguments.scale) == (QUICK, ("middle",), "laptop")
 
 
 def test_example_of_the_readme_runs(run_python, tmp_path):
