@@ -1,9 +1,9 @@
 """Parts of an ensemble that are trained apart, each in a job of its own, and read as one.
 
 A member depends on the run's key, its split and its seed alone, so a block holds the very members
-that the whole ensemble would. (To the last bit where members are trained one after the other, on a
-CPU; on an accelerator up to the order of its sums.) Blocks stay where they were trained; reading
-joins them.
+that any ensemble with these splits and seeds would. (To the last bit where members are trained one
+after the other, on a CPU; on an accelerator up to the order of its sums.) Blocks stay where they
+were trained; reading joins them.
 """
 
 import dataclasses
@@ -47,15 +47,9 @@ class Block:
         _, first, last, _, begin, end = name.split("-")
         return cls((int(first), int(last)), (int(begin), int(end)))
 
-    def members(self, num_splits: int, num_seeds: int) -> list[int]:
-        """Places of its members on the leading axis of the whole ensemble, in the block's order.
-
-        Raises:
-            ValueError: if the ensemble does not have all its splits and seeds.
-        """
-        require(self.splits[1] <= num_splits, "splits", self.splits, f"within 0…{num_splits}")
-        require(self.seeds[1] <= num_seeds, "seeds", self.seeds, f"within 0…{num_seeds}")
-        return [s * num_seeds + i for s in range(*self.splits) for i in range(*self.seeds)]
+    def members(self) -> list[tuple[int, int]]:
+        """Split and seed of each of its members, in their order."""
+        return [(split, seed) for split in range(*self.splits) for seed in range(*self.seeds)]
 
     def ensemble(self, whole: Ensemble) -> Ensemble:
         """The block as an ensemble of its own."""
@@ -67,35 +61,35 @@ class Block:
 
     def untrained(self, key: Key[Array, ""], whole: Ensemble) -> TrainState:
         """Its members before training, as ``init_ensemble(key, whole)`` makes them."""
-        members = jnp.array(self.members(whole.num_splits, whole.num_seeds))
-        splits, seeds = jnp.divmod(members, whole.num_seeds)
+        splits, seeds = jnp.array(self.members()).T
         keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
         return jax.vmap(lambda own: init_member(own, whole.network))(keys)
 
 
 class JoinedCheckpoints:
-    """The networks of a run that was trained in blocks, read as ``Checkpoints`` are.
+    """The networks of an ensemble that was trained in blocks, read as ``Checkpoints`` are.
 
     Args:
-        parts: each block with its checkpoints.
-        num_splits: splits of the whole ensemble.
-        num_seeds: seeds of the whole ensemble.
+        parts: each block with its checkpoints; they may overlap, and hold more than is asked for.
+        num_splits: splits of the ensemble.
+        num_seeds: seeds of the ensemble.
     """
 
     def __init__(self, parts: Sequence[tuple[Block, Checkpoints]], num_splits: int, num_seeds: int):
-        self._parts = parts
-        self._members = [
-            member for block, _ in parts for member in block.members(num_splits, num_seeds)
-        ]
-        self._num_members = num_splits * num_seeds
-
-    def missing(self) -> list[int]:
-        """Members that are in no block."""
-        return sorted(set(range(self._num_members)) - set(self._members))
+        wanted = [(split, seed) for split in range(num_splits) for seed in range(num_seeds)]
+        holders = {
+            member: index for index, (block, _) in enumerate(parts) for member in block.members()
+        }
+        self.missing = [member for member in wanted if member not in holders]
+        used = sorted({holders[member] for member in wanted if member in holders})
+        self._parts = [parts[index] for index in used]
+        stacked = [(index, member) for index in used for member in parts[index][0].members()]
+        places = {entry: place for place, entry in enumerate(stacked)}
+        self._places = [places[holders[m], m] for m in wanted if m in holders]
 
     def saved_epochs(self) -> list[int]:
         """Epochs at which the parameters of all members are there, increasing."""
-        if self.missing():
+        if self.missing:
             return []
         saved = [set(checkpoints.saved_epochs()) for _, checkpoints in self._parts]
         return sorted(set.intersection(*saved))
@@ -106,9 +100,9 @@ class JoinedCheckpoints:
         Raises:
             ValueError: if a member has no such checkpoint, or one is damaged.
         """
-        missing = self.missing()
-        require(not missing, "blocks", f"without members {missing}", "all members of the run")
+        without = f"without (split, seed) {self.missing}"
+        require(not self.missing, "blocks", without, "all members of the run")
         parts = [checkpoints.load_params(epoch) for _, checkpoints in self._parts]
-        # Where blocks overlap, any of them will do: np.unique takes the first.
-        _, places = np.unique(self._members, return_index=True)
-        return {name: np.concatenate([p[name] for p in parts])[places] for name in parts[0]}
+        return {
+            name: np.concatenate([part[name] for part in parts])[self._places] for name in parts[0]
+        }

@@ -5,8 +5,8 @@
         provenance.json      versions and device, at the first start
         timings.json         seconds spent per stage
         checkpoints/         networks along training
-        blocks/              the same, in parts, if members were trained apart
         measurements/        one .npz per stage and settings, each array with dimensions and units
+    ROOT/blocks-<identity>/  checkpoints of members that were trained apart, one folder per block
 
 Files are written beside their place and renamed into it, so a file that is there is whole.
 """
@@ -94,11 +94,6 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """Where the networks are."""
         return self.path / "checkpoints"
-
-    @property
-    def blocks(self) -> Path:
-        """Where the networks are if they were trained in blocks."""
-        return self.path / "blocks"
 
     def measurement_file(self, stage: str, identity: str) -> Path:
         """Where the result of a stage with these settings is."""

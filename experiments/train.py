@@ -1,11 +1,13 @@
 """Train the ensemble of a run: from a configuration to checkpoints."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
 
 from experiments import configs, store
 from experiments.blocks import Block, JoinedCheckpoints
+from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
@@ -64,19 +66,43 @@ def ensemble_of(config: configs.RunConfig) -> Ensemble:
 def checkpoints_of(
     config: configs.RunConfig, run: store.RunFolder
 ) -> Checkpoints | JoinedCheckpoints:
-    """The networks that a run has kept, in whatever blocks they were trained."""
-    names = sorted(path.name for path in run.blocks.iterdir()) if run.blocks.exists() else []
-    if not names:
+    """The networks that a run has kept, whether it was trained as a whole or in blocks."""
+    blocks = blocks_folder(config, run)
+    if run.checkpoints.exists() or not blocks.exists():
         return Checkpoints(run.checkpoints, configs.identity(config))
-    blocks = [Block.from_name(name) for name in names]
-    parts = [(block, _block_checkpoints(config, run, block)) for block in blocks]
+    found = [Block.from_name(name) for name in sorted(path.name for path in blocks.iterdir())]
+    parts = [(block, _block_checkpoints(config, run, block)) for block in found]
     return JoinedCheckpoints(parts, config.num_splits, config.num_seeds)
+
+
+def available_splits(config: configs.RunConfig, root: Path | str) -> int:
+    """How many splits can be measured: all, unless the run is trained in blocks.
+
+    Then those, from the first on, of which all networks are finished. An ensemble of the first
+    splits is one in its own right, with the same networks and training sets.
+    """
+    run = store.RunFolder(Path(root) / configs.identity(config)[:16])
+    if run.checkpoints.exists() or not blocks_folder(config, run).exists():
+        return config.num_splits
+    for count in range(config.num_splits, 0, -1):
+        fewer = dataclasses.replace(config, num_splits=count)
+        if set(epochs_of(config)) <= set(checkpoints_of(fewer, run).saved_epochs()):
+            return count
+    return 0
+
+
+def blocks_folder(config: configs.RunConfig, run: store.RunFolder) -> Path:
+    """Members are the same in any number of splits and seeds, so ensembles share their blocks."""
+    alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
+    return run.path.with_name(f"blocks-{configs.identity(alike)[:16]}")
 
 
 def _block_checkpoints(
     config: configs.RunConfig, run: store.RunFolder, block: Block
 ) -> Checkpoints:
-    return Checkpoints(run.blocks / block.name, configs.identity(config, block))
+    alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
+    folder = blocks_folder(config, run) / block.name
+    return Checkpoints(folder, configs.identity(alike, block))
 
 
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
@@ -91,9 +117,10 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
     if set(epochs) <= set(checkpoints.saved_epochs()):
         return
     if isinstance(checkpoints, JoinedCheckpoints):
-        missing = checkpoints.missing()
-        state = f"members {missing} are in none" if missing else "not all are finished"
-        raise ValueError(f"{run.blocks} holds blocks of this run, of which {state}: train them")
+        state = f"(split, seed) {checkpoints.missing} are in none"
+        state = state if checkpoints.missing else "not all are finished"
+        folder = blocks_folder(config, run)
+        raise ValueError(f"{folder} holds blocks of this run, of which {state}: train them")
     with run.timed("train"):
         train(
             run_key(config, NETWORKS),
@@ -112,9 +139,11 @@ def train_block(
     """Train some members of a run, in a folder of their own; several jobs may do so at once.
 
     Raises:
-        ValueError: if the run does not have these members, or was trained as a whole.
+        ValueError: if the run does not have these members, or is being trained as a whole.
     """
-    block.members(config.num_splits, config.num_seeds)  # refused before anything is written
+    for name, count in (("splits", config.num_splits), ("seeds", config.num_seeds)):
+        wanted = getattr(block, name)
+        require(wanted[1] <= count, name, wanted, f"within 0…{count}")
     run = open_run(config, root)
     epochs = epochs_of(config)
     if run.checkpoints.exists():
@@ -127,13 +156,12 @@ def train_block(
     if not saved:
         checkpoints.save(block.untrained(key, whole))
     checkpoints.close()
-    with run.timed(f"train {block.name}"):
-        train(
-            key,
-            block.ensemble(whole),
-            make_data(config).train[slice(*block.splits)],
-            checkpoints.folder,
-            identity=checkpoints.identity,
-            checkpoint_epochs=epochs[1:],
-            progress=progress,
-        )
+    train(
+        key,
+        block.ensemble(whole),
+        make_data(config).train[slice(*block.splits)],
+        checkpoints.folder,
+        identity=checkpoints.identity,
+        checkpoint_epochs=epochs[1:],
+        progress=progress,
+    )

@@ -90,7 +90,8 @@ def _claims_table(claims: Iterable[Summary]) -> str:
 
 def _about(claim: Summary) -> str:
     note = f"; {claim['note']}" if claim["note"] else ""
-    return f"{claim['statistic']}{note}; {len(claim['values'])} units"
+    units = f"; {len(claim['values'])} units" if len(claim["values"]) > 1 else ""
+    return f"{claim['statistic']}{note}{units}"
 
 
 def _figure(folder: Path, name: str, figure: Summary, summary: Summary) -> str:

@@ -11,7 +11,7 @@ from experiments.benchmarks.timing import matmul_rate
 from experiments.blocks import Block
 from experiments.pipeline import READS, Context
 from experiments.store import RunFolder
-from experiments.train import epochs_of
+from experiments.train import blocks_folder, epochs_of
 from paper_repro.costs import COMPILATION, EFFICIENCY, cost
 from paper_repro.protocol import FIGURES, QUICK, Protocol, Scale
 
@@ -84,16 +84,19 @@ def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path)
 
 
 def _training_progress(own: Protocol, run: RunFolder) -> Progress:
-    """Networks × checkpoints that are there, in units of checkpoints of the whole ensemble."""
-    run_epochs = set(epochs_of(own.run))
-    if not run.blocks.exists():
-        return Progress(len(run_epochs & _saved(run.checkpoints)), len(run_epochs))
-    members = own.run.num_splits * own.run.num_seeds
-    there: dict[int, set[int]] = {}
-    for folder in run.blocks.iterdir():
-        for member in Block.from_name(folder.name).members(own.run.num_splits, own.run.num_seeds):
-            there[member] = there.get(member, set()) | (run_epochs & _saved(folder))
-    return Progress(sum(map(len, there.values())), members * len(run_epochs))
+    """Checkpoints of the ensemble, or of its members if they are trained in blocks."""
+    epochs = set(epochs_of(own.run))
+    blocks = blocks_folder(own.run, run)
+    if run.checkpoints.exists() or not blocks.exists():
+        return Progress(len(epochs & _saved(run.checkpoints)), len(epochs))
+    there: dict[tuple[int, int], set[int]] = {}
+    for folder in blocks.iterdir():
+        for split, seed in Block.from_name(folder.name).members():
+            if split < own.run.num_splits and seed < own.run.num_seeds:
+                known = there.setdefault((split, seed), set())
+                known |= epochs & _saved(folder)
+    total = own.run.num_splits * own.run.num_seeds * len(epochs)
+    return Progress(sum(map(len, there.values())), total)
 
 
 def _saved(checkpoints: Path) -> set[int]:

@@ -150,8 +150,8 @@ FIGURES = {
         ("random_u_turns",),
     ),
     "levels": FigureSpec(
-        "Levels",
-        "coarse first, fine late and from the data: when each level is learned, when samples of "
+        "Levels: coarse first, fine late",
+        "when each level is learned, when samples of "
         "that level begin to depend on the training set, and validity and pair correlations beside",
         ("middle",),
         (*_MEASURED, "levels"),

@@ -11,7 +11,7 @@ from typing import Any
 from experiments import configs, store
 from experiments.measure import load_finished, measure_run
 from experiments.store import Measurements
-from experiments.train import train_run
+from experiments.train import available_splits, train_run
 from figures import report, style, tables
 from hiermodel.checks import require
 from paper_repro.claims import Claim, Run, examine_runs
@@ -27,6 +27,7 @@ class Job:
 
     Attributes:
         scale: settings of every size.
+        measured: the same, of those that can be measured, with as many splits as there are.
         root: where run folders and reports are.
         sizes: the sizes that may be trained and measured; of others, only what is finished counts.
         seed: in place of the protocol's own; None for that.
@@ -35,6 +36,7 @@ class Job:
     """
 
     scale: Scale
+    measured: Mapping[str, Protocol]
     root: Path
     sizes: Collection[str] = SIZES
     seed: int | None = None
@@ -51,7 +53,8 @@ class Job:
     def options(self) -> str:
         """What makes this job on the command line, beside the figures."""
         seed = "" if self.seed is None else f" --seed {self.seed}"
-        return f"--scale {self.scale.name}{seed}"
+        sizes = "" if set(self.sizes) == set(SIZES) else f" --sizes {' '.join(self.sizes)}"
+        return f"{sizes} --scale {self.scale.name}{seed}".strip()
 
 
 def reproduce(
@@ -88,11 +91,29 @@ def reproduce(
     for size in sizes:
         require(size in SIZES, "sizes", size, f"out of {list(SIZES)}")
     settings = protocol(scale).with_seed(seed)
-    job = Job(settings, Path(root), tuple(sizes), seed, compute, progress)
+    measured = {
+        size: own
+        for size in SIZES
+        if (own := _measurable(settings.sizes[size], Path(root))) is not None
+    }
+    job = Job(settings, measured, Path(root), tuple(sizes), seed, compute, progress)
     for name in FIGURES:
         if name in figures:
             _make_figure(job, name)
     return job.folder
+
+
+def _measurable(own: Protocol, root: Path) -> Protocol | None:
+    """The settings of a size; with fewer splits if it is trained in blocks and has no more yet.
+
+    None if there are not even the two splits that a comparison takes.
+    """
+    num_splits = available_splits(own.run, root)
+    if num_splits == own.run.num_splits:
+        return own
+    if num_splits < 2:
+        return None
+    return dataclasses.replace(own, run=dataclasses.replace(own.run, num_splits=num_splits))
 
 
 def figure_module(name: str) -> ModuleType:
@@ -111,7 +132,9 @@ def _make_figure(job: Job, name: str) -> None:
 
 def _results(job: Job, size: str, stages: Collection[str]) -> Results:
     """The stages of one size, made now if the job may do so."""
-    own = job.scale.sizes[size]
+    if size not in job.measured:
+        return {}
+    own = job.measured[size]
     if job.compute and size in job.sizes:
         train_run(own.run, job.root, progress=job.progress)
         return measure_run(
@@ -139,7 +162,7 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
     """Draw a figure, save its data, and describe both for the report."""
     spec, module = FIGURES[name], figure_module(name)
     labelled = {f"n = {job.scale.sizes[size].run.split_size}": own for size, own in results.items()}
-    (alone, *others) = results.values()
+    alone, *others = results.values()
     paths = style.save(module.draw(labelled if others else alone), job.folder, f"figure_{name}")
     data, numbers = [], []
     for size, own in results.items():
@@ -149,27 +172,38 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
             numbers.append(f"{size}-{stage}.csv")
             rows = tables.onset_rows(measured) if stage == "onsets" else tables.as_rows(measured)
             (job.folder / numbers[-1]).write_text(tables.as_csv(rows))
-    wanted = len(spec.sizes) * len(spec.stages)
-    made = sum(stage in own for own in results.values() for stage in spec.stages)
     return {
         "title": spec.title,
         "content": spec.content,
         "caption": module.CAPTION,
-        "state": "finished" if made == wanted else f"partial: {made} of {wanted} stages",
+        "state": _state(job, name, results),
         "pictures": [{"about": "", **{path.suffix[1:]: path.name for path in paths}}],
         "data": data,
         "tables": numbers,
-        "settings": {size: settings_of(job.scale.sizes[size]) for size in spec.sizes},
+        "settings": {s: settings_of(job.measured.get(s, job.scale.sizes[s])) for s in spec.sizes},
         "identities": _identities(job, spec.sizes),
         "command": f"python -m paper_repro {name} {job.options}",
     }
+
+
+def _state(job: Job, name: str, results: Mapping[str, Results]) -> str:
+    """Whether the figure shows all that it should, and if not, how much of it."""
+    spec = FIGURES[name]
+    wanted = len(spec.sizes) * len(spec.stages)
+    made = sum(stage in own for own in results.values() for stage in spec.stages)
+    lacking = [] if made == wanted else [f"{made} of {wanted} stages"]
+    for size in spec.sizes:
+        there, all_splits = job.measured.get(size), job.scale.sizes[size].run.num_splits
+        if there is not None and there.run.num_splits < all_splits:
+            lacking.append(f"{there.run.num_splits} of {all_splits} splits ({size})")
+    return f"partial: {', '.join(lacking)}" if lacking else "finished"
 
 
 def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
     """What a figure's numbers depend on: of each size, one hash over all its settings."""
     return {
         size: configs.identity(own.run, own.evaluation, own.generation, *own.stages.values())
-        for size, own in job.scale.sizes.items()
+        for size, own in job.measured.items()
         if size in sizes
     }
 
@@ -186,22 +220,22 @@ def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
     shown = {
         other: (current | {name: entry})[other] for other in FIGURES if other in {*current, name}
     }
-    runs = {size: _run(job, size) for size in SIZES}
-    claims = examine_runs({size: run for size, run in runs.items() if run.results}, shown)
+    runs = {size: _run(job, size) for size in job.measured}
+    runs = {size: run for size, run in runs.items() if run.results}
     summary = {
         "scale": job.scale.name,
         "purpose": job.scale.purpose,
         "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
         "figures": shown,
-        "claims": [_claim_json(claim) for claim in claims],
-        "runs": {size: _run_json(job, size) for size, run in runs.items() if run.results},
+        "claims": [_claim_json(claim) for claim in examine_runs(runs, shown)],
+        "runs": {size: _run_json(job, size) for size in runs},
     }
     store.write_json(file, summary)
     report.write(job.folder)
 
 
 def _run(job: Job, size: str) -> Run:
-    own = job.scale.sizes[size]
+    own = job.measured[size]
     run = own.run
     steps = -(-run.split_size // min(run.training.batch_size, run.split_size))
     results = _finished(job, own)
@@ -209,7 +243,7 @@ def _run(job: Job, size: str) -> Run:
 
 
 def _run_json(job: Job, size: str) -> dict[str, Any]:
-    own = job.scale.sizes[size]
+    own = job.measured[size]
     folder = context_of(own, job.root).run
     return {
         "identity": configs.identity(own.run),

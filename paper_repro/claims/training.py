@@ -15,9 +15,9 @@ from paper_repro.claims.claim import (
 
 def along_training(run: Run, figure: str) -> list[Claim]:
     """What the stage "evaluation" can speak to (figure 1b)."""
-    claims = _order_of_levels(run, figure)
-    if "tau_excess" in run.results["onsets"]:
-        claims += [*_parting_before_fit(run, figure), _disagreement_is_from_data(run, figure)]
+    claims = [*_order_of_levels(run, figure), *_parting_before_fit(run, figure)]
+    if "split_excess" in run.results["evaluation"]:
+        claims.append(_disagreement_is_from_data(run, figure))
     return claims
 
 
@@ -68,6 +68,7 @@ def _parting_before_fit(run: Run, figure: str) -> list[Claim]:
             ("split", "the divergence between networks of disjoint splits (after its transient)"),
             ("excess", "what disjoint splits add to the divergence between seeds"),
         )
+        if f"tau_{name}" in run.results["onsets"]
     ]
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from experiments.blocks import Block
 from experiments.configs import GrammarConfig, RunConfig
-from experiments.train import checkpoints_of, epochs_of, open_run, train_block, train_run
+from experiments.train import (
+    available_splits,
+    checkpoints_of,
+    epochs_of,
+    open_run,
+    train_block,
+    train_run,
+)
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
@@ -43,12 +50,29 @@ def test_blocks_hold_the_members_of_the_whole(tmp_path):
 
 def test_blocks_that_are_missing_are_named(tmp_path):
     train_block(CONFIG, tmp_path, BLOCKS[0], progress=False)
-    with pytest.raises(ValueError, match=r"members \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"\(0, 0\), \(0, 1\)\] are in none"):
         train_run(CONFIG, tmp_path, progress=False)
+    assert available_splits(CONFIG, tmp_path) == 0
     joined = checkpoints_of(CONFIG, open_run(CONFIG, tmp_path))
     assert joined.saved_epochs() == []
-    with pytest.raises(ValueError, match=r"blocks=.*members \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"blocks=.*\(0, 0\), \(0, 1\)\]"):
         joined.load_params(2)
+
+
+def test_the_first_splits_can_be_measured_before_the_others_are_there(tmp_path):
+    more = dataclasses.replace(CONFIG, num_splits=3)
+    assert available_splits(more, tmp_path) == 3  # not begun: it may be trained as a whole
+    for block in BLOCKS:
+        train_block(more, tmp_path, block, progress=False)
+    assert available_splits(more, tmp_path) == 2
+    # They are the networks and the training sets of an ensemble of two splits.
+    train_run(CONFIG, tmp_path, progress=False)
+    fewer = checkpoints_of(CONFIG, open_run(CONFIG, tmp_path))
+    train_run(CONFIG, tmp_path / "whole", progress=False)
+    whole = checkpoints_of(CONFIG, open_run(CONFIG, tmp_path / "whole"))
+    last = epochs_of(CONFIG)[-1]
+    for name, values in whole.load_params(last).items():
+        np.testing.assert_array_equal(fewer.load_params(last)[name], values)
 
 
 def test_a_run_is_trained_as_a_whole_or_in_blocks(tmp_path):
