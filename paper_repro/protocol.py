@@ -253,7 +253,7 @@ def laptop() -> Scale:
         "5k, 12k, 70k; 2 splits × 4, 4, 3 seeds for 15 × 2; 1000, 1500, 2000 epochs for 20k, 30k, "
         "35k; T = 60 for 500; 500 test sequences × 2 noises for 3000 × 5; 1000 samples for 50k; "
         "U-turns 100 × 20 for 1000 × 100; width 64, 3 layers for 512, 8. t/T as in the paper. "
-        f"`make repro` makes the figures of the middle size: {', '.join(QUICK)}.",
+        f"make repro makes those of the middle size: {', '.join(QUICK)}.",
         {
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,
