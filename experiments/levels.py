@@ -110,6 +110,9 @@ def _dependence(
     significant = p_values <= settings.significance
     first = np.where(significant.any(0), epochs[significant.argmax(0)], np.inf)
     results = {
+        "significance": Measurement(
+            np.array(settings.significance), (), "probability", "level of the test of onset_epoch"
+        ),
         "block_excess": Measurement(
             observed,
             ("checkpoint", "pair", "level"),

@@ -15,7 +15,7 @@ CAPTION = (
     "dashed, between networks of disjoint splits. Right, on test sequences: between networks of "
     "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
     "(solid). Lines are means, bands two standard errors over networks or pairs; dots are minima "
-    "(geometric mean, bar its 95 % interval), hollow where some lie on the border of the range."
+    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
 )
 
 STAGES = ("evaluation",)
@@ -32,8 +32,9 @@ TITLES = ("training sequences", "test sequences", "test, between networks")
 
 def draw(results: Results) -> Figure:
     """Draw the figure from the stage "evaluation", with "onsets"."""
-    figure, axes = style.new_figure(3, 2.5)
+    figure, axes = style.new_figure(3, 2.6)
     draw_row(axes, results)
+    style.legend_below(figure, axes[0])
     return figure
 
 
@@ -47,8 +48,7 @@ def draw_row(axes: Sequence[Axes], results: Results) -> None:
         axis.set_title(title)
     if "evaluation" in results:
         test.sharey(train)
-        train.set_ylabel("KL divergence (nats per sequence)")
-        train.legend(loc="lower left", handlelength=1.2, ncols=2, columnspacing=0.8)
+        train.set_ylabel("KL divergence\n(nats per sequence)")
 
 
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
@@ -66,6 +66,7 @@ def _draw_networks(axis: Axes, results: Results) -> None:
     _draw_splits(axis, evaluation, 1, SPLIT_CURVES)
     _mark_splits(axis, evaluation, results["onsets"])
     axis.axhline(0, color=style.GREY, lw=0.8)
+    style.leave_room_above(axis, 0.35)
     axis.legend(loc="upper left", handlelength=1.6)
     style.training_axis(axis)
 
@@ -100,7 +101,6 @@ def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> 
 def _mark_splits(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
     trained, x = trained_checkpoints(evaluation)
     for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
-        if tau in onsets:
-            located = onsets[f"{tau}_located"].values
+        if tau in onsets and (located := onsets[f"{tau}_located"].values).any():
             mean = evaluation[curve].values[trained, :, 1].mean(1)
             style.mark_minimum(axis, x, mean, onsets[tau].values, located, style.VERMILION)

@@ -44,24 +44,23 @@ def _draw_filtered(axis: Axes, results: Results) -> None:
     x, levels = measured["relative_time"].values, measured["filter_level"].values
     for index, level in enumerate(levels):
         curve, error = (measured[n].values[index] for n in ("filtered", "filtered_error"))
-        color = style.level_color(int(level), len(levels) + 1)
-        style.curve_with_error(axis, x, curve, error, color=color, label=f"$k={level}$")
         peak, low, high = (
             measured[name].values[index] for name in ("peak_time", "peak_low", "peak_high")
         )
+        color = style.level_color(int(level), len(levels) + 1)
+        label = f"$k={level}$: {peak:.3f} [{low:.3f}, {high:.3f}]"
+        style.curve_with_error(axis, x, curve, error, color=color, label=label)
         height = np.interp(peak, x, curve)
         axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
         style.dot_on_bar(axis, peak, height, np.array(True), color)
-        label = f"{peak:.3f}"
-        axis.annotate(label, (peak, height), (6, 2), textcoords="offset points", size=7)
     axis.set(xlabel="noise $t/T$", ylabel="KL from exact (nats per sequence)", ylim=(0, None))
-    axis.legend(loc="upper right")
+    axis.legend(loc="upper right", title="maximum at $t/T$", title_fontsize=7.5)
 
 
 def _draw_models(axis: Axes, measured: Mapping[str, Measurements]) -> None:
     first = next(iter(measured.values()))
     x = first["relative_time"].values
-    axis.plot(x, first["filtered"].values[0], color=style.GREY, lw=1.0, label="$k=1$")
+    axis.plot(x, first["filtered"].values[0], color=style.GREY, lw=1.0, label="filtered, $k=1$")
     for (label, own), color, line in zip(measured.items(), SIZE_COLORS, SIZE_LINES, strict=False):
         curves = own["model"].values.T
         times = own["relative_time"].values

@@ -13,9 +13,9 @@ CAPTION = (
     "sequence; the grey band is what fresh data itself gives (95 % of repeats). Middle: the "
     "own–other gap, whose expectation is zero as long as samples do not depend on the split. "
     "Right: denoising loss less that of the exact denoiser. Lines are means, bands two standard "
-    "errors over networks; dots are minima (geometric mean, bar its 95 % interval), hollow where "
-    "some lie on the border of the range. The biased phase, between minima of nearest-neighbour "
-    "divergence and test loss, is shaded."
+    "errors over networks; dots are minima (geometric mean, bar its 95 % interval), hollow "
+    "and without bar where some lie on the border. Shaded: the biased phase, between minima of "
+    "nearest-neighbour divergence and test loss."
 )
 
 STAGES = ("evaluation", "comparison")

@@ -1,6 +1,5 @@
 """Figure 4b: the loss split into what can be distilled and what must be remembered."""
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,6 +32,7 @@ def draw(results: Results) -> Figure:
         top.set_title(title)
     axes[0].set_ylabel("distillation − floor\n(nats per position)")
     axes[2].set_ylabel("excess\n(nats per position)")
+    style.legend_below(figure, axes[0])
     if "tau_neighbour" not in results.get("onsets", {}):
         style.mark_partial(figure)
     return figure
@@ -54,14 +54,10 @@ def _draw_part(axis: Axes, results: Results, part: str, ending: str) -> None:
     axis.axhline(0, color=style.GREY, lw=0.8)
     if part == "distillation":
         curves = curves - measured[f"{part}{ending}_floor"].values
-        style.log_height(axis)
     else:
         error = measured[f"{part}{ending}_error"].values[trained, :, 1].mean(1)
         axis.fill_between(epochs, -2 * error, 2 * error, color=style.GREY, alpha=0.3, lw=0)
-        low, high = np.quantile(curves.mean(1), [0, 1])
-        axis.set_ylim(low - 0.05 * (high - low), high + 0.15 * (high - low))
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, curves[:, :, index], color=color, label=name)
-    axis.legend(loc="lower left")
     style.training_axis(axis)
     style.shade_between_minima(axis, results.get("onsets", {}))

@@ -20,4 +20,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
         panels = axes[3 * row : 3 * row + 3]
         figure_1b.draw_row(panels, of_size)
         panels[0].set_title(f"{label}: {figure_1b.TITLES[0]}")
+    drawn = [row for row, own in enumerate(results.values()) if "evaluation" in own]
+    if drawn:
+        style.legend_below(figure, axes[3 * drawn[0]])
     return figure

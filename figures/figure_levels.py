@@ -21,7 +21,8 @@ CAPTION = (
     "splits, corrected for looking at all checkpoints. (d) Each level's share in the sum of (b) at "
     "the test-loss minimum: how many levels further a leaf's surroundings follow the own data. "
     "(e) Blocks of samples that the grammar cannot produce. (f) Error of the pair correlations of "
-    "samples, by tree distance; dotted: fresh data of the same number."
+    "samples, in the colour of the level of the pair's last common ancestor; dotted: fresh data of "
+    "the same number."
 )
 
 STAGES = ("evaluation", "comparison", "levels")
@@ -42,6 +43,7 @@ def draw(results: Results) -> Figure:
     for axis, (title, needs, draw_one) in zip(axes, panels, strict=True):
         style.draw_panel(axis, results, needs, draw_one)
         axis.set_title(title, loc="left")
+    style.legend_below(figure, axes[1])
     return figure
 
 
@@ -79,14 +81,12 @@ def _draw_excess(axis: Axes, results: Results) -> None:
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "block_excess" in measured:
         trained, epochs = trained_checkpoints(measured)
-        is_sure = np.isfinite(measured["onset_epoch"].values)
+        significant = measured["onset_p"].values[trained] <= measured["significance"].values
         for level, color in _levels(results):
             curves = measured["block_excess"].values[trained, :, level]
-            style.curve_with_band(axis, epochs, curves, color=color, label=f"{level}")
-            if is_sure[level]:
-                shown = epochs >= measured["onset_epoch"].values[level]
-                axis.plot(epochs[shown], curves.mean(1)[shown], ".", color=color, ms=4)
-        axis.legend(loc="upper left", title="level", title_fontsize=7.5)
+            style.curve_with_band(axis, epochs, curves, color=color, label=f"level {level}")
+            shown = significant[:, level]
+            axis.plot(epochs[shown], curves.mean(1)[shown], "o", color=color, ms=3)
     axis.set_ylabel("fraction, own − other")
     style.training_axis(axis)
     style.shade_between_minima(axis, results.get("onsets", {}))
@@ -98,7 +98,7 @@ def _draw_p_values(axis: Axes, results: Results) -> None:
         trained, epochs = trained_checkpoints(measured)
         for level, color in _levels(results):
             axis.plot(epochs, measured["onset_p"].values[trained, level], ".-", color=color, ms=4)
-    axis.axhline(0.05, color=style.GREY, lw=0.8, ls=":")
+        axis.axhline(measured["significance"].values, color=style.GREY, lw=0.8, ls=":")
     axis.set(yscale="log", ylabel="corrected $p$")
     style.training_axis(axis)
 
@@ -123,7 +123,7 @@ def _draw_invalid(axis: Axes, results: Results) -> None:
     num_levels = invalid.shape[-1]
     for level in reversed(range(num_levels - 1)):  # single leaves are always derivable
         color = style.level_color(level, num_levels)
-        style.curve_with_band(axis, epochs, invalid[..., level], color=color, label=f"{level}")
+        style.curve_with_band(axis, epochs, invalid[..., level], color=color)
     axis.set(ylabel="fraction of nodes", ylim=(0, 1))
     style.training_axis(axis)
     style.shade_between_minima(axis, results.get("onsets", {}))
@@ -139,10 +139,9 @@ def _draw_correlations(axis: Axes, results: Results) -> None:
         # Leaves at distance d have their last common ancestor at level depth − d.
         color = style.level_color(depth - distance, depth + 1)
         curves = errors[..., distance - 1]
-        style.curve_with_band(axis, epochs, curves, color=color, label=f"$d={distance}$")
+        style.curve_with_band(axis, epochs, curves, color=color)
         axis.axhline(floor[distance - 1], color=color, ls=":", lw=0.9)
     axis.set_ylabel("error (probability)")
     style.log_height(axis)
-    axis.legend(loc="upper right")
     style.training_axis(axis)
     style.shade_between_minima(axis, results.get("onsets", {}))

@@ -104,12 +104,14 @@ def mark_minimum(
 ) -> None:
     """A dot on the curve at the geometric mean of the minima, with a bar over its 95 % interval.
 
-    The dot is hollow unless all minima lie within the range.
+    Unless all minima lie within the range, the dot is hollow and has no bar: times on the border
+    only bound the minima.
     """
     centre, low, high = log_interval(taus)
     height = np.interp(np.log(centre), np.log(x), curve)
-    low, high = max(low, x[0]), min(high, x[-1])
-    axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
+    if np.all(located):
+        low, high = max(low, x[0]), min(high, x[-1])
+        axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
     dot_on_bar(axis, centre, height, located, color)
 
 
@@ -141,8 +143,27 @@ def shade_between_minima(axis: Axes, onsets: Mapping[str, Measurement]) -> None:
 
 
 def training_axis(axis: Axes) -> None:
-    """Training time along a logarithmic horizontal axis."""
+    """Training time along a logarithmic horizontal axis; to be called when all is drawn."""
     axis.set(xscale="log", xlabel="training time (epochs)")
+    low, high = axis.get_xlim()
+    if high / low < 50:  # so few decades that powers of ten alone would leave it bare
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def legend_below(figure: Figure, axis: Axes, title: str | None = None) -> None:
+    """One legend for all panels, of the curves of one of them, below the figure."""
+    handles, labels = axis.get_legend_handles_labels()
+    if handles:
+        columns = {"loc": "outside lower center", "ncols": len(handles), "columnspacing": 1.4}
+        figure.legend(handles, labels, title=title, handlelength=1.8, **columns)
+
+
+def leave_room_above(axis: Axes, share: float) -> None:
+    """Raise the upper end of a linear vertical axis, for a legend."""
+    low, high = axis.get_ylim()
+    axis.set_ylim(low, high + share * (high - low))
 
 
 def draw_panel(
