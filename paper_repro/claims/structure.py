@@ -2,32 +2,34 @@
 
 import numpy as np
 
+from experiments.along_time import WIDTH
 from experiments.store import trained_checkpoints
-from hiermodel.measures.onset import smooth_log_time
+from hiermodel.measures.onset import locate_minimum, smooth_log_time
 from hiermodel.measures.uncertainty import Interval
-from paper_repro.claims.claim import LEVEL, Claim, Run, per_network, per_pair
+from paper_repro.claims.claim import LEVEL, Claim, Run, border_note, per_network, per_pair
 
 PEAK, PEAK_MARGIN = 0.15, 0.05
 """Expected t/T at which levels are told apart best, and how far off still counts as near."""
-
-NORMAL = 1.96
-"""Standard errors on either side of a 95 % interval."""
 
 
 def peaks(run: Run, figure: str) -> list[Claim]:
     """Divergences from the exact denoiser peak near t/T = 0.15 (figure 3b).
 
     For filtered denoisers (the same for every n) the interval is of the test sequences, from their
-    bootstrap standard error; for networks it is over networks.
+    bootstrap; for networks it is over networks.
     """
     measured = run.results["along_time"]
     near = {"low": PEAK - PEAK_MARGIN, "high": PEAK + PEAK_MARGIN}
+    of_networks = locate_minimum(
+        measured["relative_time"].values, -measured["model"].values, width=WIDTH
+    )
     claims = []
     if run.size == "middle":
         levels = measured["filter_level"].values
         for index in np.flatnonzero(levels <= 2):
-            peak = float(measured["peak_time"].values[index])
-            reach = NORMAL * float(measured["peak_error"].values[index])
+            place = [
+                float(measured[f"peak_{end}"].values[index]) for end in ("time", "low", "high")
+            ]
             claims.append(
                 Claim(
                     name=f"peak-{levels[index]}",
@@ -35,8 +37,8 @@ def peaks(run: Run, figure: str) -> list[Claim]:
                     statement=f"filter level k = {levels[index]} differs most from the exact "
                     f"denoiser within {PEAK_MARGIN} of t/T = {PEAK}",
                     statistic="t/T at the maximum of KL(exact ‖ filtered), over sequences",
-                    interval=Interval(peak, peak - reach, peak + reach, LEVEL),
-                    values=np.array([peak]),
+                    interval=Interval(*place, LEVEL),
+                    values=np.array(place[:1]),
                     **near,
                 )
             )
@@ -48,7 +50,8 @@ def peaks(run: Run, figure: str) -> list[Claim]:
             statement="networks at their test-loss minimum differ most from the exact denoiser "
             f"within {PEAK_MARGIN} of t/T = {PEAK}",
             statistic="t/T at the maximum of KL(exact ‖ model)",
-            values=measured["relative_time"].values[measured["model"].values.argmax(-1)],
+            values=of_networks.time,
+            note=border_note(peak=of_networks.located),
             **near,
         )
     )

@@ -142,12 +142,13 @@ def test_sizes_with_other_numbers_of_seeds_meet_in_the_members_they_share():
 
 
 def test_peaks_are_located():
-    times = np.linspace(0, 1, 21)
+    times = np.linspace(0.05, 1, 20)
     stage = {
         "relative_time": measured(times, "time"),
         "filter_level": Measurement(np.array([1, 2, 3]), ("level",), "", "made up"),
         "peak_time": measured([0.16, 0.4, 0.5], "level"),
-        "peak_error": measured([0.01, 0.01, 0.01], "level"),
+        "peak_low": measured([0.14, 0.38, 0.5], "level"),
+        "peak_high": measured([0.18, 0.42, 0.5], "level"),
         "model": measured(-np.abs(times - 0.15) + np.zeros((NETWORKS, 1)), "member", "time"),
     }
     claims = peaks(run_with(along_time=stage), "3b")
@@ -186,11 +187,10 @@ def test_half_times_are_interpolated():
 
 def test_claims_come_in_the_order_of_the_figures_asked_for():
     ratio = measured(np.ones((2, NETWORKS, 2, 5)), "moment", "member", "set", "time")
-    times = {"relative_time": measured([0.1, 0.2], "time")}
     stage = {
-        **times,
+        "relative_time": measured([0.1, 0.2, 0.3], "time"),
         "filter_level": Measurement(np.array([3]), ("level",), "", "made up"),
-        "model": measured(np.eye(2)[[0, 1, 0, 1]], "member", "time"),
+        "model": measured(np.eye(3)[[0, 1, 2, 1]], "member", "time"),
     }
     results = {"onsets": onsets(20, 100), "u_turns": {"ratio": ratio}, "along_time": stage}
     runs = {"middle": Run(results, 2, 2)}
