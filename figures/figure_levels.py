@@ -98,7 +98,7 @@ def _draw_p_values(axis: Axes, results: Results) -> None:
         trained, epochs = trained_checkpoints(measured)
         for level, color in _levels(results):
             axis.plot(epochs, measured["onset_p"].values[trained, level], ".-", color=color, ms=4)
-        axis.axhline(measured["significance"].values, color=style.GREY, lw=0.8, ls=":")
+        axis.axhline(float(measured["significance"].values), color=style.GREY, lw=0.8, ls=":")
     axis.set(yscale="log", ylabel="corrected $p$")
     style.training_axis(axis)
 

@@ -95,8 +95,8 @@ def log_interval(taus: np.ndarray) -> tuple[float, float, float]:
     if len(logs) == 1:
         logs = np.repeat(logs, 2)
     interval = student_interval(logs)
-    middle, low, high = np.exp([interval.estimate, interval.low, interval.high])
-    return float(middle), float(low), float(high)
+    low, middle, high = (float(np.exp(x)) for x in (interval.low, interval.estimate, interval.high))
+    return middle, low, high
 
 
 def mark_minimum(

@@ -71,7 +71,7 @@ def permuted_block_excess(
     size = len(rows[0])
     names = np.unique(np.concatenate(rows), return_inverse=True)[1]
     names = names.reshape(-1, branching**depth)
-    in_a = _deal(generator, size, num_permutations)
+    in_a = deal(generator, size, num_permutations)
     excess = np.empty((num_permutations + 1, num_curves, depth + 1))
     for level in range(depth, -1, -1):
         pool, generated = names[: 2 * size], names[2 * size :]
@@ -136,7 +136,7 @@ def _check_rows(
     return rows
 
 
-def _deal(generator: np.random.Generator, size: int, num_permutations: int) -> np.ndarray:
+def deal(generator: np.random.Generator, size: int, num_permutations: int) -> np.ndarray:
     """Which rows of the pool are in split a: as observed, then permuted; (1 + permutations, 2n)."""
     observed = np.arange(2 * size) < size
     permuted = generator.permuted(np.tile(observed, (num_permutations, 1)), axis=1)
