@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from experiments.blocks import JoinedCheckpoints
 from experiments.store import Measurement
 from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.networks.learned import apply
@@ -46,7 +47,7 @@ def log_probs(
 
 
 def params_at(
-    checkpoints: Checkpoints, epochs: Int[np.ndarray, " member"]
+    checkpoints: Checkpoints | JoinedCheckpoints, epochs: Int[np.ndarray, " member"]
 ) -> dict[str, np.ndarray]:
     """Each member's parameters at an epoch of its own, stacked on a leading axis."""
     picked: dict[str, np.ndarray] = {}

@@ -27,9 +27,9 @@ def peaks(run: Run, figure: str) -> list[Claim]:
     if run.size == "middle":
         levels = measured["filter_level"].values
         for index in np.flatnonzero(levels <= 2):
-            place = [
+            peak, low, high = (
                 float(measured[f"peak_{end}"].values[index]) for end in ("time", "low", "high")
-            ]
+            )
             claims.append(
                 Claim(
                     name=f"peak-{levels[index]}",
@@ -37,9 +37,10 @@ def peaks(run: Run, figure: str) -> list[Claim]:
                     statement=f"filter level k = {levels[index]} differs most from the exact "
                     f"denoiser within {PEAK_MARGIN} of t/T = {PEAK}",
                     statistic="t/T at the maximum of KL(exact ‖ filtered), over sequences",
-                    interval=Interval(*place, LEVEL),
-                    values=np.array(place[:1]),
-                    **near,
+                    interval=Interval(peak, low, high, LEVEL),
+                    values=np.array([peak]),
+                    low=near["low"],
+                    high=near["high"],
                 )
             )
     claims.append(
