@@ -7,8 +7,9 @@ READY := .venv/.ready
 
 .PHONY: repro test test-long lint types format bench lock clean
 
+# The figures of the middle training-set size; all of them take half an hour: python -m paper_repro
 repro: $(READY)
-	$(BIN)/python -m paper_repro --scale laptop
+	$(BIN)/python -m paper_repro 1b 3b 4a 4b 5 11 levels --sizes middle --scale laptop
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"

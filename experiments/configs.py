@@ -138,6 +138,116 @@ class GenerationConfig:
     copy_radius: int = 1
 
 
+@dataclasses.dataclass(frozen=True)
+class DecompositionConfig:
+    """How the loss decomposition is measured at a checkpoint (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean sequences per set (all of the training split, if it is smaller).
+        num_noises: noises per sequence at the fixed step, and as many at stratified steps.
+        relative_time: t/T of the fixed step.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 5
+    relative_time: float = 0.3
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises")
+        _check_relative_times(self.relative_time)
+
+
+@dataclasses.dataclass(frozen=True)
+class AlongTimeConfig:
+    """How divergences are measured along the noise (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean test sequences.
+        num_noises: noises per sequence.
+        stride: every so many steps t are taken.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 1
+    stride: int = 1
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises", "stride")
+
+
+@dataclasses.dataclass(frozen=True)
+class UTurnConfig:
+    """How U-turns from data are measured (SPEC section 6).
+
+    Attributes:
+        num_sequences: starts per set (all of the training split, if it is smaller).
+        num_noises: U-turns per start.
+        relative_times: t/T of the turning points.
+    """
+
+    num_sequences: int = 1000
+    num_noises: int = 100
+    relative_times: tuple[float, ...] = (0.01, 0.03, 0.05, 0.085, 0.12)
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises")
+        _check_relative_times(*self.relative_times)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomUTurnConfig:
+    """How U-turns from random strings are measured (SPEC section 6).
+
+    Attributes:
+        num_sequences: uniform strings, each turned once.
+        relative_times: t/T of the turning points.
+    """
+
+    num_sequences: int = 1000
+    relative_times: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences")
+        _check_relative_times(*self.relative_times)
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelsConfig:
+    """How the start of data-dependence is tested, level by level (SPEC section 6).
+
+    Attributes:
+        num_permutations: reassignments of the training sequences to their splits.
+        significance: corrected p-value at and below which dependence has begun.
+    """
+
+    num_permutations: int = 2000
+    significance: float = 0.05
+
+    def __post_init__(self):
+        _check_counts(self, "num_permutations")
+        require(0 < self.significance < 1, "significance", self.significance, "in (0, 1)")
+
+
+StageConfig = DecompositionConfig | AlongTimeConfig | UTurnConfig | RandomUTurnConfig | LevelsConfig
+"""Settings of a stage beyond evaluation and generation."""
+
+
+def step_at(relative_time: float, schedule: Schedule) -> int:
+    """The step t nearest to t/T, at least 1."""
+    return max(1, round(relative_time * schedule.num_steps))
+
+
+def _check_counts(config: Any, *names: str) -> None:
+    for name in names:
+        check_integer(name, getattr(config, name), 1)
+
+
+def _check_relative_times(*times: float) -> None:
+    require(bool(times), "relative_times", times, "at least one number")
+    for time in times:
+        require(bool(0 < time <= 1), "relative_time", time, "above 0 and at most 1")
+
+
 def to_json(config: Any) -> Any:
     """A dataclass as JSON values, each with the name of its type."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):

@@ -10,21 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import EvaluationConfig
+from experiments.configs import EvaluationConfig, step_at
+from experiments.denoising import denoise_rows, log_probs
+from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
+from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
+from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import Splits
-from hiermodel.measures.divergence import kl_divergence
+from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.loss import denoising_loss, stratified_steps
-from hiermodel.networks.learned import apply
-
-SETS = ("train", "test")
-
-PIECE = 1024
-"""Rows given to an exact denoiser at a time."""
 
 
 @jax.tree_util.register_dataclass
@@ -51,9 +48,28 @@ class NoisyInputs:
     oracles: Float[Array, "*split noises levels n leaves vocab"]
 
 
-def oracle_step(settings: EvaluationConfig, schedule: Schedule) -> int:
-    """The step t at which divergences are taken."""
-    return max(1, round(settings.relative_time * schedule.num_steps))
+def plan(context: Context) -> Plan:
+    """The stage "evaluation"."""
+    config, settings = context.config, context.own["evaluation"]
+
+    def prepare() -> Recipe:
+        checkpoints = checkpoints_of(config, context.run)
+        inputs = make_inputs(
+            run_key(config, EVALUATION),
+            settings,
+            config.grammar.build(),
+            config.schedule,
+            make_data(config),
+        )
+
+        def at_epoch(epoch: int) -> Measurements:
+            params = checkpoints.load_params(epoch)
+            sizes = config.num_splits, config.num_seeds
+            return evaluate(config.network, config.schedule, settings, inputs, params, *sizes)
+
+        return Recipe(at_epoch, {"loss_floor": loss_floor(inputs, config.num_seeds)})
+
+    return along_checkpoints(epochs_of(config), prepare)
 
 
 def make_inputs(
@@ -92,38 +108,18 @@ def _noisy_inputs(
     )
     repeated = jnp.broadcast_to(x_0, (settings.num_loss_noises, *x_0.shape))
     x_loss = add_noise(loss_key, schedule, repeated, t_loss)
-    exact = _denoise_rows(exact_denoiser(grammar, schedule), x_loss, t_loss)
+    exact = denoise_rows(exact_denoiser(grammar, schedule), x_loss, t_loss)
     exact_loss = denoising_loss(exact, jnp.broadcast_to(clean, exact.shape[:-1])).mean()
 
-    t = oracle_step(settings, schedule)
+    t = step_at(settings.relative_time, schedule)
     repeated = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
     x_t = add_noise(noise_key, schedule, repeated, t)
     steps = jnp.full(x_t.shape[:-2], t)
     oracles = [
-        _denoise_rows(exact_denoiser(grammar, schedule, filter_level=level), x_t, steps)
+        denoise_rows(exact_denoiser(grammar, schedule, filter_level=level), x_t, steps)
         for level in range(grammar.depth + 1)
     ]
     return NoisyInputs(clean, x_loss, t_loss, exact_loss, x_t, jnp.stack(oracles, 1))
-
-
-def _denoise_rows(
-    denoiser: Denoiser, x_t: Float[Array, "... leaves vocab"], t: Int[Array, "..."]
-) -> Float[Array, "... leaves vocab"]:
-    """Apply a denoiser to any number of rows, so many at a time that it is compiled only once."""
-    rows, steps = x_t.reshape(-1, *x_t.shape[-2:]), t.reshape(-1)
-    padding = -len(rows) % PIECE
-    rows = jnp.pad(rows, ((0, padding), (0, 0), (0, 0)))
-    steps = jnp.pad(steps, (0, padding), constant_values=1)
-    pieces = [
-        _denoise(denoiser, rows[start : start + PIECE], steps[start : start + PIECE])
-        for start in range(0, len(rows), PIECE)
-    ]
-    return jnp.concatenate(pieces)[: len(rows) - padding].reshape(x_t.shape)
-
-
-@jax.jit
-def _denoise(denoiser: Denoiser, x_t: Array, t: Array) -> Array:
-    return denoiser(x_t, t)
 
 
 def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
@@ -164,9 +160,10 @@ def evaluate(
         num_splits: disjoint training sets.
         num_seeds: members per training set.
     """
-    t = oracle_step(settings, schedule)
+    t = step_at(settings.relative_time, schedule)
     member_split = jnp.repeat(jnp.arange(num_splits), num_seeds)
-    loss, model_oracle = _evaluate_members(network, t, inputs, params, member_split)
+    loss, oracle = _evaluate_members(network, t, inputs, params, member_split)
+    model_oracle, unsupported = np.moveaxis(np.asarray(oracle), -1, 0)
     at = f"at step t = {t} of {schedule.num_steps}"
 
     results = {
@@ -177,10 +174,16 @@ def evaluate(
             "denoising cross-entropy, mean over stratified t",
         ),
         "model_oracle": Measurement(
-            np.asarray(model_oracle),
+            model_oracle,
             ("member", "set", "level"),
             "nats per sequence",
-            f"KL(filtered-k denoiser ‖ model) {at}",
+            f"KL(filtered-k denoiser ‖ model) {at}, probabilities at least {CLIP:g}",
+        ),
+        "model_oracle_unsupported": Measurement(
+            unsupported,
+            ("member", "set", "level"),
+            "positions",
+            f"mass of the filtered-k denoiser where the model is below {CLIP:g}, {at}",
         ),
     }
     pairs = split_pairs(num_splits, num_seeds)
@@ -233,10 +236,6 @@ def _own_inputs(
     return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
 
 
-def _log_probs(network: Any, params: Any, x_t: Array, t: Array | int) -> Array:
-    return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
-
-
 @functools.partial(jax.jit, static_argnames="network")
 def _evaluate_members(
     network: Any,
@@ -244,17 +243,20 @@ def _evaluate_members(
     inputs: dict[str, NoisyInputs],
     params: Any,
     member_split: Int[Array, " member"],
-) -> tuple[Float[Array, "member set"], Float[Array, "member set level"]]:
+) -> tuple[Float[Array, "member set"], Float[Array, "member set level 2"]]:
+    """Losses; divergences from the oracles, and the mass of theirs that the network rules out."""
+
     def one_set(own: Any, given: NoisyInputs) -> tuple[Array, Array]:
         losses = jax.lax.map(
-            lambda pair: denoising_loss(_log_probs(network, own, *pair), given.clean).mean(),
+            lambda pair: denoising_loss(log_probs(network, own, *pair), given.clean).mean(),
             (given.x_loss, given.t_loss),
         )
 
         def from_oracles(pair: tuple[Array, Array]) -> Array:
             x_t, oracles = pair
-            learned = jnp.broadcast_to(_log_probs(network, own, x_t, t), oracles.shape)
-            return kl_divergence(oracles, learned).mean(-1)
+            learned = jnp.broadcast_to(log_probs(network, own, x_t, t), oracles.shape)
+            both = kl_divergence(oracles, learned), unsupported_mass(oracles, learned)
+            return jnp.stack(both, -1).mean(-2)
 
         divergences = jax.lax.map(from_oracles, (given.x_t, given.oracles))
         return losses.mean(), divergences.mean(0)
@@ -279,7 +281,7 @@ def _evaluate_pairs(
 ) -> Float[Array, "pair set"]:
     def one_set(first: Any, second: Any, given: NoisyInputs) -> Array:
         def one_noise(x_t: Array) -> Array:
-            log_p, log_q = (_log_probs(network, own, x_t, t) for own in (first, second))
+            log_p, log_q = (log_probs(network, own, x_t, t) for own in (first, second))
             return kl_divergence(log_p, log_q).mean()
 
         return jax.lax.map(one_noise, given.x_t).mean()

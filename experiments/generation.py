@@ -7,8 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from experiments.configs import GenerationConfig
+from experiments.configs import GenerationConfig, RunConfig
+from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
+from experiments.train import FRESH, GENERATION, checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, symbol_dtype
@@ -24,6 +26,51 @@ from hiermodel.networks.learned import learned_denoiser
 
 MAX_BATCH = 2048
 """Sequences denoised at once; samples do not depend on it, since each has its own key."""
+
+
+def sampled_epochs(config: RunConfig, settings: GenerationConfig) -> list[int]:
+    """Every so many checkpoints, so that the last is among them."""
+    return epochs_of(config)[:: -settings.every][::-1]
+
+
+def plan_samples(context: Context) -> Plan:
+    """The stage "samples": sequences of every member at every sampled checkpoint."""
+    config, settings = context.config, context.own["samples"]
+
+    def prepare() -> Recipe:
+        checkpoints = checkpoints_of(config, context.run)
+        key = run_key(config, GENERATION)
+
+        def at_epoch(epoch: int) -> Measurements:
+            params = checkpoints.load_params(epoch)
+            sequences = generate(key, config.network, config.schedule, params, settings.num_samples)
+            dims = ("member", "sample", "leaf")
+            return {"sequences": Measurement(sequences, dims, "symbol", "generated sequences")}
+
+        return Recipe(at_epoch)
+
+    return along_checkpoints(sampled_epochs(config, settings), prepare)
+
+
+def plan_comparison(context: Context) -> Plan:
+    """The stage "comparison": the samples against their training set, another, and fresh data."""
+    config, settings = context.config, context.own["comparison"]
+    epochs = sampled_epochs(config, settings)
+
+    def prepare() -> Recipe:
+        grammar = config.grammar.build()
+        train = make_data(config).train
+        sequences = context.load("samples")["sequences"].values
+        key = run_key(config, FRESH)
+        fresh_counts, constant = references(key, grammar, settings, train, config.filter_level)
+
+        def at_epoch(epoch: int) -> Measurements:
+            drawn = sequences[epochs.index(epoch)]
+            return compare(grammar, settings, drawn, train, fresh_counts, config.num_seeds)
+
+        return Recipe(at_epoch, constant)
+
+    return along_checkpoints(epochs, prepare)
 
 
 def generate(

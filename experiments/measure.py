@@ -1,29 +1,35 @@
-"""Measure a trained run: from checkpoints to arrays, one file per stage.
+"""Measure a trained run: from checkpoints to arrays, one file per stage."""
 
-Each stage is a function from files to one file, named by a hash of all it depends on. A stage that
-is finished is not run again; one that was interrupted goes on after its last checkpoint.
-"""
-
-import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
-import numpy as np
-from tqdm import tqdm
+from experiments import along_time, configs, decomposition, evaluation, generation, levels, u_turns
+from experiments.pipeline import READS, Context, Plan, make
+from experiments.store import Measurements
+from hiermodel.checks import require
 
-from experiments import configs, evaluation, generation, runtime, signals, store
-from experiments.onsets import find_onsets
-from experiments.store import Measurement, Measurements
-from experiments.train import (
-    EVALUATION,
-    FRESH,
-    GENERATION,
-    checkpoints_of,
-    epochs_of,
-    make_data,
-    open_run,
-    run_key,
-)
+PLANS: Mapping[str, Callable[[Context], Plan]] = {
+    "evaluation": evaluation.plan,
+    "samples": generation.plan_samples,
+    "comparison": generation.plan_comparison,
+    "decomposition": decomposition.plan,
+    "along_time": along_time.plan,
+    "u_turns": u_turns.plan,
+    "random_u_turns": u_turns.plan_random,
+    "levels": levels.plan,
+}
+
+FURTHER: Mapping[str, type[configs.StageConfig]] = {
+    "decomposition": configs.DecompositionConfig,
+    "along_time": configs.AlongTimeConfig,
+    "u_turns": configs.UTurnConfig,
+    "random_u_turns": configs.RandomUTurnConfig,
+    "levels": configs.LevelsConfig,
+}
+"""Stages that have settings of their own, beyond evaluation and generation."""
+
+NOTHING: Mapping[str, configs.StageConfig] = MappingProxyType({})
 
 
 def measure_run(
@@ -32,146 +38,79 @@ def measure_run(
     generating: configs.GenerationConfig,
     root: Path | str,
     *,
+    stages: Mapping[str, configs.StageConfig] = NOTHING,
+    wanted: Collection[str] | None = None,
     progress: bool = True,
 ) -> dict[str, Measurements]:
-    """All stages of a trained run; returns their measurements by stage."""
-    evaluation_file = _evaluate(config, evaluating, root, progress)
-    samples_file = _generate(config, generating, root, progress)
-    comparison_file = _compare(config, generating, samples_file, root, progress)
-    evaluated, compared = map(store.load_measurements, (evaluation_file, comparison_file))
-    return {
-        "evaluation": evaluated,
-        "comparison": compared,
-        "onsets": find_onsets(evaluated, compared),
-    }
+    """Make stages of a trained run, and those that they need; return their measurements by stage.
 
+    Args:
+        config: the run, trained to its end.
+        evaluating: settings of the stage "evaluation".
+        generating: settings of "samples" and "comparison".
+        root: where run folders are.
+        stages: settings of further stages, by name.
+        wanted: the stages to make; None for "evaluation", "comparison" and all of ``stages``.
+        progress: show progress bars.
 
-def _evaluate(
-    config: configs.RunConfig, settings: configs.EvaluationConfig, root: Path | str, progress: bool
-) -> Path:
-    run = open_run(config, root)
+    Returns:
+        Every stage made but the samples themselves; and "onsets", from what there is of
+        evaluation and comparison, if there is an evaluation.
 
-    def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
-        checkpoints = checkpoints_of(config, run)
-        inputs = evaluation.make_inputs(
-            run_key(config, EVALUATION),
-            settings,
-            config.grammar.build(),
-            config.schedule,
-            make_data(config),
-        )
-
-        def at_epoch(epoch: int) -> Measurements:
-            return evaluation.evaluate(
-                config.network,
-                config.schedule,
-                settings,
-                inputs,
-                checkpoints.load_params(epoch),
-                config.num_splits,
-                config.num_seeds,
-            )
-
-        return at_epoch, {"loss_floor": evaluation.loss_floor(inputs, config.num_seeds)}
-
-    file = run.measurement_file("evaluation", configs.identity(config, settings))
-    return _stage(run, "evaluation", file, epochs_of(config), prepare, progress)
-
-
-def _generate(
-    config: configs.RunConfig, settings: configs.GenerationConfig, root: Path | str, progress: bool
-) -> Path:
-    run = open_run(config, root)
-
-    def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
-        checkpoints = checkpoints_of(config, run)
-
-        def at_epoch(epoch: int) -> Measurements:
-            sequences = generation.generate(
-                run_key(config, GENERATION),
-                config.network,
-                config.schedule,
-                checkpoints.load_params(epoch),
-                settings.num_samples,
-            )
-            dims = ("member", "sample", "leaf")
-            return {"sequences": Measurement(sequences, dims, "symbol", "generated sequences")}
-
-        return at_epoch, {}
-
-    epochs = _sampled_epochs(config, settings)
-    file = run.measurement_file("samples", configs.identity(config, settings))
-    return _stage(run, "samples", file, epochs, prepare, progress)
-
-
-def _compare(
-    config: configs.RunConfig,
-    settings: configs.GenerationConfig,
-    samples_file: Path,
-    root: Path | str,
-    progress: bool,
-) -> Path:
-    run = open_run(config, root)
-    epochs = _sampled_epochs(config, settings)
-
-    def prepare() -> tuple[Callable[[int], Measurements], Measurements]:
-        grammar = config.grammar.build()
-        train = make_data(config).train
-        sequences = store.load_measurements(samples_file)["sequences"].values
-        key = run_key(config, FRESH)
-        fresh_counts, about_fresh = generation.references(
-            key, grammar, settings, train, config.filter_level
-        )
-
-        def at_epoch(epoch: int) -> Measurements:
-            drawn = sequences[epochs.index(epoch)]
-            return generation.compare(
-                grammar, settings, drawn, train, fresh_counts, config.num_seeds
-            )
-
-        return at_epoch, about_fresh
-
-    file = run.measurement_file("comparison", configs.identity(config, settings))
-    return _stage(run, "comparison", file, epochs, prepare, progress)
-
-
-def _sampled_epochs(config: configs.RunConfig, settings: configs.GenerationConfig) -> list[int]:
-    """Every so many checkpoints, so that the last is among them."""
-    return epochs_of(config)[:: -settings.every][::-1]
-
-
-def _stage(
-    run: store.RunFolder,
-    name: str,
-    file: Path,
-    epochs: list[int],
-    prepare: Callable[[], tuple[Callable[[int], Measurements], Measurements]],
-    progress: bool,
-) -> Path:
-    """Run a stage at every epoch, unless its file is there; keep a part per epoch meanwhile.
-
-    ``prepare`` returns what measures one epoch, and the measurements that do not depend on it.
+    Raises:
+        ValueError: for a stage that does not exist or has no settings.
     """
-    parts = file.with_suffix("")
-    if file.exists():
-        shutil.rmtree(parts, ignore_errors=True)  # left if the process ended just before removing
-        return file
-    with runtime.stage(run, name):
-        at_epoch, constant = prepare()
-        for epoch in _bar(epochs, name, progress):
-            signals.leave_if_asked()
-            part = parts / f"epoch_{epoch:09d}.npz"
-            if not part.exists():
-                store.save_measurements(part, at_epoch(epoch))
-        along = store.stack(
-            [store.load_measurements(parts / f"epoch_{epoch:09d}.npz") for epoch in epochs],
-            "checkpoint",
-        )
-        epoch_axis = Measurement(np.array(epochs), ("checkpoint",), "epochs", "epoch")
-        store.save_measurements(file, {"epoch": epoch_axis, **constant, **along})
-        shutil.rmtree(parts)
-    return file
+    context = Context.open(config, evaluating, generating, stages, root)
+    names = _with_needs(stages, wanted)
+    for name in names:
+        make(context, name, PLANS[name](context), progress)
+    return _results(context, names)
 
 
-def _bar(epochs: list[int], name: str, progress: bool) -> Iterable[int]:
-    return tqdm(epochs, desc=f"{name:>10}", unit="checkpoint", disable=None if progress else True)
+def load_finished(
+    config: configs.RunConfig,
+    evaluating: configs.EvaluationConfig,
+    generating: configs.GenerationConfig,
+    root: Path | str,
+    *,
+    stages: Mapping[str, configs.StageConfig] = NOTHING,
+    wanted: Collection[str] | None = None,
+) -> dict[str, Measurements]:
+    """What :func:`measure_run` would return, as far as it is finished; nothing is computed.
+
+    Raises:
+        ValueError: as :func:`measure_run`.
+    """
+    context = Context.open(config, evaluating, generating, stages, root)
+    return _results(context, _with_needs(stages, wanted))
+
+
+def _with_needs(
+    stages: Mapping[str, configs.StageConfig], wanted: Collection[str] | None
+) -> list[str]:
+    """The stages to make, each after those that it reads."""
+    if wanted is None:
+        wanted = ("evaluation", "comparison", *stages)
+    have = [name for name in READS if name not in FURTHER or name in stages]
+    needed: set[str] = set()
+    for name in {*wanted, *stages}:
+        require(name in have, "stage", name, f"one of {have}; further ones need settings")
+    unseen = set(wanted)
+    while unseen:
+        needed |= unseen
+        unseen = {other for name in unseen for other in READS[name]} - needed
+    for name, settings in stages.items():
+        allowed = f"a {FURTHER[name].__name__}"
+        require(isinstance(settings, FURTHER[name]), f"stages[{name!r}]", settings, allowed)
+    return [name for name in READS if name in needed]
+
+
+def _results(context: Context, names: list[str]) -> dict[str, Measurements]:
+    results: dict[str, Measurements] = {
+        name: context.load(name)
+        for name in names
+        if name != "samples" and context.file(name).exists()
+    }
+    if "evaluation" in results:
+        results["onsets"] = context.onsets()
+    return results

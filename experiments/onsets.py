@@ -18,7 +18,8 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
 
     Args:
         evaluation: measurements of that stage, along checkpoints.
-        comparison: measurements of that stage, along its own checkpoints.
+        comparison: measurements of that stage, along its own checkpoints; or nothing, for the
+            minima of the other stage alone.
     """
     onsets: dict[str, Measurement] = {}
 
@@ -39,9 +40,17 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     if "split_excess" in evaluation:
         excess = _minima(evaluation, "split_excess", locate_minimum, set_index=TEST)
         add("tau_excess", excess, ("pair",), "the sample-split divergence above its control")
-    neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
-    add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
+    if comparison:
+        neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
+        add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
     return onsets
+
+
+def nearest_epochs(measured: Measurements, taus: np.ndarray) -> np.ndarray:
+    """For each time, the epoch of the checkpoint nearest to it in log time."""
+    _, epochs = trained_checkpoints(measured)
+    distance = np.abs(np.log(epochs)[:, None] - np.log(taus).reshape(1, -1))
+    return epochs[distance.argmin(0)].reshape(np.shape(taus))
 
 
 def _minima(

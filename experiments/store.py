@@ -8,6 +8,7 @@
         holder.json          the process at work, if one is
         checkpoints/         networks along training
         measurements/        one .npz per stage and settings, each array with dimensions and units
+    ROOT/blocks-<identity>/  checkpoints of members that were trained apart, one folder per block
 
 Files are written beside their place and renamed into it, so a file that is there is whole. They
 hold numbers and JSON, nothing pickled: reading a stranger's run folder cannot execute code.
@@ -180,14 +181,15 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
     }
 
 
-def stack(parts: list[Measurements], dim: str) -> dict[str, Measurement]:
-    """Join measurements of the same kind along a new first dimension."""
-    return {
-        name: dataclasses.replace(
-            first, values=np.stack([part[name].values for part in parts]), dims=(dim, *first.dims)
-        )
-        for name, first in parts[0].items()
-    }
+def stack(parts: list[Measurements], dim: str, axis: int = 0) -> dict[str, Measurement]:
+    """Join measurements of the same kind along a new dimension, the first or (axis −1) the last."""
+
+    def join(name: str, first: Measurement) -> Measurement:
+        values = np.stack([part[name].values for part in parts], axis)
+        dims = (dim, *first.dims) if axis == 0 else (*first.dims, dim)
+        return dataclasses.replace(first, values=values, dims=dims)
+
+    return {name: join(name, first) for name, first in parts[0].items()}
 
 
 def trained_checkpoints(measured: Measurements) -> tuple[np.ndarray, np.ndarray]:

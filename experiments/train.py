@@ -1,16 +1,30 @@
 """Train the ensemble of a run: from a configuration to checkpoints."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
 
 from experiments import configs, runtime, signals, store
+from experiments.blocks import Block, JoinedCheckpoints
+from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import Ensemble
 
-DATA, NETWORKS, EVALUATION, GENERATION, FRESH = range(5)
+(
+    DATA,
+    NETWORKS,
+    EVALUATION,
+    GENERATION,
+    FRESH,
+    DECOMPOSITION,
+    ALONG_TIME,
+    U_TURNS,
+    RANDOM_U_TURNS,
+    LEVELS,
+) = range(10)
 """What a run's key is folded with, so that no two uses share randomness."""
 
 
@@ -49,22 +63,67 @@ def ensemble_of(config: configs.RunConfig) -> Ensemble:
     )
 
 
-def checkpoints_of(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints:
-    """The networks that a run has kept."""
-    return Checkpoints(run.checkpoints, configs.to_json(config))
+def checkpoints_of(
+    config: configs.RunConfig, run: store.RunFolder
+) -> Checkpoints | JoinedCheckpoints:
+    """The networks that a run has kept, whether it was trained as a whole or in blocks."""
+    blocks = blocks_folder(config, run)
+    if run.checkpoints.exists() or not blocks.exists():
+        return Checkpoints(run.checkpoints, configs.to_json(config))
+    found = [Block.from_name(name) for name in sorted(path.name for path in blocks.iterdir())]
+    parts = [(block, _block_checkpoints(config, run, block)) for block in found]
+    return JoinedCheckpoints(parts, config.num_splits, config.num_seeds)
+
+
+def available_splits(config: configs.RunConfig, root: Path | str) -> int:
+    """How many splits can be measured: all, unless the run is trained in blocks.
+
+    Then those, from the first on, of which all networks are finished. An ensemble of the first
+    splits is one in its own right, with the same networks and training sets.
+    """
+    run = store.RunFolder(Path(root) / configs.identity(config)[:16])
+    if run.checkpoints.exists() or not blocks_folder(config, run).exists():
+        return config.num_splits
+    for count in range(config.num_splits, 0, -1):
+        fewer = dataclasses.replace(config, num_splits=count)
+        if set(epochs_of(config)) <= set(checkpoints_of(fewer, run).saved_epochs()):
+            return count
+    return 0
+
+
+def blocks_folder(config: configs.RunConfig, run: store.RunFolder) -> Path:
+    """Members are the same in any number of splits and seeds, so ensembles share their blocks."""
+    alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
+    return run.path.with_name(f"blocks-{configs.identity(alike)[:16]}")
+
+
+def _block_checkpoints(
+    config: configs.RunConfig, run: store.RunFolder, block: Block
+) -> Checkpoints:
+    alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
+    folder = blocks_folder(config, run) / block.name
+    identity = {"run": configs.to_json(alike), "block": configs.to_json(block)}
+    return Checkpoints(folder, identity)
 
 
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
     """Train all members of a run to the end, going on from the newest checkpoint there is.
 
     Raises:
+        ValueError: if the run is being trained in blocks, and not all of them are finished.
         FolderInUseError: if another process works in the run's folder.
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
     run = open_run(config, root)
     epochs = epochs_of(config)
-    if set(epochs) <= set(checkpoints_of(config, run).saved_epochs()):
+    checkpoints = checkpoints_of(config, run)
+    if set(epochs) <= set(checkpoints.saved_epochs()):
         return
+    if isinstance(checkpoints, JoinedCheckpoints):
+        state = f"(split, seed) {checkpoints.missing} are in none"
+        state = state if checkpoints.missing else "not all are finished"
+        folder = blocks_folder(config, run)
+        raise ValueError(f"{folder} holds blocks of this run, of which {state}: train them")
     with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
         train(
             run_key(config, NETWORKS),
@@ -72,6 +131,42 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
             make_data(config).train,
             run.checkpoints,
             identity=configs.to_json(config),
+            checkpoint_epochs=epochs[1:],
+            progress=progress,
+            should_stop=lambda _: asked_to_stop(),
+        )
+
+
+def train_block(
+    config: configs.RunConfig, root: Path | str, block: Block, *, progress: bool = True
+) -> None:
+    """Train some members of a run, in a folder of their own; several jobs may do so at once.
+
+    Raises:
+        ValueError: if the run does not have these members, or is being trained as a whole.
+    """
+    for name, count in (("splits", config.num_splits), ("seeds", config.num_seeds)):
+        wanted = getattr(block, name)
+        require(wanted[1] <= count, name, wanted, f"within 0…{count}")
+    run = open_run(config, root)
+    epochs = epochs_of(config)
+    if run.checkpoints.exists():
+        raise ValueError(f"block={block} is not allowed: {run.path} was trained as a whole")
+    checkpoints = _block_checkpoints(config, run, block)
+    saved = checkpoints.saved_epochs()
+    if set(epochs) <= set(saved):
+        return
+    whole, key = ensemble_of(config), run_key(config, NETWORKS)
+    if not saved:
+        checkpoints.save(block.untrained(key, whole))
+    checkpoints.close()
+    with signals.deferred() as asked_to_stop:
+        train(
+            key,
+            block.ensemble(whole),
+            make_data(config).train[slice(*block.splits)],
+            checkpoints.folder,
+            identity=checkpoints.identity,
             checkpoint_epochs=epochs[1:],
             progress=progress,
             should_stop=lambda _: asked_to_stop(),

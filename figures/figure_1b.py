@@ -1,12 +1,13 @@
 """Figure 1b: which levels are learned when, and when networks of disjoint splits part ways."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
+from figures.style import Results
 
 CAPTION = (
     "Divergences along training, on noised training (left) and test (middle) sequences: coloured, "
@@ -14,8 +15,11 @@ CAPTION = (
     "dashed, between networks of disjoint splits. Right, on test sequences: between networks of "
     "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
     "(solid). Lines are means, bands two standard errors over networks or pairs; dots are minima "
-    "(geometric mean, bar over the range), drawn where all of them lie within the range."
+    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
 )
+
+STAGES = ("evaluation",)
+SIZES = ("middle",)
 
 SPLIT_CURVES = (
     ("sample_split", "--", "disjoint splits"),
@@ -23,30 +27,52 @@ SPLIT_CURVES = (
     ("split_excess", "-", "difference"),
 )
 
+TITLES = ("training sequences", "test sequences", "test, between networks")
 
-def draw(results: Mapping[str, Measurements]) -> Figure:
-    """Draw the figure from the stages "evaluation" and "onsets"."""
-    evaluation, onsets = results["evaluation"], results["onsets"]
-    figure, (train, test, splits) = style.new_figure(3, 2.5)
-    for index, axis in enumerate((train, test)):
-        _draw_levels(axis, evaluation, index)
-        _draw_splits(axis, evaluation, index, SPLIT_CURVES[:1])
-        style.log_height(axis)
-    _mark_levels(test, evaluation, onsets)
-    _draw_splits(splits, evaluation, 1, SPLIT_CURVES)
-    _mark_splits(splits, evaluation, onsets)
-    test.sharey(train)
-    splits.axhline(0, color=style.GREY, lw=0.8)
-    titles = ("training sequences", "test sequences", "test, between networks")
-    for axis, title in zip((train, test, splits), titles, strict=True):
-        axis.set(xscale="log", xlabel="training time (epochs)", title=title)
-    train.set_ylabel("KL divergence (nats per sequence)")
-    train.legend(loc="upper right", handlelength=1.4)
-    splits.legend(loc="upper left", handlelength=1.6)
+
+def draw(results: Results) -> Figure:
+    """Draw the figure from the stage "evaluation", with "onsets"."""
+    figure, axes = style.new_figure(3, 2.6)
+    draw_row(axes, results)
+    style.legend_below(figure, axes[0])
     return figure
 
 
-def _draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
+def draw_row(axes: Sequence[Axes], results: Results) -> None:
+    """Draw the three panels of one training-set size."""
+    train, test, splits = axes
+    style.draw_panel(train, results, STAGES, lambda axis, found: _draw_set(axis, found, 0))
+    style.draw_panel(test, results, STAGES, lambda axis, found: _draw_set(axis, found, 1))
+    style.draw_panel(splits, results, STAGES, _draw_networks)
+    for axis, title in zip(axes, TITLES, strict=True):
+        axis.set_title(title)
+    if "evaluation" in results:
+        test.sharey(train)
+        train.set_ylabel("KL divergence\n(nats per sequence)")
+
+
+def _draw_set(axis: Axes, results: Results, index: int) -> None:
+    evaluation = results["evaluation"]
+    draw_levels(axis, evaluation, index)
+    _draw_splits(axis, evaluation, index, SPLIT_CURVES[:1])
+    if index == 1:
+        _mark_levels(axis, evaluation, results["onsets"])
+    style.log_height(axis)
+    style.training_axis(axis)
+
+
+def _draw_networks(axis: Axes, results: Results) -> None:
+    evaluation = results["evaluation"]
+    _draw_splits(axis, evaluation, 1, SPLIT_CURVES)
+    _mark_splits(axis, evaluation, results["onsets"])
+    axis.axhline(0, color=style.GREY, lw=0.8)
+    style.leave_room_above(axis, 0.35)
+    axis.legend(loc="upper left", handlelength=1.6)
+    style.training_axis(axis)
+
+
+def draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
+    """Model–oracle divergence of every filter level, on one of the sets."""
     trained, x = trained_checkpoints(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, index]
     num_levels = oracle.shape[-1]
@@ -66,15 +92,15 @@ def _draw_splits(axis: Axes, evaluation: Measurements, index: int, curves) -> No
 def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
     trained, x = trained_checkpoints(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, 1].mean(1)
+    taus, located = onsets["tau_level"].values, onsets["tau_level_located"].values
     for level in range(oracle.shape[-1]):
-        taus = onsets["tau_level"].values[:, level]
         color = style.level_color(level, oracle.shape[-1])
-        style.mark_minimum(axis, x, oracle[:, level], taus, color)
+        style.mark_minimum(axis, x, oracle[:, level], taus[:, level], located[:, level], color)
 
 
 def _mark_splits(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
     trained, x = trained_checkpoints(evaluation)
     for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
-        if tau in onsets and onsets[f"{tau}_located"].values.all():
+        if tau in onsets and (located := onsets[f"{tau}_located"].values).any():
             mean = evaluation[curve].values[trained, :, 1].mean(1)
-            style.mark_minimum(axis, x, mean, onsets[tau].values, style.VERMILION)
+            style.mark_minimum(axis, x, mean, onsets[tau].values, located, style.VERMILION)

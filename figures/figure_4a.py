@@ -1,68 +1,85 @@
 """Figure 4a: samples move towards the training set while the test loss still falls."""
 
-from collections.abc import Mapping
-
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import trained_checkpoints
 from figures import style
+from figures.style import Results
 
 CAPTION = (
     "Left: KL between the distances of generated and of fresh sequences to their nearest training "
     "sequence; the grey band is what fresh data itself gives (95 % of repeats). Middle: the "
     "own–other gap, whose expectation is zero as long as samples do not depend on the split. "
     "Right: denoising loss less that of the exact denoiser. Lines are means, bands two standard "
-    "errors over networks; dots are minima (geometric mean, bar over the range). The biased phase, "
-    "between the minima of nearest-neighbour divergence and test loss, is shaded."
+    "errors over networks; dots are minima (geometric mean, bar its 95 % interval), hollow "
+    "and without bar where some lie on the border. Shaded: the biased phase, between minima of "
+    "nearest-neighbour divergence and test loss."
 )
 
+STAGES = ("evaluation", "comparison")
+SIZES = ("middle",)
 
-def draw(results: Mapping[str, Measurements]) -> Figure:
-    """Draw the figure from all three stages."""
-    onsets = results["onsets"]
-    figure, axes = style.new_figure(3, 2.5)
-    _draw_neighbours(axes[0], results["comparison"], onsets)
-    _draw_gap(axes[1], results["comparison"])
-    _draw_losses(axes[2], results["evaluation"], onsets)
-    begin, end = (
-        float(np.exp(np.log(onsets[name].values).mean())) for name in ("tau_neighbour", "tau_test")
-    )
-    for axis in axes:
-        style.shade_biased_phase(axis, begin, end)
-        axis.set(xscale="log", xlabel="training time (epochs)")
+
+def draw(results: Results) -> Figure:
+    """Draw the figure from the stages "evaluation" and "comparison", with "onsets"."""
+    figure, (left, middle, right) = style.new_figure(3, 2.5)
+    draw_neighbours(left, results)
+    style.draw_panel(middle, results, ("comparison",), _draw_gap)
+    draw_losses(right, results)
     return figure
 
 
-def _draw_neighbours(axis, comparison: Measurements, onsets: Measurements) -> None:
+def draw_neighbours(axis: Axes, results: Results) -> None:
+    """The panel of the nearest-neighbour divergence."""
+    style.draw_panel(axis, results, STAGES, _draw_neighbours)
+
+
+def draw_losses(axis: Axes, results: Results) -> None:
+    """The panel of the losses."""
+    style.draw_panel(axis, results, ("evaluation",), _draw_losses)
+
+
+def _draw_neighbours(axis: Axes, results: Results) -> None:
+    comparison, onsets = results["comparison"], results["onsets"]
     trained, epochs = trained_checkpoints(comparison)
     curves = comparison["neighbour_divergence"].values[trained]
     style.curve_with_band(axis, epochs, curves, color=style.BLUE)
     low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
-    taus = onsets["tau_neighbour"].values
-    style.mark_minimum(axis, epochs, curves.mean(1), taus, style.BLUE)
-    axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="nats")
+    taus, located = (onsets[f"tau_neighbour{end}"].values for end in ("", "_located"))
+    style.mark_minimum(axis, epochs, curves.mean(1), taus, located, style.BLUE)
+    axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="KL (nats)")
+    style.training_axis(axis)
+    style.shade_between_minima(axis, onsets)
 
 
-def _draw_gap(axis, comparison: Measurements) -> None:
+def _draw_gap(axis: Axes, results: Results) -> None:
+    comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "gap" in comparison:
         curves = comparison["gap"].values[trained]
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    axis.set(title="own–other gap", ylabel="symbols")
+    axis.set(title="own–other gap", ylabel="Hamming distance (symbols)")
+    style.training_axis(axis)
+    style.shade_between_minima(axis, results.get("onsets", {}))
 
 
-def _draw_losses(axis, evaluation: Measurements, onsets: Measurements) -> None:
+def _draw_losses(axis: Axes, results: Results) -> None:
+    evaluation, onsets = results["evaluation"], results["onsets"]
     trained, epochs = trained_checkpoints(evaluation)
     excess = evaluation["loss"].values[trained] - evaluation["loss_floor"].values
-    for index, (name, color) in enumerate((("train", style.SKY), ("test", style.VERMILION))):
+    for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
-    taus = onsets["tau_test"].values
-    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), taus, style.VERMILION)
+    taus, located = (onsets[f"tau_test{end}"].values for end in ("", "_located"))
+    color = style.SET_COLORS["test"]
+    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), taus, located, color)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
     axis.set(title="loss above its floor", ylabel="nats per position")
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
     axis.legend(loc="best")
+    style.training_axis(axis)
+    style.shade_between_minima(axis, onsets)

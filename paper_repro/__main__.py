@@ -1,4 +1,4 @@
-"""``python -m paper_repro --scale laptop``: the main job.
+"""``python -m paper_repro``: the paper's figures and claims, all or some of them.
 
 Exit codes: 0 done; 1 an error, said on stderr; 2 unknown arguments; 75 stopped by SIGTERM, 130 by
 SIGINT, with all that is done kept: the same command goes on from there.
@@ -7,8 +7,9 @@ SIGINT, with all that is done kept: the same command goes on from there.
 import dataclasses
 import json
 import sys
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,13 +21,25 @@ class Arguments:
     """Train, measure, test the paper's claims and write a report; go on where it stopped.
 
     Attributes:
-        scale: smoke (a minute, meaningless numbers), laptop (ten minutes) or paper (GPU or TPU).
+        figures: which ones, such as 4b; all if none is named.
+        scale: smoke (a minute, meaningless numbers), laptop (half an hour) or paper (GPU or TPU).
+        show_list: say what each figure shows, needs and costs and what is finished; run nothing.
+        draw_only: draw what is finished, however little; run nothing.
+        sizes: training-set sizes to run; figures show others as far as they are finished.
+        splits: a:b, only train the members of splits a to b − 1, as one of several jobs.
+        seeds: a:b, likewise for seeds.
         root: where run folders and reports go.
         seed: other data, initial values and noise than the protocol's.
         progress: show progress bars.
     """
 
+    figures: tyro.conf.Positional[tuple[str, ...]] = ()
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
+    show_list: Annotated[bool, tyro.conf.arg(name="list")] = False
+    draw_only: bool = False
+    sizes: tuple[Literal["small", "middle", "large"], ...] = ("small", "middle", "large")
+    splits: str | None = None
+    seeds: str | None = None
     root: Path = Path("runs")
     seed: int | None = None
     progress: bool = True
@@ -39,17 +52,71 @@ def main() -> None:
     from experiments.runtime import prepare
 
     prepare(arguments.root)
+    from paper_repro.protocol import FIGURES
+
+    figures = arguments.figures or tuple(FIGURES)
+    if arguments.show_list:
+        _list(arguments, figures)
+    elif arguments.splits or arguments.seeds:
+        _train_blocks(arguments)
+    else:
+        _reproduce(arguments, figures)
+
+
+def _list(arguments: Arguments, figures: Collection[str]) -> None:
+    from paper_repro.listing import as_text
+    from paper_repro.protocol import protocol
+
+    scale = protocol(arguments.scale).with_seed(arguments.seed)
+    print(as_text(scale, figures, arguments.sizes, arguments.root))
+
+
+def _train_blocks(arguments: Arguments) -> None:
+    from experiments.blocks import Block
+    from experiments.train import train_block
+    from paper_repro.protocol import protocol
+
+    scale = protocol(arguments.scale).with_seed(arguments.seed)
+    for size in arguments.sizes:
+        run = scale.sizes[size].run
+        splits = _range("splits", arguments.splits, run.num_splits)
+        seeds = _range("seeds", arguments.seeds, run.num_seeds)
+        train_block(run, arguments.root, Block(splits, seeds), progress=arguments.progress)
+        print(f"trained: {size}, splits {splits[0]}:{splits[1]}, seeds {seeds[0]}:{seeds[1]}")
+
+
+def _range(name: str, text: str | None, count: int) -> tuple[int, int]:
+    """The ends of "a:b"; the whole range for None."""
+    if text is None:
+        return 0, count
+    begin, colon, end = text.partition(":")
+    if not (colon and begin.isdigit() and end.isdigit()):
+        raise ValueError(f"{name}={text!r} is not allowed: it must be two numbers, such as 0:5")
+    return int(begin), int(end)
+
+
+def _reproduce(arguments: Arguments, figures: Collection[str]) -> None:
     from figures.report import claims_as_text
     from hiermodel.training.folders import FolderInUseError
     from paper_repro.reproduce import reproduce
 
     try:
         folder = reproduce(
-            arguments.scale, arguments.root, seed=arguments.seed, progress=arguments.progress
+            arguments.scale,
+            arguments.root,
+            figures=figures,
+            sizes=arguments.sizes,
+            seed=arguments.seed,
+            compute=not arguments.draw_only,
+            progress=arguments.progress,
         )
     except FolderInUseError as error:
         sys.exit(str(error))
-    print(claims_as_text(json.loads((folder / "report.json").read_text())))
+    summary = folder / "report.json"
+    if not summary.exists():
+        print("nothing to draw: no stage of these figures is finished")
+        return
+    print(claims_as_text(json.loads(summary.read_text())["claims"]))
     print(f"\nreport: {folder / 'report.html'}")
 
 

@@ -1,7 +1,7 @@
 """``python -m paper_repro.gallery``: show a finished report in the README.
 
-Copies the figures and the summary of a report into figures/gallery, and writes the table of claims
-into the README between its markers, so that no number there is typed by hand.
+Copies the figures and the summary of a report into figures/gallery, and writes what was run and the
+tables of claims into the README between its markers, so that no number there is typed by hand.
 """
 
 import dataclasses
@@ -14,7 +14,7 @@ from typing import Any
 import tyro
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-FILES = ("figure_1b.png", "figure_1b.pdf", "figure_4a.png", "figure_4a.pdf", "report.json")
+GALLERY = "figures/gallery"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,46 +28,70 @@ class Arguments:
     report: Path = Path("runs/report-laptop")
 
 
-def results_table(summary: Mapping[str, Any]) -> str:
-    """The table of claims in Markdown, with a line on the run it comes from."""
-    run = summary["settings"]["run"]
-    minutes = sum(summary["seconds"].values()) / 60
-    rows = [
+def results_text(summary: Mapping[str, Any]) -> str:
+    """What was run, a link to every figure, and the claims, in Markdown."""
+    figures = summary["figures"]
+    parts = [_what_was_run(summary)]
+    for name, figure in figures.items():
+        rows = [_row(claim) for claim in summary["claims"] if claim["figure"] == name]
+        state = "" if figure["state"] == "finished" else f" ({figure['state']})"
+        pictures = " ".join(
+            f"[{figure['title']}]({GALLERY}/{picture['png']})" for picture in figure["pictures"]
+        )
+        parts.append(f"**{pictures}**{state}: {figure['content']}.")
+        if rows:
+            head = ["| claim | statistic | estimate [95 %] | verdict |", "|---|---|---|---|"]
+            parts.append("\n".join([*head, *rows]))
+    return "\n\n".join(parts)
+
+
+def _what_was_run(summary: Mapping[str, Any]) -> str:
+    runs = summary["runs"].values()
+    minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
+    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
+    networks = "; ".join(run["networks"] for run in runs)
+    return f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
+
+
+def _row(claim: Mapping[str, Any]) -> str:
+    return (
         f"| {claim['statement']} | {claim['statistic']} | {claim['estimate']:.2g} "
         f"[{claim['low']:.2g}, {claim['high']:.2g}] | {claim['verdict']} |"
-        for claim in summary["claims"]
-    ]
-    return "\n".join(
-        [
-            f"At {summary['scale']} scale: {run['num_splits']} splits of {run['split_size']} "
-            f"sequences × {run['num_seeds']} seeds, {minutes:.1f} minutes on "
-            f"{summary['provenance']['cores']} cores.",
-            "",
-            "| claim | statistic | estimate [95 %] | verdict |",
-            "|---|---|---|---|",
-            *rows,
-        ]
     )
 
 
-def fill(readme: str, table: str) -> str:
-    """The README with the table between its markers."""
+def fill(readme: str, text: str) -> str:
+    """The README with the text between its markers."""
     before, rest = readme.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+
+
+def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
+    """Copy the pictures and the summary of a report; pictures it does not have are removed.
+
+    Returns:
+        The summary.
+    """
+    gallery.mkdir(parents=True, exist_ok=True)
+    summary = json.loads((report / "report.json").read_text())
+    for old in gallery.iterdir():
+        old.unlink()
+    shutil.copyfile(report / "report.json", gallery / "report.json")
+    for figure in summary["figures"].values():
+        for picture in figure["pictures"]:
+            for kind in ("png", "pdf"):
+                shutil.copyfile(report / picture[kind], gallery / picture[kind])
+    return summary
 
 
 def main() -> None:
     """Parse the command line and copy."""
     arguments = tyro.cli(Arguments)
     project = Path(__file__).parent.parent
-    gallery = project / "figures" / "gallery"
-    gallery.mkdir(exist_ok=True)
-    for name in FILES:
-        shutil.copyfile(arguments.report / name, gallery / name)
-    summary = json.loads((gallery / "report.json").read_text())
+    summary = copy_report(arguments.report, project / GALLERY)
     readme = project / "README.md"
-    readme.write_text(fill(readme.read_text(), results_table(summary)))
+    readme.write_text(fill(readme.read_text(), results_text(summary)))
 
 
 if __name__ == "__main__":

@@ -1,96 +1,276 @@
-"""From settings to report: train, measure, test the claims, draw, write it up."""
+"""From settings to report: train, measure, test the claims, draw, write it up, figure by figure."""
 
 import dataclasses
+import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from experiments import configs, store
-from experiments.measure import measure_run
+from experiments.measure import load_finished, measure_run
 from experiments.store import Measurements
-from experiments.train import open_run, train_run
-from figures import figure_1b, figure_4a, report, style
-from paper_repro.claims import Claim, examine
-from paper_repro.protocol import Protocol, protocol
+from experiments.train import available_splits, train_run
+from figures import report, style, tables
+from hiermodel.checks import require
+from paper_repro.claims import Claim, Run, examine_runs
+from paper_repro.listing import context_of, settings_of
+from paper_repro.protocol import FIGURES, SIZES, Protocol, Scale, protocol
 
-FIGURES = {"1b": figure_1b, "4a": figure_4a}
+Results = Mapping[str, Measurements]
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What is to be reproduced, and where.
+
+    Attributes:
+        scale: settings of every size.
+        measured: the same, of those that can be measured, with as many splits as there are.
+        root: where run folders and reports are.
+        sizes: the sizes that may be trained and measured; of others, only what is finished counts.
+        seed: in place of the protocol's own; None for that.
+        compute: whether to train and measure at all, or only draw what is finished.
+        progress: show progress bars.
+    """
+
+    scale: Scale
+    measured: Mapping[str, Protocol]
+    root: Path
+    sizes: Collection[str] = SIZES
+    seed: int | None = None
+    compute: bool = True
+    progress: bool = True
+
+    @property
+    def folder(self) -> Path:
+        """Of the report."""
+        suffix = "" if self.seed is None else f"-seed-{self.seed}"
+        return self.root / f"report-{self.scale.name}{suffix}"
+
+    @property
+    def options(self) -> str:
+        """What makes this job on the command line, beside the figures."""
+        seed = "" if self.seed is None else f" --seed {self.seed}"
+        sizes = "" if set(self.sizes) == set(SIZES) else f" --sizes {' '.join(self.sizes)}"
+        return f"{sizes} --scale {self.scale.name}{seed}".strip()
 
 
 def reproduce(
-    scale: str, root: Path | str = "runs", *, seed: int | None = None, progress: bool = True
+    scale: str,
+    root: Path | str = "runs",
+    *,
+    figures: Collection[str] = tuple(FIGURES),
+    sizes: Collection[str] = SIZES,
+    seed: int | None = None,
+    compute: bool = True,
+    progress: bool = True,
 ) -> Path:
-    """Run everything that is not finished yet, and write the report.
+    """Make figures from whatever they need, running what is not finished, and write the report.
+
+    Figures that the report holds already, from the same settings, stay in it.
 
     Args:
         scale: "smoke", "laptop" or "paper".
         root: where run folders and reports are.
+        figures: their ids.
+        sizes: training-set sizes to run; figures show others as far as they are finished.
         seed: in place of the protocol's own seed.
+        compute: False draws what is finished and runs nothing.
         progress: show progress bars.
 
     Returns:
         The folder with report.html, report.json, figures and measurements.
 
     Raises:
-        ValueError: for an unknown scale or a negative seed.
+        ValueError: for an unknown scale, figure or size, or a negative seed.
     """
-    settings = protocol(scale)
-    if seed is not None:
-        settings = dataclasses.replace(settings, run=dataclasses.replace(settings.run, seed=seed))
-    train_run(settings.run, root, progress=progress)
-    results = measure_run(
-        settings.run, settings.evaluation, settings.generation, root, progress=progress
-    )
-    claims = examine(results, settings.run.num_splits, settings.run.num_seeds)
-    name = scale if seed is None else f"{scale}-seed-{seed}"
-    return _write_report(
-        settings, results, claims, Path(root), Path(root) / f"report-{name}", scale
-    )
-
-
-def _write_report(
-    settings: Protocol,
-    results: Mapping[str, Measurements],
-    claims: list[Claim],
-    root: Path,
-    folder: Path,
-    scale: str,
-) -> Path:
-    run = open_run(settings.run, root)
-    sections = []
-    for name, module in FIGURES.items():
-        paths = style.save(module.draw(results), folder, f"figure_{name}")
-        sections.append(report.Section(f"Figure {name}", paths[1], module.CAPTION))
-    for stage, measured in results.items():
-        store.save_measurements(folder / f"{stage}.npz", measured)
-    summary: dict[str, Any] = {
-        "scale": scale,
-        "purpose": settings.purpose,
-        "command": f"python -m paper_repro --scale {scale}",
-        "settings": configs.to_json(settings),
-        "identity": configs.identity(settings.run),
-        "provenance": json.loads(run.provenance_file.read_text()),
-        "seconds": run.timings(),
-        "claims": [_claim_json(claim) for claim in claims],
-        "files": [f"{stage}.npz" for stage in results],
+    for name in figures:
+        require(name in FIGURES, "figures", name, f"out of {list(FIGURES)}")
+    for size in sizes:
+        require(size in SIZES, "sizes", size, f"out of {list(SIZES)}")
+    settings = protocol(scale).with_seed(seed)
+    measured = {
+        size: own
+        for size in SIZES
+        if (own := _measurable(settings.sizes[size], Path(root))) is not None
     }
-    store.write_json(folder / "report.json", summary)
-    report.write(folder / "report.html", summary, sections)
-    return folder
+    job = Job(settings, measured, Path(root), tuple(sizes), seed, compute, progress)
+    for name in FIGURES:
+        if name in figures:
+            _make_figure(job, name)
+    return job.folder
+
+
+def _measurable(own: Protocol, root: Path) -> Protocol | None:
+    """The settings of a size; with fewer splits if it is trained in blocks and has no more yet.
+
+    None if there are not even the two splits that a comparison takes.
+    """
+    num_splits = available_splits(own.run, root)
+    if num_splits == own.run.num_splits:
+        return own
+    if num_splits < 2:
+        return None
+    return dataclasses.replace(own, run=dataclasses.replace(own.run, num_splits=num_splits))
+
+
+def figure_module(name: str) -> ModuleType:
+    """The module that draws a figure."""
+    return importlib.import_module(f"figures.figure_{name}")
+
+
+def _make_figure(job: Job, name: str) -> None:
+    """Run what the figure needs, draw it, and put it into the report."""
+    spec = FIGURES[name]
+    results = {size: _results(job, size, spec.stages) for size in spec.sizes}
+    if any(results.values()):
+        entry = _figure_entry(job, name, results)
+        _update_report(job, name, entry)
+
+
+def _results(job: Job, size: str, stages: Collection[str]) -> Results:
+    """The stages of one size, made now if the job may do so."""
+    if size not in job.measured:
+        return {}
+    own = job.measured[size]
+    if job.compute and size in job.sizes:
+        train_run(own.run, job.root, progress=job.progress)
+        return measure_run(
+            own.run,
+            own.evaluation,
+            own.generation,
+            job.root,
+            stages=own.stages,
+            wanted=stages,
+            progress=job.progress,
+        )
+    return _finished(job, own, stages)
+
+
+def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) -> Results:
+    """What is finished of one size; its folder is not made if it is not there."""
+    if not context_of(own, job.root).run.path.exists():
+        return {}
+    return load_finished(
+        own.run, own.evaluation, own.generation, job.root, stages=own.stages, wanted=stages
+    )
+
+
+def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
+    """Draw a figure, save its data, and describe both for the report."""
+    spec, module = FIGURES[name], figure_module(name)
+    labelled = {f"n = {job.scale.sizes[size].run.split_size}": own for size, own in results.items()}
+    alone, *others = results.values()
+    paths = style.save(module.draw(labelled if others else alone), job.folder, f"figure_{name}")
+    data, numbers = [], []
+    for size, own in results.items():
+        for stage, measured in own.items():
+            data.append(f"{size}-{stage}.npz")
+            store.save_measurements(job.folder / data[-1], measured)
+            numbers.append(f"{size}-{stage}.csv")
+            rows = tables.onset_rows(measured) if stage == "onsets" else tables.as_rows(measured)
+            (job.folder / numbers[-1]).write_text(tables.as_csv(rows))
+    return {
+        "title": spec.title,
+        "content": spec.content,
+        "caption": module.CAPTION,
+        "state": _state(job, name, results),
+        "pictures": [{"about": "", **{path.suffix[1:]: path.name for path in paths}}],
+        "data": data,
+        "tables": numbers,
+        "settings": {s: settings_of(job.measured.get(s, job.scale.sizes[s])) for s in spec.sizes},
+        "identities": _identities(job, spec.sizes),
+        "command": f"python -m paper_repro {name} {job.options}",
+    }
+
+
+def _state(job: Job, name: str, results: Mapping[str, Results]) -> str:
+    """Whether the figure shows all that it should, and if not, how much of it."""
+    spec = FIGURES[name]
+    wanted = len(spec.sizes) * len(spec.stages)
+    made = sum(stage in own for own in results.values() for stage in spec.stages)
+    lacking = [] if made == wanted else [f"{made} of {wanted} stages"]
+    for size in spec.sizes:
+        there, all_splits = job.measured.get(size), job.scale.sizes[size].run.num_splits
+        if there is not None and there.run.num_splits < all_splits:
+            lacking.append(f"{there.run.num_splits} of {all_splits} splits ({size})")
+    return f"partial: {', '.join(lacking)}" if lacking else "finished"
+
+
+def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
+    """What a figure's numbers depend on: of each size, one hash over all its settings."""
+    return {
+        size: configs.identity(own.run, own.evaluation, own.generation, *own.stages.values())
+        for size, own in job.measured.items()
+        if size in sizes
+    }
+
+
+def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
+    """Write the report with this figure in it, and the claims of all figures that it shows."""
+    file = job.folder / "report.json"
+    known = json.loads(file.read_text())["figures"] if file.exists() else {}
+    current = {
+        other: known[other]
+        for other in known
+        if known[other]["identities"] == _identities(job, FIGURES[other].sizes)
+    }
+    shown = {
+        other: (current | {name: entry})[other] for other in FIGURES if other in {*current, name}
+    }
+    runs = {size: _run(job, size) for size in job.measured}
+    runs = {size: run for size, run in runs.items() if run.results}
+    summary = {
+        "scale": job.scale.name,
+        "purpose": job.scale.purpose,
+        "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
+        "figures": shown,
+        "claims": [_claim_json(claim) for claim in examine_runs(runs, shown)],
+        "runs": {size: _run_json(job, size) for size in runs},
+    }
+    store.write_json(file, summary)
+    report.write(job.folder)
+
+
+def _run(job: Job, size: str) -> Run:
+    own = job.measured[size]
+    run = own.run
+    steps = -(-run.split_size // min(run.training.batch_size, run.split_size))
+    results = _finished(job, own)
+    return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps)
+
+
+def _run_json(job: Job, size: str) -> dict[str, Any]:
+    own = job.measured[size]
+    folder = context_of(own, job.root).run
+    return {
+        "identity": configs.identity(own.run),
+        "settings": {
+            "run": configs.to_json(own.run),
+            "evaluation": configs.to_json(own.evaluation),
+            "generation": configs.to_json(own.generation),
+            **{stage: configs.to_json(settings) for stage, settings in own.stages.items()},
+        },
+        "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
+        f"n = {own.run.split_size} sequences each",
+        "provenance": json.loads(folder.provenance_file.read_text()),
+        "seconds": folder.timings(),
+    }
 
 
 def _claim_json(claim: Claim) -> dict[str, Any]:
     estimate, low, high, level = claim.interval
+    fields = ("name", "figure", "statement", "statistic", "verdict", "note")
+    # JSON has no infinity: a claim without an upper end has null there.
+    ends = [end if abs(end) < float("inf") else None for end in (claim.low, claim.high)]
     return {
-        "name": claim.name,
-        "figure": claim.figure,
-        "statement": claim.statement,
-        "statistic": claim.statistic,
+        **{field: getattr(claim, field) for field in fields},
         "estimate": float(estimate),
         "low": float(low),
         "high": float(high),
         "level": level,
+        "claimed": ends,
         "values": claim.values.tolist(),
-        "verdict": claim.verdict,
-        "note": claim.note,
     }

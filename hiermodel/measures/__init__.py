@@ -1,6 +1,7 @@
 """Measures: pure functions of log-probabilities, sequences and keys (SPEC section 6)."""
 
 from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
+from hiermodel.measures.dependence import BlockExcess, corrected_p_values, permuted_block_excess
 from hiermodel.measures.divergence import denoiser_divergence, kl_divergence, unsupported_mass
 from hiermodel.measures.entropy import estimate_leaf_entropy
 from hiermodel.measures.features import (
@@ -51,6 +52,7 @@ from hiermodel.measures.uncertainty import (
 from hiermodel.measures.validity import Validity, level_validity
 
 __all__ = [
+    "BlockExcess",
     "Interval",
     "LossDecomposition",
     "Minimum",
@@ -62,6 +64,7 @@ __all__ = [
     "biased_phase",
     "block_reproduction",
     "bootstrap_interval",
+    "corrected_p_values",
     "correlations_by_distance",
     "crossing_time",
     "decompose_loss",
@@ -92,6 +95,7 @@ __all__ = [
     "pair_covariance",
     "pair_interval",
     "paired_log_ratio",
+    "permuted_block_excess",
     "reconstruct_ancestors",
     "sign_flip_test",
     "smooth_log_time",

@@ -98,11 +98,11 @@ def found_blocks(
         seen[names[num_generated:], places] = True
         found[:, level] = seen[names[:num_generated], places].mean(1)
         if level > 0:
-            names = _name_parents(names, branching)
+            names = name_parents(names, branching)
     return found
 
 
-def _name_parents(names: Int[np.ndarray, "n nodes"], branching: int) -> np.ndarray:
+def name_parents(names: Int[np.ndarray, "n nodes"], branching: int) -> np.ndarray:
     """Number the distinct tuples of children at every parent: (n, nodes // branching)."""
     siblings = names.reshape(len(names), -1, branching)
     parents = np.empty(siblings.shape[:2], dtype=np.int64)

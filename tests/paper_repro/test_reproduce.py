@@ -1,72 +1,115 @@
-"""The main job at smoke scale, end to end, as a newcomer starts it."""
+"""Every figure at smoke scale, end to end, as a newcomer makes it."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-import time
-from pathlib import Path
+import shutil
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from experiments.store import load_measurements
-from paper_repro.claims import Claim
-from paper_repro.gallery import BEGIN, END, fill, results_table
-from paper_repro.protocol import SCALES, protocol
+from paper_repro.protocol import FIGURES, protocol
+from paper_repro.reproduce import figure_module, reproduce
 
-PROJECT = Path(__file__).parents[2]
-
-
-def run(folder: Path, *arguments: str) -> str:
-    """Run ``python ...`` in a process of its own, in a folder; return what it printed."""
-    environment = {**os.environ, "JAX_ENABLE_X64": "0", "PYTHONPATH": str(PROJECT)}
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+STAGES = {
+    "train",
+    "evaluation",
+    "samples",
+    "comparison",
+    "decomposition",
+    "along_time",
+    "u_turns",
+    "random_u_turns",
+    "levels",
+}
 
 
-def readme_blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (PROJECT / "README.md").read_text(), re.DOTALL)
+def report_of(root) -> dict:
+    return json.loads((root / "report-smoke" / "report.json").read_text())
 
 
-@pytest.fixture(scope="module")
-def smoke(tmp_path_factory) -> tuple[Path, str]:
-    folder = tmp_path_factory.mktemp("work")
-    return folder / "runs", run(folder, "-m", "paper_repro", "--scale", "smoke")
-
-
-def test_smoke_run_prints_claims_and_the_report(smoke):
+def test_one_command_makes_every_figure(smoke):
     root, printed = smoke
     assert "report: runs/report-smoke/report.html" in printed
-    summary = json.loads((root / "report-smoke" / "report.json").read_text())
+    summary = report_of(root)
+    assert list(summary["figures"]) == list(FIGURES)
+    assert {figure["state"] for figure in summary["figures"].values()} == {"finished"}
     assert all(claim["statement"] in printed for claim in summary["claims"])
-    assert {claim["figure"] for claim in summary["claims"]} == {"1b", "4a"}
-    assert set(summary["seconds"]) >= {"train", "evaluation", "samples", "comparison"}
+    assert set(summary["runs"]["middle"]["seconds"]) == STAGES
+    for figure in summary["figures"].values():
+        for picture in figure["pictures"]:
+            assert (root / "report-smoke" / picture["png"]).read_bytes().startswith(b"\x89PNG")
+            assert (root / "report-smoke" / picture["pdf"]).read_bytes().startswith(b"%PDF")
+        for name in (*figure["data"], *figure["tables"]):
+            assert (root / "report-smoke" / name).stat().st_size > 0
 
 
-def test_report_is_self_contained(smoke):
+def test_every_row_of_claims_is_tested(smoke):
     root, _ = smoke
-    page = (root / "report-smoke" / "report.html").read_text()
-    assert page.count("src='data:image/png;base64,") == 2
-    assert "src='http" not in page
-    assert "href=" not in page
-    for wanted in ("jaxlib", "splits", "own–other gap", "verdict", "nats"):
+    claims = report_of(root)["claims"]
+    names = [claim["name"] for claim in claims]
+    assert len(set(names)) == len(names)
+    tested = {figure: {c["name"] for c in claims if c["figure"] == figure} for figure in FIGURES}
+    assert {"order-2-1", "split-before-fit", "excess-before-fit", "data-not-seed"} <= tested["1b"]
+    assert {"peak-1", "peak-2", "peak-model-small", "peak-model-large"} <= tested["3b"]
+    assert {"neighbour-before-test", "gap-at-test", "gap-grows", "copies-own"} == tested["4a"]
+    assert {"distillation-falls", "excess-falls", "excess-falls-all"} <= tested["4b"]
+    assert {"u-turns-coincide", "u-turns-separate", "u-turns-part"} == tested["5"]
+    assert {"order-1-0-small", "data-not-seed-large"} <= tested["6"]
+    assert {"neighbour-before-test-small", "u-turns-part-small"} <= tested["9"]
+    assert {"neighbour-before-test-large", "u-turns-part-large"} <= tested["10"]
+    assert {"bias-grows-small-middle", "test-grows-small-middle"} <= tested["9"]
+    assert {"bias-grows-middle-large", "test-grows-middle-large"} <= tested["10"]
+    for claim in claims:
+        assert claim["verdict"] in ("shown", "not shown", "contradicted")
+        assert claim["low"] <= claim["estimate"] <= claim["high"]
+
+
+class Links(HTMLParser):
+    """Tags that are left open, ids, and what a page points to."""
+
+    VOID = ("meta", "img", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: set[str] = set()
+        self.targets: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name == "id":
+                self.ids.add(value)
+            if name in ("href", "src"):
+                self.targets.append(value)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_report_is_whole_and_needs_no_network(smoke):
+    root, _ = smoke
+    folder = root / "report-smoke"
+    page = (folder / "report.html").read_text()
+    links = Links()
+    links.feed(page)
+    assert not links.open
+    assert page.count("src='data:image/png;base64,") == len(FIGURES)
+    for target in links.targets:
+        if target.startswith("#"):
+            assert target[1:] in links.ids
+        elif not target.startswith("data:"):
+            assert (folder / target).exists(), target
+    for wanted in ("jaxlib", "own–other gap", "verdict", "python -m paper_repro 4b"):
         assert wanted in page
 
 
 def test_measurements_have_named_dimensions(smoke):
     root, _ = smoke
-    evaluation = load_measurements(root / "report-smoke" / "evaluation.npz")
-    settings = protocol("smoke").run
+    evaluation = load_measurements(root / "report-smoke" / "middle-evaluation.npz")
+    settings = protocol("smoke").sizes["middle"].run
     num_members = settings.num_splits * settings.num_seeds
     oracle = evaluation["model_oracle"]
     assert oracle.dims == ("checkpoint", "member", "set", "level")
@@ -75,73 +118,74 @@ def test_measurements_have_named_dimensions(smoke):
     # The exact denoiser is the best there is, up to the sampling error of the test inputs.
     excess = evaluation["loss"].values[..., 1] - evaluation["loss_floor"].values[:, 1]
     assert (excess > -0.02).all()
-    comparison = load_measurements(root / "report-smoke" / "comparison.npz")
+    comparison = load_measurements(root / "report-smoke" / "middle-comparison.npz")
     assert (comparison["validity"].values[..., -1] == 1).all()
 
 
-def test_finished_stages_are_not_run_again(smoke):
+def test_one_figure_renews_the_report_without_running_anything_again(smoke, run_python):
     root, _ = smoke
     files = {path: path.stat().st_mtime_ns for path in root.glob("*/measurements/*.npz")}
     checkpoints = {p: p.stat().st_mtime_ns for p in root.glob("*/checkpoints/params/*")}
-    start = time.monotonic()
-    run(root.parent, "-m", "paper_repro", "--scale", "smoke")
-    seconds = time.monotonic() - start
+    drawn = {path: path.stat().st_mtime_ns for path in root.glob("report-smoke/*.png")}
+    before = report_of(root)
+    run_python(root.parent, "-m", "paper_repro", "4b", "--scale", "smoke")
     assert files
     assert files == {path: path.stat().st_mtime_ns for path in files}
     assert checkpoints == {path: path.stat().st_mtime_ns for path in checkpoints}
-    assert seconds < 60
+    renewed = {path.name for path in drawn if path.stat().st_mtime_ns != drawn[path]}
+    assert renewed == {"figure_4b.png"}
+    assert report_of(root) == before
 
 
-def test_commands_of_the_readme_run(smoke):
+def test_what_is_not_finished_is_left_out_and_said(smoke, tmp_path):
+    """Without the large sets, and without one stage of the small ones."""
     root, _ = smoke
-    lines = "".join(readme_blocks("sh")).splitlines()
-    commands = [line.split("#")[0].split() for line in lines]
-    modules = [command[1:] for command in commands if command[0] == "python"]
-    assert len(modules) >= 3
-    for arguments in modules:
-        small = ["smoke" if word in ("laptop", "paper") else word for word in arguments]
-        assert "report: runs/" in run(root.parent, *small)
-    for target in (command[1] for command in commands if command[0] == "make"):
-        make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
-        assert make.returncode == 0
+    runs = report_of(root)["runs"]
+    for size in ("small", "middle"):
+        name = runs[size]["identity"][:16]
+        shutil.copytree(root / name, tmp_path / name)
+    (missing,) = (tmp_path / runs["small"]["identity"][:16]).glob("measurements/u_turns-*.npz")
+    missing.unlink()
+    figures = ("3b", "4a", "6", "9", "10")
+    folder = reproduce("smoke", tmp_path, figures=figures, compute=False, progress=False)
+    shown = json.loads((folder / "report.json").read_text())["figures"]
+    assert {name: figure["state"] for name, figure in shown.items()} == {
+        "3b": "partial: 2 of 3 stages",
+        "4a": "finished",
+        "6": "partial: 1 of 2 stages",
+        "9": "partial: 2 of 3 stages",
+    }
+    assert "partial: 2 of 3 stages" in (folder / "report.html").read_text()
+    assert not (tmp_path / runs["large"]["identity"][:16]).exists()
 
 
-def test_example_of_the_readme_runs(tmp_path):
-    (example,) = readme_blocks("python")
-    assert "(8, 16, 6)" in run(tmp_path, "-c", example)
+def test_list_says_what_is_finished(smoke, run_python):
+    root, _ = smoke
+    listed = run_python(root.parent, "-m", "paper_repro", "--scale", "smoke", "--list")
+    assert listed.count("state    finished") == len(FIGURES)
+    assert "finished runs for" in listed
+    fresh = run_python(root.parent, "-m", "paper_repro", "4b", "--list", "--root", "nowhere")
+    assert "state    not started" in fresh
+    assert "python -m paper_repro 4b --scale laptop" in fresh
+    assert "FLOP" in fresh
+    assert not list((root.parent / "nowhere").glob("*/config.json"))
 
 
-def test_unknown_scale_is_refused():
-    with pytest.raises(ValueError, match=r"scale='huge'.*laptop.*paper.*smoke"):
-        protocol("huge")
-
-
-def test_paper_scale_holds_the_papers_numbers():
-    settings = SCALES["paper"]()
-    ours, network, training = settings.run, settings.run.network, settings.run.training
-    assert (ours.num_splits, ours.num_seeds, ours.split_size) == (15, 2, 12_000)
-    assert (ours.num_steps, ours.first_checkpoint, ours.num_checkpoints) == (500, 100, 25)
-    assert (network.width, network.num_layers, network.num_heads) == (512, 8, 4)
-    assert (network.dropout, network.pre_norm) == (0.1, False)
-    assert (training.num_epochs, training.batch_size, training.learning_rate) == (30_000, 512, 3e-4)
-    assert (settings.evaluation.num_sequences, settings.evaluation.num_noises) == (3000, 5)
-    assert settings.generation.num_samples == 50_000
+def test_a_protocol_table_and_its_figures_agree():
+    for name, spec in FIGURES.items():
+        module = figure_module(name)
+        assert set(module.SIZES) == set(spec.sizes)
+        assert set(module.STAGES) == set(spec.stages)
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "verdict"),
-    [(0.1, 0.5, "shown"), (-0.1, 0.5, "not shown"), (-0.5, -0.1, "contradicted")],
+    ("arguments", "message"),
+    [
+        ({"figures": ("7",)}, r"figures='7'.*levels"),
+        ({"sizes": ("huge",)}, r"sizes='huge'.*middle"),
+        ({"seed": -1}, r"seed=-1.*at least 0"),
+    ],
 )
-def test_verdict_follows_the_interval(low, high, verdict):
-    from hiermodel.measures.uncertainty import Interval
-
-    interval = Interval((low + high) / 2, low, high, 0.95)
-    claim = Claim("name", "1b", "statement", "statistic", interval, np.array([low, high]))
-    assert claim.verdict == verdict
-
-
-def test_readme_shows_the_committed_results():
-    summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
-    readme = (PROJECT / "README.md").read_text()
-    assert fill(readme, results_table(summary)) == readme
-    assert readme.index(BEGIN) < readme.index(END)
+def test_what_does_not_exist_is_refused(tmp_path, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        reproduce("smoke", tmp_path, **arguments)

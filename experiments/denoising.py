@@ -1,0 +1,71 @@
+"""Denoisers applied to many rows, and networks picked from checkpoints."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from experiments.blocks import JoinedCheckpoints
+from experiments.store import Measurement
+from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.networks.learned import apply
+from hiermodel.training.checkpoints import Checkpoints
+
+SETS = ("train", "test")
+
+PIECE = 1024
+"""Rows given to an exact denoiser at a time."""
+
+
+def denoise_rows(
+    denoiser: Denoiser, x_t: Float[Array, "... leaves vocab"], t: Int[Array, "..."]
+) -> Float[Array, "... leaves vocab"]:
+    """Apply a denoiser to any number of rows, so many at a time that it is compiled only once."""
+    rows, steps = x_t.reshape(-1, *x_t.shape[-2:]), t.reshape(-1)
+    padding = -len(rows) % PIECE
+    rows = jnp.pad(rows, ((0, padding), (0, 0), (0, 0)))
+    steps = jnp.pad(steps, (0, padding), constant_values=1)
+    pieces = [
+        _denoise(denoiser, rows[start : start + PIECE], steps[start : start + PIECE])
+        for start in range(0, len(rows), PIECE)
+    ]
+    return jnp.concatenate(pieces)[: len(rows) - padding].reshape(x_t.shape)
+
+
+@jax.jit
+def _denoise(denoiser: Denoiser, x_t: Array, t: Array) -> Array:
+    return denoiser(x_t, t)
+
+
+def log_probs(
+    network: Any, params: Any, x_t: Float[Array, "... leaves vocab"], t: Array | int
+) -> Float[Array, "... leaves vocab"]:
+    """A network's output as log-probabilities, inside a compiled function."""
+    return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
+
+
+def params_at(
+    checkpoints: Checkpoints | JoinedCheckpoints, epochs: Int[np.ndarray, " member"]
+) -> dict[str, np.ndarray]:
+    """Each member's parameters at an epoch of its own, stacked on a leading axis."""
+    picked: dict[str, np.ndarray] = {}
+    for epoch in np.unique(epochs):
+        rows = epochs == epoch
+        for name, values in checkpoints.load_params(int(epoch)).items():
+            picked.setdefault(name, np.empty_like(values))[rows] = values[rows]
+    return picked
+
+
+def mean_and_error(
+    values: Float[np.ndarray, "..."], name: str, dims: tuple[str, ...], units: str, definition: str
+) -> dict[str, Measurement]:
+    """Mean over the last axis, independent units, and its standard error, as two measurements."""
+    wide = np.asarray(values, np.float64)
+    mean = np.asarray(wide.mean(-1))
+    error = np.asarray(wide.std(-1)) / np.sqrt(max(wide.shape[-1] - 1, 1))
+    return {
+        name: Measurement(mean, dims, units, definition),
+        f"{name}_error": Measurement(error, dims, units, f"standard error of {name}"),
+    }

@@ -1,0 +1,41 @@
+"""Figure 11: what remains of random strings after U-turns of different denoisers."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import style
+from figures.style import Results
+
+CAPTION = (
+    "Overlap of uniform random strings, which the grammar does not produce, with what U-turns "
+    "through step t end in: for the denoisers of filter level k, from the coarsest (light) to the "
+    "exact one (dark), for the posterior under a training set, and for networks at their test-loss "
+    "minimum. Bands are two standard errors, over strings for filtered denoisers, over networks "
+    "or training sets for the others."
+)
+
+STAGES = ("random_u_turns",)
+SIZES = ("middle",)
+
+
+def draw(results: Results) -> Figure:
+    """Draw the figure from the stage "random_u_turns"."""
+    figure, (axis,) = style.new_figure(1, 2.9)
+    style.draw_panel(axis, results, STAGES, _draw)
+    return figure
+
+
+def _draw(axis: Axes, results: Results) -> None:
+    measured = results["random_u_turns"]
+    x, filtered = measured["relative_time"].values, measured["filtered"].values
+    for level in reversed(range(len(filtered))):
+        color, error = style.level_color(level, len(filtered)), measured["filtered_error"].values
+        label = f"$k={level}$" + (" (exact)" if level == 0 else "")
+        style.curve_with_error(axis, x, filtered[level], error[level], color=color, label=label)
+    for name, label, color, line in (
+        ("empirical", "training set", style.ORANGE, ":"),
+        ("model", "networks", style.VERMILION, "--"),
+    ):
+        style.curve_with_band(axis, x, measured[name].values.T, color=color, ls=line, label=label)
+    axis.set(xlabel="turning point $t/T$", ylabel="overlap with the random string")
+    axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)

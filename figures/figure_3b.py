@@ -1,0 +1,69 @@
+"""Figure 3b: at which noise each level matters, and what trained networks miss there."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.store import Measurements
+from figures import style
+from figures.style import Results
+
+CAPTION = (
+    "Divergence from the exact denoiser along the noise, on noised test sequences. Left: of the "
+    "filtered denoisers, which lack the correlations above level k, with the place of each maximum "
+    "(bar: 95 % bootstrap interval over sequences; bands: two standard errors over sequences). "
+    "Right: of networks at their test-loss minimum, by the size n of their training set (bands: "
+    "two standard errors over networks); grey, filter level 1 again."
+)
+
+STAGES = ("along_time",)
+SIZES = ("small", "middle", "large")
+
+SIZE_COLORS = (style.ORANGE, style.GREEN, style.BLUE, style.PURPLE, style.SKY)
+SIZE_LINES = ("-", "--", "-.", ":", "-")
+
+
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the results of each size, by its label."""
+    figure, (levels, networks) = style.new_figure(2, 2.6)
+    measured = {label: own["along_time"] for label, own in results.items() if "along_time" in own}
+    anyone: Results = next((own for own in results.values() if "along_time" in own), {})
+    style.draw_panel(levels, anyone, STAGES, lambda axis, own: _draw_filtered(axis, own))
+    style.draw_panel(networks, anyone, STAGES, lambda axis, own: _draw_models(axis, measured))
+    if len(measured) < len(results):
+        style.mark_partial(figure)
+    levels.set_title("filtered denoisers")
+    networks.set_title("trained networks")
+    return figure
+
+
+def _draw_filtered(axis: Axes, results: Results) -> None:
+    measured = results["along_time"]
+    x, levels = measured["relative_time"].values, measured["filter_level"].values
+    for index, level in enumerate(levels):
+        curve, error = (measured[n].values[index] for n in ("filtered", "filtered_error"))
+        peak, low, high = (
+            measured[name].values[index] for name in ("peak_time", "peak_low", "peak_high")
+        )
+        color = style.level_color(int(level), len(levels) + 1)
+        label = f"$k={level}$: {peak:.3f} [{low:.3f}, {high:.3f}]"
+        style.curve_with_error(axis, x, curve, error, color=color, label=label)
+        height = np.interp(peak, x, curve)
+        axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
+        style.dot_on_bar(axis, peak, height, np.array(True), color)
+    axis.set(xlabel="noise $t/T$", ylabel="KL from exact (nats per sequence)", ylim=(0, None))
+    axis.legend(loc="upper right", title="maximum at $t/T$", title_fontsize=7.5)
+
+
+def _draw_models(axis: Axes, measured: Mapping[str, Measurements]) -> None:
+    first = next(iter(measured.values()))
+    x = first["relative_time"].values
+    axis.plot(x, first["filtered"].values[0], color=style.GREY, lw=1.0, label="filtered, $k=1$")
+    for (label, own), color, line in zip(measured.items(), SIZE_COLORS, SIZE_LINES, strict=False):
+        curves = own["model"].values.T
+        times = own["relative_time"].values
+        style.curve_with_band(axis, times, curves, color=color, ls=line, label=label)
+    axis.set(xlabel="noise $t/T$", ylim=(0, None))
+    axis.legend(loc="upper right")

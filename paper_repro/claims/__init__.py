@@ -1,0 +1,80 @@
+"""The paper's claims, and some beyond it, tested on the measurements that there are.
+
+Units are networks, or pairs of networks, that share neither initial values nor noise; those of one
+split share its training set, so with few splits the intervals speak of other seeds on such splits.
+With at least ``ENOUGH_SPLITS`` splits, seeds are averaged first and the intervals are over splits.
+A minimum on the border of the measured range counts with the border's time, and a note says for how
+many units that is so.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+
+from experiments.store import Measurements
+from paper_repro.claims import phases, structure, training
+from paper_repro.claims.claim import Claim, Run
+
+__all__ = ["Claim", "Run", "examine", "examine_runs"]
+
+Examiner = Callable[[Run, str], list[Claim]]
+
+# By size: figure, the stages that it takes, and what is claimed of them.
+EXAMINERS: Mapping[str, tuple[tuple[str, tuple[str, ...], Examiner], ...]] = {
+    "small": (
+        ("3b", ("along_time",), structure.peaks),
+        ("6", ("evaluation",), training.along_training),
+        ("9", ("evaluation", "comparison"), training.samples_along_training),
+        ("9", ("evaluation", "comparison", "u_turns"), phases.u_turns),
+    ),
+    "middle": (
+        ("1b", ("evaluation",), training.along_training),
+        ("3b", ("along_time",), structure.peaks),
+        ("4a", ("evaluation", "comparison"), training.samples_along_training),
+        ("4b", ("evaluation", "comparison", "decomposition"), phases.loss_decomposition),
+        ("5", ("evaluation", "comparison", "u_turns"), phases.u_turns),
+        ("levels", ("evaluation", "comparison", "levels"), structure.data_dependence),
+    ),
+    "large": (
+        ("3b", ("along_time",), structure.peaks),
+        ("6", ("evaluation",), training.along_training),
+        ("10", ("evaluation", "comparison"), training.samples_along_training),
+        ("10", ("evaluation", "comparison", "u_turns"), phases.u_turns),
+    ),
+}
+
+
+def examine(results: Mapping[str, Measurements], num_splits: int, num_seeds: int) -> list[Claim]:
+    """All claims that the measurements of one ensemble, of the middle size, can speak to.
+
+    Args:
+        results: measurements by stage, as ``measure_run`` returns them.
+        num_splits: disjoint training sets.
+        num_seeds: networks per training set; at least 2 units are needed for an interval.
+    """
+    return _examine_run(Run(results, num_splits, num_seeds))
+
+
+def examine_runs(runs: Mapping[str, Run], figures: Collection[str]) -> list[Claim]:
+    """Claims of the given figures, from the ensembles by size, in the order of the figures.
+
+    Args:
+        runs: what is measured of each size; sizes may be missing.
+        figures: ids of the figures.
+    """
+    claims = [claim for run in runs.values() for claim in _examine_run(run)]
+    for smaller, larger, figure in (("small", "middle", "9"), ("middle", "large", "10")):
+        if all(size in runs and "comparison" in runs[size].results for size in (smaller, larger)):
+            claims += phases.growth(runs[smaller], runs[larger], figure)
+    order = list(figures)
+    return sorted(
+        (claim for claim in claims if claim.figure in order),
+        key=lambda claim: order.index(claim.figure),
+    )
+
+
+def _examine_run(run: Run) -> list[Claim]:
+    return [
+        claim
+        for figure, stages, examiner in EXAMINERS[run.size]
+        if set(stages) <= set(run.results)
+        for claim in examiner(run, figure)
+    ]

@@ -1,0 +1,127 @@
+"""What a reproduction costs: operations, time and disk, from the settings alone.
+
+Counted are matrix products of the networks, two operations per multiplication and addition, a
+backward pass as two forward ones; exact inference, neighbours and tests come on top and matter
+only for tiny networks.
+"""
+
+import dataclasses
+import math
+from collections.abc import Collection
+
+import jax
+
+from experiments.configs import (
+    AlongTimeConfig,
+    DecompositionConfig,
+    RandomUTurnConfig,
+    RunConfig,
+    UTurnConfig,
+)
+from experiments.evaluation import same_data_pairs, split_pairs
+from experiments.train import epochs_of
+from hiermodel.networks.learned import init_params
+from hiermodel.networks.transformer import TransformerConfig
+from paper_repro.protocol import Protocol
+
+EFFICIENCY = 0.25
+"""Share of the rate of a large matrix product that networks are taken to reach, before any run."""
+
+COMPILATION = 5.0
+"""Seconds that a stage is taken to compile for, before any run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What some stages cost.
+
+    Attributes:
+        operations: by stage.
+        disk: bytes, before compression.
+    """
+
+    operations: dict[str, float]
+    disk: float
+
+    @property
+    def total(self) -> float:
+        """Operations in all."""
+        return sum(self.operations.values())
+
+
+def cost(own: Protocol, stages: Collection[str]) -> Cost:
+    """Cost of training at one size, and of the given measuring stages with those they read."""
+    run = own.run
+    passes = {"train": 3.0 * _num_members(run) * run.training.num_epochs * run.split_size}
+    passes |= {stage: _passes(own, stage) for stage in stages}
+    per_pass = forward_operations(run.network)
+    operations = {stage: number * per_pass for stage, number in passes.items()}
+    return Cost(operations, _checkpoint_bytes(run) + _sample_bytes(own, stages))
+
+
+def forward_operations(network) -> float:
+    """Operations of one forward pass of one sequence."""
+    if not isinstance(network, TransformerConfig):
+        return 2.0 * _num_params(network)
+    tokens, width = network.num_leaves, network.width
+    block = 8 * width**2 + 4 * tokens * width + 4 * network.feedforward_factor * width**2
+    ends = 4 * network.vocab_size * width
+    return float(tokens * (network.num_layers * block + ends))
+
+
+def _passes(own: Protocol, stage: str) -> float:
+    """Forward passes of a measuring stage, counted per sequence."""
+    run, members = own.run, _num_members(own.run)
+    settings = own.stages.get(stage)
+    if stage == "evaluation":
+        noises = own.evaluation.num_loss_noises + own.evaluation.num_noises
+        pairs = split_pairs(run.num_splits, run.num_seeds)
+        pairs = pairs + same_data_pairs(run.num_splits, run.num_seeds)
+        per_row = members * noises + 2 * len(pairs) * own.evaluation.num_noises
+        return len(epochs_of(run)) * per_row * _rows(own, own.evaluation.num_sequences)
+    if stage == "samples":
+        return _num_sampled(own) * members * own.generation.num_samples * run.num_steps
+    if isinstance(settings, DecompositionConfig):
+        rows = _rows(own, settings.num_sequences)
+        return 2.0 * len(epochs_of(run)) * members * settings.num_noises * rows
+    if isinstance(settings, AlongTimeConfig):
+        steps = run.num_steps / settings.stride
+        return members * steps * settings.num_sequences * settings.num_noises
+    if isinstance(settings, UTurnConfig):
+        steps = sum(settings.relative_times) * run.num_steps
+        rows = _rows(own, settings.num_sequences)
+        return 2.0 * members * rows * settings.num_noises * steps
+    if isinstance(settings, RandomUTurnConfig):
+        return members * settings.num_sequences * sum(settings.relative_times) * run.num_steps
+    return 0.0
+
+
+def _rows(own: Protocol, num_sequences: int) -> int:
+    """Training and test sequences of one member."""
+    return min(num_sequences, own.run.split_size) + min(num_sequences, own.run.test_size)
+
+
+def _num_members(run: RunConfig) -> int:
+    return run.num_splits * run.num_seeds
+
+
+def _num_sampled(own: Protocol) -> int:
+    return -(-len(epochs_of(own.run)) // own.generation.every)
+
+
+def _num_params(network) -> int:
+    shapes = jax.eval_shape(lambda key: init_params(key, network), jax.random.key(0))
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
+
+
+def _checkpoint_bytes(run: RunConfig) -> float:
+    """Parameters at every checkpoint, and the last two states with Adam's moments."""
+    copies = len(epochs_of(run)) + 2 * 3
+    return 4.0 * _num_params(run.network) * _num_members(run) * copies
+
+
+def _sample_bytes(own: Protocol, stages: Collection[str]) -> float:
+    if "samples" not in stages:
+        return 0.0
+    per_member = own.generation.num_samples * own.run.network.num_leaves
+    return float(_num_sampled(own) * _num_members(own.run) * per_member)

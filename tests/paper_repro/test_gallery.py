@@ -1,0 +1,68 @@
+"""The README shows the committed results, and its commands work."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import tyro
+
+from paper_repro.__main__ import Arguments
+from paper_repro.gallery import BEGIN, END, copy_report, fill, results_text
+from paper_repro.protocol import FIGURES, QUICK
+
+PROJECT = Path(__file__).parents[2]
+README = (PROJECT / "README.md").read_text()
+
+
+def readme_blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_readme_shows_the_committed_results():
+    summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
+    assert fill(README, results_text(summary)) == README
+    assert README.index(BEGIN) < README.index(END)
+
+
+def test_pictures_of_the_readme_are_there():
+    for name in re.findall(r"\]\((figures/[^)]*)\)", README):
+        assert (PROJECT / name).exists(), name
+
+
+def test_commands_of_the_readme_work():
+    lines = "".join(readme_blocks("sh")).splitlines()
+    commands = [line.split("#")[0].split() for line in lines]
+    modules = [command[1:] for command in commands if command[:1] == ["python"]]
+    assert len(modules) >= 3
+    for module in modules:
+        assert module[:2] == ["-m", "paper_repro"]
+        assert set(tyro.cli(Arguments, args=module[2:]).figures) <= set(FIGURES)
+    for target in (command[1] for command in commands if command[:1] == ["make"]):
+        make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
+        assert make.returncode == 0
+
+
+def test_the_main_job_makes_the_figures_of_the_middle_size():
+    done = subprocess.run(["make", "-n", "repro"], cwd=PROJECT, capture_output=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if "-m paper_repro" in line)
+    arguments = tyro.cli(Arguments, args=line.split("-m paper_repro")[1].split())
+    assert (arguments.figures, arguments.sizes, arguments.scale) == (QUICK, ("middle",), "laptop")
+
+
+def test_example_of_the_readme_runs(run_python, tmp_path):
+    (example,) = readme_blocks("python")
+    assert "(8, 16, 6)" in run_python(tmp_path, "-c", example)
+
+
+def test_a_report_can_be_shown(smoke, tmp_path):
+    root, _ = smoke
+    summary = copy_report(root / "report-smoke", tmp_path)
+    (tmp_path / "figure_old.png").touch()
+    copy_report(root / "report-smoke", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "figure_old.png" not in names
+    assert {"report.json", "figure_levels.png", "figure_9.pdf"} <= names
+    text = results_text(summary)
+    assert all(claim["statement"] in text for claim in summary["claims"])
+    assert "n = 32 sequences" in text
