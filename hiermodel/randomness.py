@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
+from hiermodel.random_bits import random_normal, row_key
+
 
 def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, " num_samples"]:
     """Return one key per sample; asking for more samples leaves the first keys as they were."""
@@ -26,13 +28,15 @@ def normal_per_sample(
 
 
 def normal_at_step(
-    keys: Key[Array, " num_samples"],
-    t: Int[Array, ""],
+    key: Key[Array, ""],
+    t: ArrayLike,
+    num_samples: int,
     event_shape: Sequence[int],
     dtype: jnp.dtype,
 ) -> Float[Array, "num_samples ..."]:
-    """Standard normals of one sampling step, from each sample's key and the step."""
-    return _normals(keys_at_step(keys, t), event_shape, dtype)
+    """Standard normals of one sampling step; a sample's depend on the key, its number and t."""
+    rows = row_key(jax.random.fold_in(key, t), num_samples)
+    return random_normal(rows, tuple(event_shape), dtype)
 
 
 def keys_at_step(keys: Key[Array, " num_samples"], t: ArrayLike) -> Key[Array, " num_samples"]:

@@ -9,14 +9,15 @@ ROOT = Path(__file__).parents[1]
 LAYERS = {
     "_version": 0,
     "checks": 0,
-    "randomness": 0,
     "log_space": 0,
-    "grammar": 1,
-    "inference": 2,
-    "diffusion": 3,
-    "networks": 4,
-    "training": 5,
-    "measures": 5,
+    "random_bits": 0,
+    "randomness": 1,
+    "grammar": 2,
+    "inference": 3,
+    "diffusion": 4,
+    "networks": 5,
+    "training": 6,
+    "measures": 6,
 }
 OUTER = ("experiments", "figures", "paper_repro", "tests")
 

@@ -16,7 +16,7 @@ from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.diffusion.samplers import run_compiled, starting_point
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_at_step, sample_keys
+from hiermodel.randomness import normal_at_step
 
 
 def sample_ddim(
@@ -91,7 +91,7 @@ def _ddim(
     eta: Float[Array, ""],
 ) -> Int[Array, "... leaves"]:
     dtype = x_T.dtype
-    keys = sample_keys(key, prod(x_T.shape[:-2]))
+    num_samples = prod(x_T.shape[:-2])
 
     def step(index: Array, x_t: Array) -> Array:
         t, after = steps[index], steps[index + 1]
@@ -101,7 +101,7 @@ def _ddim(
         noise = (x_t - signal * expected) / jnp.sqrt(variance).astype(dtype)
         ratio = schedule.alpha_bar[t] / schedule.alpha_bar[after]
         fresh = jnp.square(eta) * (variance_after / variance) * (1 - ratio)
-        drawn = normal_at_step(keys, t, x_T.shape[-2:], dtype)
+        drawn = normal_at_step(key, t, num_samples, x_T.shape[-2:], dtype)
         return (
             jnp.sqrt(schedule.alpha_bar[after]).astype(dtype) * expected
             + jnp.sqrt(variance_after - fresh).astype(dtype) * noise

@@ -20,7 +20,7 @@ from hiermodel.diffusion.denoisers import (
     check_noisy,
 )
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_at_step, sample_keys
+from hiermodel.randomness import normal_at_step
 
 
 def posterior_step(
@@ -175,12 +175,12 @@ def _ancestral(
     x_T: Float[Array, "... leaves vocab"],
     start: Int[Array, ""],
 ) -> Int[Array, "... leaves"]:
-    keys = sample_keys(key, prod(x_T.shape[:-2]))
+    num_samples = prod(x_T.shape[:-2])
 
     def step(index: Array, x_t: Array) -> Array:
         t = start - index
         mean, variance = posterior_step(schedule, jnp.exp(denoiser(x_t, t)), x_t, t)
-        noise = normal_at_step(keys, t, x_T.shape[-2:], x_T.dtype)
+        noise = normal_at_step(key, t, num_samples, x_T.shape[-2:], x_T.dtype)
         return mean + jnp.sqrt(variance) * noise.reshape(x_T.shape)
 
     # A dynamic number of steps: one compilation serves every starting point.

@@ -142,7 +142,7 @@ def _run_bp(
     first_level: int,
 ) -> Beliefs:
     """Beliefs, with marginals from ``first_level`` on."""
-    if unrolled.pays(grammar):
+    if unrolled.pays(grammar) and leaf_evidence.size > 0:
         return _run_fast(filter_level, first_level, grammar, leaf_evidence)
     return _run_log_space(filter_level, first_level, grammar, leaf_evidence)
 

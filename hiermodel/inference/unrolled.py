@@ -74,7 +74,9 @@ def to_lanes(
     """
     rows, leaves, vocab_size = leaf_evidence.shape
     lanes = -(-rows // LANES) | 1
-    flat = jnp.pad(leaf_evidence.reshape(rows, -1), ((0, lanes * LANES - rows), (0, 0)))
+    flat = jnp.pad(
+        leaf_evidence.reshape(rows, leaves * vocab_size), ((0, lanes * LANES - rows), (0, 0))
+    )
     order = digit_reversed(grammar.branching, grammar.depth)
     return flat.T.reshape(leaves, vocab_size, -1)[order]
 

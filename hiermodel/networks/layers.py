@@ -11,7 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.networks.random_bits import RowKey, random_16_bits, row_key, symmetric_uniform
+from hiermodel.random_bits import RowKey, random_16_bits, row_key, symmetric_uniform
 
 _MASK_LEVELS = 2**16
 

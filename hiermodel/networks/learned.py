@@ -24,8 +24,8 @@ from hiermodel.checks import (
 from hiermodel.diffusion.denoisers import Steps, check_noisy
 from hiermodel.networks.layers import rounded_dot_general
 from hiermodel.networks.mlp import MLP, MLPConfig
-from hiermodel.networks.random_bits import RowKey
 from hiermodel.networks.transformer import Transformer, TransformerConfig
+from hiermodel.random_bits import RowKey
 
 NetworkConfig = TransformerConfig | MLPConfig
 Params = dict[str, Array]

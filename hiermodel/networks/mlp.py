@@ -17,7 +17,7 @@ from hiermodel.networks.layers import (
     run_blocks,
     time_features,
 )
-from hiermodel.networks.random_bits import RowKey
+from hiermodel.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from hiermodel.networks.layers import (
     split_keys,
     time_features,
 )
-from hiermodel.networks.random_bits import RowKey
+from hiermodel.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key, UInt
 from hiermodel.diffusion.corruption import mix, one_hot
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, apply
-from hiermodel.networks.random_bits import RowKey, random_integers, random_normal
+from hiermodel.random_bits import RowKey, random_integers, random_normal
 from hiermodel.training.losses import batch_loss, variational_weights
 from hiermodel.training.state import OPTIMISER, TrainingConfig
 

@@ -135,7 +135,7 @@ def story(reference) -> Story:
     before = resumable()
     starved = end(start([sys.executable, "-c", STARVED, *command]))
     after = resumable()
-    interrupted = signalled(signal.SIGINT, "*/measurements/*/epoch_*2.npz")
+    interrupted = signalled(signal.SIGINT, "*/measurements/*/piece_*2.npz")
     last = start(command)
     wait_for(last, root, "*/holder.json")
     last.send_signal(signal.SIGSTOP)  # or it might be done before the other has started

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
-from experiments import configs, measure, runtime, signals, store, train
+from experiments import configs, pipeline, runtime, signals, store, train
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.folders import FolderInUseError
 from hiermodel.training.state import TrainingConfig
@@ -23,7 +23,7 @@ CONFIG = configs.RunConfig(
 )
 
 
-def norms(run: store.RunFolder) -> Path:
+def norms(run: store.RunFolder) -> None:
     """A cheap stage: the size of each network's parameters along training."""
 
     def prepare():
@@ -35,10 +35,12 @@ def norms(run: store.RunFolder) -> Path:
             values = sum(np.square(p).sum(tuple(range(1, p.ndim))) for p in params)
             return {"norm": store.Measurement(np.asarray(values), ("member",), "1", "norm²")}
 
-        return at_epoch, {}
+        return pipeline.Recipe(at_epoch)
 
     file = run.measurement_file("norms", configs.identity(CONFIG))
-    return measure._stage(run, "norms", file, train.epochs_of(CONFIG), prepare, False)
+    context = SimpleNamespace(run=run, file=lambda name: file)
+    plan = pipeline.along_checkpoints(train.epochs_of(CONFIG), prepare)
+    pipeline.make(context, "norms", plan, progress=False)
 
 
 def main(root: str) -> None:

@@ -12,14 +12,14 @@ from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.networks.layers import dropout, time_features
 from hiermodel.networks.learned import apply, init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.random_bits import (
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.random_bits import (
     RowKey,
     random_integers,
     random_normal,
     random_words,
     row_key,
 )
-from hiermodel.networks.transformer import TransformerConfig
 
 KEY = jax.random.key(0)
 TRANSFORMER = TransformerConfig(4, 3, width=8, num_layers=2, num_heads=2, dropout=0.2)

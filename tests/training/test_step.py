@@ -10,8 +10,8 @@ import pytest
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import apply
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.random_bits import row_key
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.random_bits import row_key
 from hiermodel.training.losses import batch_loss, position_losses, variational_weights
 from hiermodel.training.state import OPTIMISER, TrainingConfig, init_member, learning_rate
 from hiermodel.training.step import (

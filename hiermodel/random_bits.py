@@ -1,4 +1,4 @@
-"""Random numbers for networks and their training: ``jax.random``'s cipher, at less cost.
+"""Random numbers in bulk, for training and sampling: ``jax.random``'s cipher, at less cost.
 
 ``jax.random`` spends a block of Threefry-2x32 on every word, even on every bit of ``bernoulli``,
 and on CPU runs the cipher's twenty rounds as a loop through memory; that can cost more than the
