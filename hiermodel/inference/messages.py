@@ -66,8 +66,9 @@ def rule_scores(
     """Per node of ``level``, log of a rule's weight times the likelihood of all below it."""
     table = grammar.table_index(level)
     children = grammar.rules.children[table]
-    *batch, _, vocab_size = child_message.shape
-    siblings = child_message.reshape(*batch, -1, grammar.branching, vocab_size)
+    *batch, num_children, vocab_size = child_message.shape
+    num_nodes = num_children // grammar.branching
+    siblings = child_message.reshape(*batch, num_nodes, grammar.branching, vocab_size)
     scores = grammar.log_weights[table].astype(child_message.dtype)
     for position in range(grammar.branching):
         scores = scores + siblings[..., position, :][..., children[..., position]]
@@ -120,8 +121,8 @@ def _child_marginals(
 ) -> Float[Array, "... children vocab"]:
     """Sum each child's symbol out of the posterior over its parent's rules."""
     users = rules_with_child(grammar.rules, grammar.table_index(level))
-    *batch, num_nodes, _, _ = joint.shape
-    flat = joint.reshape(*batch, num_nodes, -1)
+    *batch, num_nodes, vocab_size, max_rules = joint.shape
+    flat = joint.reshape(*batch, num_nodes, vocab_size * max_rules)
     nothing = jnp.full((*batch, num_nodes, 1), -jnp.inf, joint.dtype)
     flat = jnp.concatenate([flat, nothing], axis=-1)
     marginals = log_sum_exp(flat[..., users], -1)  # (..., nodes, position, symbol)
