@@ -10,11 +10,12 @@ import jax
 import tyro
 
 from experiments import store
-from experiments.benchmarks import independent_engine, inference, training
+from experiments.benchmarks import independent_engine, inference, scale, training
 from experiments.benchmarks.timing import Row
 
 SUITES = {
     "inference": inference.rows,
+    "scale": scale.rows,
     "independent_engine": independent_engine.rows,
     "training": training.rows,
 }
@@ -33,12 +34,20 @@ class Arguments:
     output: Path = Path("runs/benchmarks.json")
 
 
+HEADER = (
+    f"{'':<58} {'rate':>12} {'':<12} {'theirs':>9} {'compile':>9} {'memory':>9} {'GFLOP/s':>7} "
+    f"{'spread':>6}"
+)
+
+
 def as_text(row: Row) -> str:
     """One line of the table."""
-    ratio = "" if row.ratio is None else f"{row.ratio:8.1f}×"
+    rate = f"{row.rate:,.0f}" if row.rate >= 100 else f"{row.rate:.3g}"
+    ratio = "" if row.ratio is None else f"{row.ratio:.1f}×"
+    memory = "" if row.peak_memory is None else f"{row.peak_memory:,.0f} MiB"
     return (
-        f"{row.name:<58} {row.rate:>12,.0f} {row.unit + '/s':<12} {ratio:>9} "
-        f"{row.matmul:>7.0f} {row.first_call:>8.2f} s {row.spread:>6.2f}  {row.note}"
+        f"{row.name:<58} {rate:>12} {row.unit + '/s':<12} {ratio:>9} {row.compile:>7.1f} s "
+        f"{memory:>9} {row.matmul:>7.0f} {row.spread:>6.2f}  {row.note}"
     )
 
 
@@ -47,10 +56,7 @@ def main() -> None:
     arguments = tyro.cli(Arguments)
     # One device per core, as in runs (experiments.runtime).
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-    header = (
-        f"{'':<58} {'rate':>12} {'':<12} {'theirs':>9} {'GFLOP/s':>7} {'first':>10} {'spread':>6}"
-    )
-    print(header)
+    print(HEADER)
     rows: list[Row] = []
     for row in itertools.chain.from_iterable(SUITES[name]() for name in arguments.suites):
         print(as_text(row), flush=True)

@@ -1,9 +1,12 @@
 """Timing one function: compile time apart, then the median of warm repeats."""
 
 import dataclasses
+import multiprocessing
+import resource
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import jax
@@ -22,9 +25,10 @@ class Row:
         rate: units per second, from the median repeat.
         seconds: of the median repeat.
         spread: slowest repeat over fastest.
-        first_call: seconds of the first call, compilation included.
+        compile: seconds that the first call took longer than the median repeat.
         matmul: GFLOP/s of a float32 1024³ product, measured just before.
         reference: units per second of the paper's public implementation on such a machine.
+        peak_memory: MiB that the process held at most; None where it was not measured.
         note: what else a reader should know.
     """
 
@@ -33,9 +37,10 @@ class Row:
     rate: float
     seconds: float
     spread: float
-    first_call: float
+    compile: float
     matmul: float
     reference: float | None = None
+    peak_memory: float | None = None
     note: str = ""
 
     @property
@@ -70,11 +75,33 @@ def measure(
         rate=count / median,
         seconds=median,
         spread=max(times) / min(times),
-        first_call=first_call,
+        compile=max(first_call - median, 0.0),
         matmul=matmul,
         reference=reference,
         note=note,
     )
+
+
+def in_own_process(task: Callable[[], Row]) -> Row:
+    """Run a task that times something in a fresh process, and add that process' peak memory."""
+    fresh = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=fresh) as pool:
+        return pool.submit(_with_peak_memory, task).result()
+
+
+def _with_peak_memory(task: Callable[[], Row]) -> Row:
+    row = task()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return dataclasses.replace(row, peak_memory=peak)
+
+
+def copy_rate(repeats: int = 7) -> float:
+    """GB/s read and written while adding 1 to 64 MiB of float32, more than any cache holds."""
+    values = jnp.zeros(2**24, jnp.float32)
+    add = jax.jit(lambda x: x + 1)
+    _seconds(add, (values,), 1)
+    seconds = statistics.median(_seconds(add, (values,), 5) / 5 for _ in range(repeats))
+    return 2 * values.nbytes / seconds / 1e9
 
 
 def matmul_rate(repeats: int = 7) -> float:

@@ -1,8 +1,9 @@
 """The benchmark's clock."""
 
+import functools
 import time
 
-from experiments.benchmarks.timing import measure
+from experiments.benchmarks.timing import in_own_process, measure
 
 
 def test_rate_is_units_per_second_of_the_median_call():
@@ -15,3 +16,12 @@ def test_rate_is_units_per_second_of_the_median_call():
     assert row.ratio == row.rate / 100
     assert row.matmul > 0
     assert row.spread >= 1
+
+
+def test_a_row_from_a_process_of_its_own_tells_its_peak_memory():
+    task = functools.partial(measure, "sum", sum, (1, 2), count=2, unit="numbers", repeats=1)
+    row = in_own_process(task)
+    assert row.peak_memory is not None
+    assert 50 < row.peak_memory < 20_000  # MiB, with JAX loaded
+    assert row.rate > 0
+    assert row.compile >= 0
