@@ -68,21 +68,29 @@ def fill(readme: str, text: str) -> str:
 
 
 def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
-    """Copy the pictures and the summary of a report; pictures it does not have are removed.
+    """Copy the pictures and the summary of a report, in place of those of the one before.
 
     Returns:
         The summary.
     """
     gallery.mkdir(parents=True, exist_ok=True)
     summary = json.loads((report / "report.json").read_text())
-    for old in gallery.iterdir():
-        old.unlink()
-    shutil.copyfile(report / "report.json", gallery / "report.json")
-    for figure in summary["figures"].values():
-        for picture in figure["pictures"]:
-            for kind in ("png", "pdf"):
-                shutil.copyfile(report / picture[kind], gallery / picture[kind])
+    if (gallery / "report.json").exists():
+        for name in _pictures(json.loads((gallery / "report.json").read_text())):
+            (gallery / name).unlink(missing_ok=True)
+    for name in ["report.json", *_pictures(summary)]:
+        shutil.copyfile(report / name, gallery / name)
     return summary
+
+
+def _pictures(summary: Mapping[str, Any]) -> list[str]:
+    """Files of all pictures of a report."""
+    return [
+        picture[kind]
+        for figure in summary["figures"].values()
+        for picture in figure["pictures"]
+        for kind in ("png", "pdf")
+    ]
 
 
 def main() -> None:

@@ -76,7 +76,7 @@ def data_dependence(run: Run, figure: str) -> list[Claim]:
     claims += [
         _smaller_first(run, figure, level, level - 1) for level in begun if level - 1 in begun
     ]
-    if "block_share" in measured:
+    if begun and "block_share" in measured:  # without dependence there is nothing to share out
         claims.append(_share_is_coarse(run, figure))
     return claims
 

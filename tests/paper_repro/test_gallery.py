@@ -56,12 +56,16 @@ def test_example_of_the_readme_runs(run_python, tmp_path):
 
 
 def test_a_report_can_be_shown(smoke, tmp_path):
+    """In place of the report before; other pictures stay."""
     root, _ = smoke
+    old = {"figures": {"old": {"pictures": [{"png": "figure_old.png", "pdf": "figure_old.pdf"}]}}}
+    (tmp_path / "report.json").write_text(json.dumps(old))
+    for name in ("figure_old.png", "figure_other.png"):
+        (tmp_path / name).touch()
     summary = copy_report(root / "report-smoke", tmp_path)
-    (tmp_path / "figure_old.png").touch()
-    copy_report(root / "report-smoke", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert "figure_old.png" not in names
+    assert "figure_other.png" in names
     assert {"report.json", "figure_levels.png", "figure_9.pdf"} <= names
     text = results_text(summary)
     assert all(claim["statement"] in text for claim in summary["claims"])
