@@ -8,8 +8,9 @@ always go through log space.
 """
 
 import functools
+import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -144,7 +145,35 @@ def _run_bp(
     """Beliefs, with marginals from ``first_level`` on."""
     if unrolled.pays(grammar) and leaf_evidence.size > 0:
         return _run_fast(filter_level, first_level, grammar, leaf_evidence)
-    return _run_log_space(filter_level, first_level, grammar, leaf_evidence)
+    run = functools.partial(_run_log_space, filter_level, first_level, grammar)
+    return in_blocks(run, leaf_evidence, block_size(grammar))
+
+
+def block_size(grammar: Grammar) -> int:
+    """Sequences that log space takes at a time on a CPU."""
+    return max(1, messages.BLOCK // grammar.num_leaves)
+
+
+def in_blocks(
+    run: Callable[[Array], Any], leaf_evidence: Float[Array, "... leaves vocab"], size: int
+) -> Any:
+    """Apply ``run`` to all sequences; on a CPU to ``size`` at a time, whose arrays stay in cache.
+
+    Args:
+        run: maps (rows, num_leaves, vocab_size) to a tree of arrays with rows first.
+        leaf_evidence: any leading axes; they come back.
+        size: sequences in a block.
+    """
+    *batch, num_leaves, vocab_size = leaf_evidence.shape
+    rows = math.prod(batch)
+    flat = leaf_evidence.reshape(rows, num_leaves, vocab_size)
+    if jax.default_backend() != "cpu" or rows <= size:
+        out = run(flat)
+    else:
+        padded = jnp.pad(flat, ((0, -rows % size), (0, 0), (0, 0)))
+        blocks = jax.lax.map(run, padded.reshape(-1, size, num_leaves, vocab_size))
+        out = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
+    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), out)
 
 
 def _run_log_space(
@@ -171,16 +200,8 @@ def _run_fast(
     grammar: Grammar,
     leaf_evidence: Float[Array, "... leaves vocab"],
 ) -> Beliefs:
-    batch, trailing = leaf_evidence.shape[:-2], leaf_evidence.shape[-2:]
-    flat = leaf_evidence.reshape(-1, *trailing)
     run = functools.partial(_run_block, filter_level, first_level, grammar)
-    if jax.default_backend() != "cpu" or len(flat) <= BLOCK:
-        beliefs = run(flat)
-    else:
-        padded = jnp.pad(flat, ((0, -len(flat) % BLOCK), (0, 0), (0, 0)))
-        blocks = jax.lax.map(run, padded.reshape(-1, BLOCK, *trailing))
-        beliefs = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(flat)], blocks)
-    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), beliefs)
+    return in_blocks(run, leaf_evidence, BLOCK)
 
 
 @_run_fast.defjvp

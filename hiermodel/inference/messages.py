@@ -17,6 +17,9 @@ from hiermodel.grammar.paths import root_transitions
 from hiermodel.grammar.rules import Grammar, RuleTable
 from hiermodel.log_space import log_sum_exp, split_peak, subtract
 
+BLOCK = 4096
+"""Leaves, over all sequences, that are best handled at a time on a CPU."""
+
 
 class Messages(NamedTuple):
     """Upward messages.

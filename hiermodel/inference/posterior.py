@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference.belief_propagation import check_evidence
+from hiermodel.inference.belief_propagation import block_size, check_evidence, in_blocks
 from hiermodel.inference.messages import (
     evidence,
     ignore_impossible,
@@ -111,7 +111,8 @@ def _sample_posterior(
     num_samples: int,
     filter_level: int,
 ) -> Tree:
-    messages = pass_up(grammar, leaf_evidence, filter_level).by_level
+    pass_rows_up = functools.partial(pass_up, grammar, filter_level=filter_level)
+    messages = in_blocks(pass_rows_up, leaf_evidence, block_size(grammar)).by_level
     keys = sample_keys(key, num_samples)
     return jax.vmap(lambda one: _draw_tree(one, grammar, messages, filter_level))(keys)
 
