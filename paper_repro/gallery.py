@@ -1,7 +1,8 @@
 """``python -m paper_repro.gallery``: show a finished report in the README.
 
 Copies the figures and the summary of a report into figures/gallery, and writes what was run and the
-tables of claims into the README between its markers, so that no number there is typed by hand.
+tables of claims into the README between its markers, so that no number there is typed by hand. With
+``--benchmarks`` it does the same with timings alone.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from typing import Any
 import tyro
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+SPEED_BEGIN, SPEED_END = "<!-- speed:begin -->", "<!-- speed:end -->"
 GALLERY = "figures/gallery"
 
 
@@ -23,9 +25,11 @@ class Arguments:
 
     Attributes:
         report: folder of the report.
+        benchmarks: JSON of experiments.benchmarks, to show in place of a report.
     """
 
     report: Path = Path("runs/report-laptop")
+    benchmarks: Path | None = None
 
 
 def results_text(summary: Mapping[str, Any]) -> str:
@@ -60,11 +64,34 @@ def _row(claim: Mapping[str, Any]) -> str:
     )
 
 
-def fill(readme: str, text: str) -> str:
+def speed_text(benchmarks: Mapping[str, Any]) -> str:
+    """The rows of a benchmark as a table in Markdown."""
+    provenance = benchmarks["provenance"]
+    rates = [row["matmul"] for row in benchmarks["rows"]]
+    lines = [
+        f"On {provenance['cores']} cores, whose float32 product of two 1024² matrices ran at "
+        f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s:",
+        "",
+        "| what | rate | times the paper's public implementation | peak memory |",
+        "|---|---|---|---|",
+    ]
+    for row in benchmarks["rows"]:
+        rate = _number(row["rate"])
+        ratio = "" if row["ratio"] is None else _number(row["ratio"])
+        memory = "" if row["peak_memory"] is None else f"{row['peak_memory']:.0f} MiB"
+        lines.append(f"| {row['name']} | {rate} {row['unit']}/s | {ratio} | {memory} |")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def fill(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
     """The README with the text between its markers."""
-    before, rest = readme.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{text}\n{END}{after}"
+    before, rest = readme.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
@@ -97,8 +124,13 @@ def main() -> None:
     """Parse the command line and copy."""
     arguments = tyro.cli(Arguments)
     project = Path(__file__).parent.parent
-    summary = copy_report(arguments.report, project / GALLERY)
     readme = project / "README.md"
+    if arguments.benchmarks is not None:
+        shutil.copyfile(arguments.benchmarks, project / GALLERY / "benchmarks.json")
+        text = speed_text(json.loads(arguments.benchmarks.read_text()))
+        readme.write_text(fill(readme.read_text(), text, SPEED_BEGIN, SPEED_END))
+        return
+    summary = copy_report(arguments.report, project / GALLERY)
     readme.write_text(fill(readme.read_text(), results_text(summary)))
 
 

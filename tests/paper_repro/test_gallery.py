@@ -8,7 +8,16 @@ from pathlib import Path
 import tyro
 
 from paper_repro.__main__ import Arguments
-from paper_repro.gallery import BEGIN, END, copy_report, fill, results_text
+from paper_repro.gallery import (
+    BEGIN,
+    END,
+    SPEED_BEGIN,
+    SPEED_END,
+    copy_report,
+    fill,
+    results_text,
+    speed_text,
+)
 from paper_repro.protocol import FIGURES, QUICK
 
 PROJECT = Path(__file__).parents[2]
@@ -23,6 +32,12 @@ def test_readme_shows_the_committed_results():
     summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
     assert fill(README, results_text(summary)) == README
     assert README.index(BEGIN) < README.index(END)
+
+
+def test_readme_shows_the_committed_timings():
+    timings = json.loads((PROJECT / "figures" / "gallery" / "benchmarks.json").read_text())
+    assert fill(README, speed_text(timings), SPEED_BEGIN, SPEED_END) == README
+    assert len(timings["rows"]) > 10
 
 
 def test_pictures_of_the_readme_are_there():
