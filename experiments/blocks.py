@@ -94,6 +94,11 @@ class JoinedCheckpoints:
         saved = [set(checkpoints.saved_epochs()) for _, checkpoints in self._parts]
         return sorted(set.intersection(*saved))
 
+    def complete(self, epochs: Sequence[int]) -> bool:
+        """Whether the training of all members has ended."""
+        parts = (checkpoints for _, checkpoints in self._parts)
+        return not self.missing and all(part.complete(epochs) for part in parts)
+
     def load_params(self, epoch: int) -> dict[str, np.ndarray]:
         """Parameters of all members at a saved epoch, stacked on a leading axis.
 

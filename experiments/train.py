@@ -86,7 +86,7 @@ def available_splits(config: configs.RunConfig, root: Path | str) -> int:
         return config.num_splits
     for count in range(config.num_splits, 0, -1):
         fewer = dataclasses.replace(config, num_splits=count)
-        if set(epochs_of(config)) <= set(checkpoints_of(fewer, run).saved_epochs()):
+        if checkpoints_of(fewer, run).complete(epochs_of(config)):
             return count
     return 0
 
@@ -117,7 +117,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
     run = open_run(config, root)
     epochs = epochs_of(config)
     checkpoints = checkpoints_of(config, run)
-    if set(epochs) <= set(checkpoints.saved_epochs()):
+    if checkpoints.complete(epochs):
         return
     if isinstance(checkpoints, JoinedCheckpoints):
         state = f"(split, seed) {checkpoints.missing} are in none"
@@ -153,11 +153,10 @@ def train_block(
     if run.checkpoints.exists():
         raise ValueError(f"block={block} is not allowed: {run.path} was trained as a whole")
     checkpoints = _block_checkpoints(config, run, block)
-    saved = checkpoints.saved_epochs()
-    if set(epochs) <= set(saved):
+    if checkpoints.complete(epochs):
         return
     whole, key = ensemble_of(config), run_key(config, NETWORKS)
-    if not saved:
+    if not checkpoints.saved_epochs():
         checkpoints.save(block.untrained(key, whole))
     checkpoints.close()
     with signals.deferred() as asked_to_stop:

@@ -22,7 +22,7 @@ import os
 import shutil
 import warnings
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,16 @@ class Checkpoints:
     def resume_epochs(self) -> list[int]:
         """Epochs from which training can go on, increasing."""
         return sorted(self._resume.all_steps())
+
+    def complete(self, epochs: Sequence[int]) -> bool:
+        """Whether a training with checkpoints at these epochs has ended.
+
+        Not yet if it was killed between the two parts of its last checkpoint, so that the state
+        to resume from lags behind.
+        """
+        resume = self.resume_epochs()
+        lags = bool(resume) and resume[-1] < max(epochs)
+        return set(epochs) <= set(self.saved_epochs()) and not lags
 
     def remove_unfinished(self) -> None:
         """Remove what killed or failed writes have left; for the one process that writes."""

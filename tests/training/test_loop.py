@@ -98,6 +98,17 @@ def test_a_finished_training_does_nothing_again(run):
     np.testing.assert_array_equal(first.states.epoch, again.states.epoch)
 
 
+def test_a_training_killed_within_its_last_checkpoint_is_not_complete(run, tmp_path):
+    run("run", [1, 2])
+    checkpoints = Checkpoints(tmp_path / "run", "a")
+    assert checkpoints.complete([0, 1, 2])
+    assert not checkpoints.complete([0, 1, 2, 3])
+    shutil.rmtree(tmp_path / "run" / "resume" / "2")  # the part that is written last
+    assert not Checkpoints(tmp_path / "run", "a").complete([0, 1, 2])
+    shutil.rmtree(tmp_path / "run" / "resume")  # what is only measured needs none
+    assert Checkpoints(tmp_path / "run", "a").complete([0, 1, 2])
+
+
 def test_a_stopped_training_goes_on_where_it_was(run, tmp_path, assert_same_params):
     asked = []
 
