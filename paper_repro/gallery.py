@@ -62,7 +62,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
         for claim in claims
         if claim["verdict"] != "shown"
     ]
-    return "\n\n".join(lines + ["\n".join(others)])
+    return "\n\n".join([*lines, "\n".join(others)])
 
 
 def _what_was_run(summary: Mapping[str, Any]) -> str:
