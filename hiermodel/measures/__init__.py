@@ -1,5 +1,6 @@
 """Measures: pure functions of log-probabilities, sequences and keys (SPEC section 6)."""
 
+from hiermodel.measures.advisor import Advice, Evidence, advise_stop
 from hiermodel.measures.canaries import epsilon_lower_bound
 from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
 from hiermodel.measures.dependence import BlockExcess, corrected_p_values, permuted_block_excess
@@ -14,6 +15,7 @@ from hiermodel.measures.features import (
     tree_distance,
 )
 from hiermodel.measures.floor import loss_floor
+from hiermodel.measures.gap_test import PermutedGap, permuted_gap
 from hiermodel.measures.loss import denoising_loss, evaluate_loss, stratified_steps
 from hiermodel.measures.membership import (
     Attack,
@@ -23,7 +25,6 @@ from hiermodel.measures.membership import (
     membership_score,
     tpr_at_fpr,
 )
-from hiermodel.measures.neighbour_ratio import neighbour_ratio
 from hiermodel.measures.neighbours import (
     Neighbours,
     distance_histogram,
@@ -55,6 +56,7 @@ from hiermodel.measures.reproduction import (
     found_blocks,
     near_copies,
 )
+from hiermodel.measures.several_neighbours import nearest_several, neighbour_ratio
 from hiermodel.measures.u_turn import overlap, overlap_ratio, repeated_u_turns
 from hiermodel.measures.uncertainty import (
     Interval,
@@ -69,17 +71,21 @@ from hiermodel.measures.uncertainty import (
 from hiermodel.measures.validity import Validity, level_validity
 
 __all__ = [
+    "Advice",
     "Attack",
     "BlockExcess",
     "Clusters",
+    "Evidence",
     "Extraction",
     "Interval",
     "LossDecomposition",
     "Minimum",
     "Neighbours",
     "PairCorrelations",
+    "PermutedGap",
     "Reconstruction",
     "Validity",
+    "advise_stop",
     "attack_losses",
     "auc",
     "biased_phase",
@@ -113,6 +119,7 @@ __all__ = [
     "nearest_neighbour_divergence",
     "nearest_neighbour_floor",
     "nearest_neighbours",
+    "nearest_several",
     "neighbour_ratio",
     "overlap",
     "overlap_ratio",
@@ -122,6 +129,7 @@ __all__ = [
     "pair_interval",
     "paired_log_ratio",
     "permuted_block_excess",
+    "permuted_gap",
     "proportion_difference",
     "proportion_interval",
     "reconstruct_ancestors",
