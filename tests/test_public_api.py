@@ -40,7 +40,7 @@ CONTRACT = {
     "u_turn_discrete": "key denoiser process x_0 t * joint",
     "transformer_from_state_dict": "state * num_heads",
     "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
-    "false_alarm num_looks num_permutations",
+    "tolerated_gap false_alarm num_looks num_permutations",
     "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations",
 }
 
@@ -70,6 +70,7 @@ DEFAULTS = {
         "gap": None,
         "split_divergence": None,
         "neighbour_divergence": None,
+        "tolerated_gap": 0.0,
         "false_alarm": 0.05,
         "num_looks": 25,
         "num_permutations": 2000,

@@ -82,6 +82,7 @@ def advise_stop(
     gap: Curves | PermutedGap | None = None,
     split_divergence: Curves | None = None,
     neighbour_divergence: Curves | None = None,
+    tolerated_gap: float = 0.0,
     false_alarm: float = 0.05,
     num_looks: int = 25,
     num_permutations: int = 2000,
@@ -94,7 +95,12 @@ def advise_stop(
     there by then: the chance that networks whose samples do not depend on their training set are
     ever called biased is at most ``false_alarm``, shared equally by the signals given; likewise
     that a test loss which does not rise is said to. With a ``PermutedGap`` this is exact; with
-    curves it holds as far as units are independent, in large numbers (some twenty at least).
+    curves it holds as far as units are independent, in large numbers (some twenty at least), and
+    what training adds to a curve from look to look is independent normal noise, whose size is
+    estimated from the curve itself; nothing is said about curves before the sixth look.
+
+    A gap above zero says that samples depend on the training set, however little; in the grammar
+    data that begins long before the divergences turn. To be warned of more, tolerate some.
 
     Units are what the means are over: test examples for the loss, inputs for the divergence between
     the networks' outputs, samples for the gap (mean of both directions), batches of samples for the
@@ -109,6 +115,7 @@ def advise_stop(
             ``permuted_gap`` gives, which assumes less.
         split_divergence: (looks, units) divergence between the two networks on the same inputs.
         neighbour_divergence: (looks, units) nearest-neighbour divergence.
+        tolerated_gap: gap that is no cause for alarm, in units of the distance.
         false_alarm: rate allowed, over all looks, for bias and for the test minimum each.
         num_looks: planned looks; the false-alarm rate is spent equally on them.
         num_permutations: rows of chance; at least num_looks / false_alarm of them per bias signal
@@ -132,14 +139,16 @@ def advise_stop(
     keys = iter(jax.random.split(key, 4))
 
     def rise(name: str, curves: Curves, rate: float) -> Evidence:
-        signs = _signs(next(keys), num_permutations, np.shape(curves)[-1])
-        return _rise(name, steps, _check_curves(name, curves, steps), signs, rate, num_looks)
+        values = _check_curves(name, curves, steps)
+        return _rise(next(keys), name, steps, values, rate, num_looks, num_permutations)
 
     loss = rise("test loss", test_loss, false_alarm)
     evidence = []
     if gap is not None:
         gap_key, rate = next(keys), false_alarm / num_signals
-        evidence.append(_lean(gap_key, steps, gap, rate, num_looks, num_permutations))
+        evidence.append(
+            _lean(gap_key, steps, gap, tolerated_gap, rate, num_looks, num_permutations)
+        )
     evidence += [rise(name, curves, false_alarm / num_signals) for name, curves in given.items()]
     return _weigh(steps, loss, evidence)
 
@@ -159,16 +168,23 @@ def _weigh(steps: np.ndarray, loss: Evidence, bias: list[Evidence]) -> Advice:
 
 
 def _rise(
+    key: Key[Array, ""],
     name: str,
     steps: np.ndarray,
     curves: np.ndarray,
-    signs: np.ndarray,
     false_alarm: float,
     num_looks: int,
+    num_permutations: int,
 ) -> Evidence:
+    """Whether a curve has risen above its lowest point."""
     mean = curves.mean(1)
     begin = transient_end(mean) if name == "split divergence" else 0
-    look = first_alarm(rise_statistics(curves, signs, begin), false_alarm, num_looks)
+    sign_key, jitter_key = jax.random.split(key)
+    signs = _signs(sign_key, num_permutations, curves.shape[1])
+    # Looks come first, so that later ones leave the noise of earlier ones as it was.
+    jitter = generator_from_key(jitter_key).normal(size=(len(steps), num_permutations))
+    statistics = rise_statistics(curves, signs, jitter, begin)
+    look = first_alarm(statistics, false_alarm, num_looks)
     curve = student_interval(curves.T)
     if look is None:
         return Evidence(name, curve, None, None)
@@ -180,21 +196,24 @@ def _lean(
     key: Key[Array, ""],
     steps: np.ndarray,
     gap: Curves | PermutedGap,
+    tolerated: float,
     false_alarm: float,
     num_looks: int,
     num_permutations: int,
 ) -> Evidence:
-    """Whether the gap lies above zero."""
+    """Whether the gap lies above what is tolerated."""
+    require(bool(tolerated >= 0), "tolerated_gap", tolerated, "at least 0")
     if isinstance(gap, PermutedGap):
         observed, chance = check_values("gap", gap.observed), check_values("gap", gap.permuted)
         fits = observed.shape == chance.shape[1:] == steps.shape
         require(fits, "gap", chance.shape, f"of shape (permutations, {len(steps)})")
         curve = percentile_interval(observed, observed + chance, 0.95)
+        observed = observed - tolerated
     else:
-        curves = _check_curves("gap", gap, steps)
+        curves = _check_curves("gap", gap, steps) - tolerated
         signs = _signs(key, num_permutations, curves.shape[1])
         observed, chance = curves.mean(1), signs @ curves.T / curves.shape[1]
-        curve = student_interval(curves.T)
+        curve = student_interval(curves.T + tolerated)
     rows = np.concatenate([observed[None], chance])
     spread = np.sqrt(np.square(rows).mean(0))
     statistics = np.where(spread > 0, rows / np.where(spread > 0, spread, 1), -np.inf)

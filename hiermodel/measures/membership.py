@@ -17,6 +17,7 @@ from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.diffusion.samplers import run_compiled
 from hiermodel.diffusion.schedule import Schedule
+from hiermodel.measures.along_noise import in_pieces
 from hiermodel.measures.divergence import CLIP
 from hiermodel.measures.uncertainty import (
     Interval,
@@ -95,7 +96,8 @@ def _mean_losses(
     def of_noise(numbered: tuple[Array, Array]) -> Array:
         number, t = numbered
         x_t = add_noise(jax.random.fold_in(key, number), schedule, x_0, t)
-        log_probs = jnp.where(x_0 > 0, denoiser(x_t, t), 0).sum(-1)
+        output = in_pieces(lambda rows: denoiser(rows, t), x_t)
+        log_probs = jnp.where(x_0 > 0, output, 0).sum(-1)
         return -jnp.maximum(log_probs, np.log(CLIP)).mean(-1)
 
     return jax.lax.map(of_noise, (jnp.arange(len(steps)), steps)).mean(0)

@@ -15,6 +15,12 @@ from jaxtyping import Float
 from hiermodel.checks import check_integer, require
 from hiermodel.measures.onset import DROP
 
+FEWEST = 6
+"""Looks before which nothing is said about a curve, since its roughness is not known."""
+
+NORMAL_MEDIAN = 0.6745
+"""Median size of a standard normal."""
+
 
 def first_alarm(
     statistics: Float[np.ndarray, "rows looks"], false_alarm: float, num_looks: int
@@ -50,17 +56,23 @@ def first_alarm(
 def rise_statistics(
     curves: Float[np.ndarray, "looks units"],
     signs: Float[np.ndarray, "rows units"],
+    jitter: Float[np.ndarray, "looks rows"],
     begin: int,
 ) -> Float[np.ndarray, "rows+1 looks"]:
     """By how many standard deviations a mean curve lies above its lowest point so far.
 
-    The rows of chance are the same with the sign of every unit's changes flipped at random, alike
-    at all looks: exact for changes that are symmetric about zero, and careful where curves fall.
+    Two things move a curve that has no trend: finitely many units, and the training itself, which
+    makes networks better and worse from one checkpoint to the next. The rows of chance have both:
+    the sign of every unit's changes flipped at random, alike at all looks (exact for changes that
+    are symmetric about zero, careful where curves fall), and normal noise as large as the
+    :func:`roughness` of the curve so far.
 
     Args:
         curves: one curve per independent unit.
         signs: ±1, rows of chance.
-        begin: the first look that may be the lowest; at it and before, the statistic is −inf.
+        jitter: standard normals, of the same rows.
+        begin: the first look that may be the lowest; at it and before, and at the first few looks,
+            the statistic is −inf.
 
     Returns:
         Row 0 observed, the others by chance.
@@ -68,15 +80,30 @@ def rise_statistics(
     num_looks, num_units = curves.shape
     # A unit's level cancels in differences; without it they keep their digits.
     changes = curves - curves.mean(0)
-    rows = np.concatenate([changes.mean(1)[None], signs @ changes.T / num_units])
-    statistics = np.full(rows.shape, -np.inf)
-    for look in range(begin + 1, num_looks):
-        rise = rows[:, look, None] - rows[:, begin:look]
-        spread = np.sqrt(np.square(rise).mean(0))
-        known = spread > 0
+    observed, flipped = changes.mean(1), changes @ signs.T / num_units
+    statistics = np.full((len(signs) + 1, num_looks), -np.inf)
+    for look in range(max(begin + 1, FEWEST - 1), num_looks):
+        rough = roughness(curves[: look + 1])
+        by_chance = flipped[: look + 1] + rough * jitter[: look + 1]
+        rows = np.concatenate([observed[: look + 1, None], by_chance], 1)
+        rise = rows[look] - rows[begin:look]
+        spread = np.sqrt(np.square(rise).mean(1, keepdims=True))
+        known = spread[:, 0] > 0
         if known.any():
-            statistics[:, look] = (rise[:, known] / spread[known]).max(1)
+            statistics[:, look] = (rise[known] / spread[known]).max(0)
     return statistics
+
+
+def roughness(curves: Float[np.ndarray, "looks units"]) -> float:
+    """Standard deviation of what training adds to a mean curve, independently at every look.
+
+    From second differences, which a straight line does not have: their median size, less what
+    finitely many units explain. A bent curve counts as a rough one.
+    """
+    bends = curves[2:] - 2 * curves[1:-1] + curves[:-2]
+    size = np.median(np.abs(bends.mean(1))) / NORMAL_MEDIAN
+    sampling = np.mean(bends.var(1, ddof=1)) / curves.shape[1]
+    return float(np.sqrt(max(np.square(size) - sampling, 0.0) / 6))  # 1 + 4 + 1
 
 
 def transient_end(mean: Float[np.ndarray, " looks"]) -> int:
