@@ -1,14 +1,18 @@
 """Train the ensemble of a run: from a configuration to checkpoints."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import jax
+import numpy as np
+from jaxtyping import Int
 
 from experiments import configs, runtime, signals, store
 from experiments.blocks import Block, JoinedCheckpoints
 from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
+from hiermodel.inference.resampling import redraw_leaves
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import Ensemble
@@ -28,6 +32,10 @@ from hiermodel.training.state import Ensemble
     ADVICE,
 ) = range(12)
 """What a run's key is folded with, so that no two uses share randomness."""
+
+
+AUGMENTATION = 100
+"""As those above; of the variants that are trained on."""
 
 
 def run_key(config: configs.RunConfig, purpose: int) -> jax.Array:
@@ -56,6 +64,35 @@ def make_data(config: configs.RunConfig) -> Splits:
         test_size=config.test_size,
         filter_level=config.filter_level,
     )
+
+
+def num_training_rows(config: configs.RunConfig) -> int:
+    """Sequences of each split that an epoch passes over, copies and variants included."""
+    copies = (config.num_copies - 1) * config.num_duplicated
+    return config.augmentation * (config.split_size + copies)
+
+
+def training_rows(
+    config: configs.RunConfig, splits: Splits
+) -> Int[np.ndarray, "num_splits rows leaves"]:
+    """What is trained on: the splits, with the copies and variants that a run asks for.
+
+    All originals come first, then further copies of the first ``num_duplicated``, then variants of
+    all of these, which copies have each of their own.
+    """
+    train = np.asarray(splits.train)
+    copies = [train[:, : config.num_duplicated]] * (config.num_copies - 1)
+    rows = np.concatenate([train, *copies], axis=1)
+    if config.augmentation == 1:
+        return rows
+    grammar, key = config.grammar.build(), run_key(config, AUGMENTATION)
+    redraw = functools.partial(redraw_leaves, filter_level=config.filter_level)
+    augmented = []
+    for split, own in enumerate(rows):
+        keys = jax.random.split(jax.random.fold_in(key, split), config.augmentation - 1)
+        variants = [np.asarray(redraw(one, grammar, own)).astype(own.dtype) for one in keys]
+        augmented.append(np.concatenate([own, *variants]))
+    return np.stack(augmented)
 
 
 def ensemble_of(config: configs.RunConfig) -> Ensemble:
@@ -140,7 +177,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
         train(
             run_key(config, NETWORKS),
             ensemble_of(config),
-            make_data(config).train,
+            training_rows(config, make_data(config)),
             run.checkpoints,
             identity=configs.to_json(config),
             checkpoint_epochs=epochs_of(config)[1:],
@@ -175,7 +212,7 @@ def train_block(
         train(
             key,
             block.ensemble(whole),
-            make_data(config).train[slice(*block.splits)],
+            training_rows(config, make_data(config))[slice(*block.splits)],
             checkpoints.folder,
             identity=checkpoints.identity,
             checkpoint_epochs=epochs[1:],
