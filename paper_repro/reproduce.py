@@ -9,14 +9,16 @@ from types import ModuleType
 from typing import Any
 
 from experiments import configs, store
+from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
+from experiments.progress import context_of
 from experiments.store import Measurements
 from experiments.train import available_splits, train_run
 from figures import report, style, tables
 from hiermodel.checks import require
 from paper_repro.claims import Claim, Run, examine_runs
-from paper_repro.listing import context_of, settings_of
-from paper_repro.protocol import FIGURES, SIZES, Protocol, Scale, protocol
+from paper_repro.listing import settings_of
+from paper_repro.protocol import FIGURES, SIZES, Scale, protocol
 
 Results = Mapping[str, Measurements]
 
