@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments import configs, store
+from experiments.claim import ENOUGH_SPLITS
 from experiments.study.axes import value_at
 from experiments.study.building import build
 from experiments.study.design import Study
@@ -19,9 +20,6 @@ from experiments.study.files import load_study
 from experiments.study.kinds import KINDS, Kind, kind_named
 from hiermodel.checks import require
 from hiermodel.measures.uncertainty import Interval, student_interval
-
-ENOUGH_SPLITS = 5
-"""From so many training sets on, networks are averaged within each, and sets are the units."""
 
 Rows = np.ndarray
 """A structured array, one field per column."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from figures.markdown import fill
 from paper_repro.__main__ import Arguments
 from paper_repro.gallery import (
     BEGIN,
@@ -14,7 +15,6 @@ from paper_repro.gallery import (
     SPEED_BEGIN,
     SPEED_END,
     copy_report,
-    fill,
     results_text,
     speed_text,
     summary_text,
