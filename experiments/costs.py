@@ -28,7 +28,7 @@ from experiments.train import epochs_of
 from hiermodel.networks.learned import init_params
 from hiermodel.networks.transformer import TransformerConfig
 
-EFFICIENCY = 0.25
+EFFICIENCY = 0.3
 """Share of the rate of a large matrix product that networks are taken to reach, before any run."""
 
 COMPILATION = 5.0

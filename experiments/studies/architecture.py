@@ -87,7 +87,7 @@ STUDY = Study(
     ),
     measures={"evaluation": EVALUATION, "comparison": GENERATION},
     seeds=(1,),
-    budget=Budget(seconds=20 * 60),
+    budget=Budget(seconds=30 * 60),
     against=("network.dropout", "network"),
     answer=answer,
 )

@@ -1,5 +1,7 @@
 """How the tree's depth and its rules per symbol move the order in which levels are learned."""
 
+import dataclasses
+
 import numpy as np
 
 from experiments.claim import Claim
@@ -96,14 +98,14 @@ def _delay(rows: Rows) -> list[Claim]:
 STUDY = Study(
     name=NAME,
     question="How do depth and rules per symbol move the order in which levels are learned?",
-    base=longer(BASE, 1000),
+    base=dataclasses.replace(longer(BASE, 1000), num_seeds=2),
     axes=(
         Grid("grammar.depth", (2, 3, 4)),
         Grid("grammar.rules_per_symbol", (3, 4, 6)),
     ),
     measures={"evaluation": EVALUATION},
     seeds=(1,),
-    budget=Budget(seconds=20 * 60),
+    budget=Budget(seconds=30 * 60),
     against=("grammar.rules_per_symbol", "grammar.depth"),
     answer=answer,
     picture="levels",

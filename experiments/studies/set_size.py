@@ -124,13 +124,13 @@ STUDY = Study(
             {
                 "split_size": (48, 80, 112, 160, 224, 56, 224),
                 "grammar.depth": (3, 3, 3, 3, 3, 2, 4),
-                "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500, 1500),
+                "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500, 1200),
             }
         ),
     ),
     measures={"evaluation": EVALUATION, "comparison": GENERATION},
     seeds=(1,),
-    budget=Budget(seconds=30 * 60),
+    budget=Budget(seconds=60 * 60),
     against=("split_size", "grammar.depth"),
     answer=answer,
 )

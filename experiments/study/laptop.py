@@ -27,9 +27,9 @@ BASE = RunConfig(
     seed=1,
 )
 
-EVALUATION = EvaluationConfig(num_sequences=400, num_noises=2, num_loss_noises=3)
+EVALUATION = EvaluationConfig(num_sequences=300, num_noises=2, num_loss_noises=3)
 
-GENERATION = GenerationConfig(num_samples=500, every=2)
+GENERATION = GenerationConfig(num_samples=400, every=2)
 
 
 def longer(run: RunConfig, num_epochs: int) -> RunConfig:
