@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from experiments import costs
+from experiments import costs, packing
 from experiments import progress as progress_
 from experiments.configs import EvaluationConfig, GenerationConfig, Protocol, RunConfig
 from experiments.measure import FURTHER, load_finished, measure_run
@@ -74,14 +75,18 @@ def check_measures(measures: Mapping[str, Any]) -> None:
 
 
 def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Each run by itself."""
-    return [[config] for config in configs]
+    """Runs of the same shapes together, as many as fit; alone where several hosts train each."""
+    if jax.process_count() > 1:
+        return [[config] for config in configs]
+    return packing.pack(configs)
 
 
 def train(configs: Sequence[RunConfig], root: Path, progress: bool) -> None:
     """Train the runs of one pack."""
-    for config in configs:
-        train_run(config, root, progress=progress)
+    if len(configs) == 1:
+        train_run(configs[0], root, progress=progress)
+    else:
+        packing.train_pack(configs, root, progress=progress)
 
 
 def measure(config: RunConfig, measures: Mapping[str, Any], root: Path, progress: bool) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 
 from experiments import configs, signals
+from experiments.packing import RunsFailedError
 from experiments.store import RunFolder
 from experiments.study.design import Study
 from experiments.study.state import State, folder_of, record_failure, standing
@@ -42,7 +43,7 @@ def run_study(
     study: Study,
     root: Path,
     *,
-    packs: Collection[int] | None = None,
+    only: Collection[str] | None = None,
     progress: bool = True,
 ) -> None:
     """Train and measure the runs that wait; record those that fail and go on with the others.
@@ -50,32 +51,25 @@ def run_study(
     Args:
         study: the study.
         root: where run folders are.
-        packs: numbers of the packs to work on, as ``packs_of`` gives them; all for None.
+        only: identities of the runs to work on; all for None.
         progress: show progress bars.
 
     Raises:
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
-    everything = packs_of(study)
-    for number, pack in enumerate(everything):
-        if packs is None or number in packs:
-            _run_pack(study, pack, root, f"pack {number + 1} of {len(everything)}", progress)
+    chosen = [run for run in study.runs() if only is None or configs.identity(run) in only]
+    packs = study.kind.pack(_waiting(study, chosen, root))
+    for number, pack in enumerate(packs):
+        _run_pack(study, pack, root, f"pack {number + 1} of {len(packs)}", progress)
 
 
 def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress: bool) -> None:
     """The waiting runs of a pack, alone in their folders."""
-    if not _waiting(study, pack, root):
-        return
     with contextlib.ExitStack() as held:
-        try:
-            for config in pack:
-                folder = RunFolder.open(root, configs.identity(config), configs.to_json(config))
-                if jax.process_index() == 0:  # of processes that train together, one for all
-                    held.enter_context(hold(folder.path))
-        except FolderInUseError as error:
-            _LOG.info("%s is left to another process: %s", name, error)
+        ours = [config for config in pack if _hold(config, root, held)]
+        runs = _waiting(study, ours, root, held=True)  # another may have finished some just now
+        if not runs:
             return
-        runs = _waiting(study, pack, root, held=True)  # another may have finished just now
         _LOG.info("%s: %d runs", name, len(runs))
         for config in _train(study, runs, root, progress):
             if jax.process_index() == 0:
@@ -83,23 +77,39 @@ def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress
     jax.clear_caches()  # other packs have other shapes; compiled programs are on disk
 
 
-def _waiting(study: Study, pack: Sequence[Any], root: Path, held: bool = False) -> list[Any]:
+def _hold(config: Any, root: Path, held: contextlib.ExitStack) -> bool:
+    """Take a run's folder until the end of its pack; False if another process has it."""
+    folder = RunFolder.open(root, configs.identity(config), configs.to_json(config))
+    if jax.process_index() > 0:  # of processes that train together, the first holds it for all
+        return True
+    try:
+        held.enter_context(hold(folder.path))
+    except FolderInUseError as error:
+        _LOG.info("left to another process: %s", error)
+        return False
+    return True
+
+
+def _waiting(study: Study, runs: Sequence[Any], root: Path, held: bool = False) -> list[Any]:
     """Runs to be worked on; those that this process holds count as running for all others."""
     states = {State.WAITING, State.RUNNING} if held else {State.WAITING}
-    return [config for config in pack if standing(study, config, root).state in states]
+    return [config for config in runs if standing(study, config, root).state in states]
 
 
 def _train(study: Study, runs: Sequence[Any], root: Path, progress: bool) -> list[Any]:
-    """Train runs together; if that fails, each alone. Returns those that are trained."""
+    """Train runs together; if that is not possible, each alone. Returns those that are trained."""
     try:
         study.kind.train(runs, root, progress)
+    except RunsFailedError as error:  # those of the pack that are not to blame have been trained
+        for config, its in error.errors.items():
+            _fail(config, root, "train", its)
+        return [config for config in runs if config not in error.errors]
     except Exception as error:
         signals.leave_if_asked()
         if len(runs) > 1:
             _LOG.warning("training together failed (%s): each run alone", error)
             return [config for one in runs for config in _train(study, [one], root, progress)]
-        for config in runs:
-            _fail(config, root, "train", error)
+        _fail(runs[0], root, "train", error)
         return []
     return list(runs)
 

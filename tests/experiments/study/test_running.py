@@ -1,5 +1,6 @@
 """Runs are made once, failures stay alone, and the folder tells how far everything is."""
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -10,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 from tiny import PARTLY_IMPOSSIBLE, STUDY
 
-from experiments import store
+from experiments import configs, store
 from experiments.study import Budget, Grid, grammar_runs, runner
 from experiments.study.runner import forget_failures, run_study
 from experiments.study.state import State, folder_of, record_failure, standing
@@ -100,34 +101,36 @@ def test_failed_runs_are_tried_again_only_when_asked(fake, tmp_path):
     assert fake.made == [0.5]
 
 
-def test_a_pack_with_one_bad_run_trains_the_others(fake, tmp_path, monkeypatch):
-    monkeypatch.setattr(grammar_runs, "pack", lambda configs: [list(configs)])
+def test_a_pack_with_one_bad_run_trains_the_others(fake, tmp_path):
     study = rates(0.1, 2.0, 0.5)
     run_study(study, tmp_path, progress=False)
     assert states(study, tmp_path) == [State.DONE, State.FAILED, State.DONE]
     assert fake.made == [0.1, 0.5]
 
 
-def test_chosen_packs_run_alone(fake, tmp_path):
-    run_study(rates(0.1, 0.2, 0.3), tmp_path, packs=[1], progress=False)
+def test_chosen_runs_run_alone(fake, tmp_path):
+    study = rates(0.1, 0.2, 0.3)
+    run_study(study, tmp_path, only=[configs.identity(study.runs()[1])], progress=False)
     assert fake.made == [0.2]
 
 
 def test_runs_that_another_process_holds_are_left_to_it(fake, tmp_path, monkeypatch):
-    study = rates(0.1, 0.2)
+    study = rates(0.1, 0.2, 0.3)
     folder = folder_of(study.runs()[0], tmp_path)
     with hold(folder.path):
-        assert states(study, tmp_path) == [State.RUNNING, State.WAITING]
+        assert states(study, tmp_path) == [State.RUNNING, State.WAITING, State.WAITING]
         text = status_text(make_plan(study, tmp_path, lambda: 1.0), tmp_path)
         assert f"process {os.getpid()} on {socket.gethostname()}" in text
         # Of two processes that find a run waiting, the second to take it finds it held.
         monkeypatch.setattr(runner, "hold", _refuse)
         run_study(study, tmp_path, progress=False)
-    assert fake.made == []
+    assert fake.made == [0.3]
 
 
 def _refuse(path):
-    raise runner.FolderInUseError(f"{path} is in use")
+    if path.name == configs.identity(rates(0.2).runs()[0])[:16]:
+        raise runner.FolderInUseError(f"{path} is in use")
+    return contextlib.nullcontext()
 
 
 def test_a_holder_that_has_ended_is_not_running(fake, tmp_path):
@@ -158,7 +161,7 @@ def test_plan_counts_runs_time_and_what_is_over_budget(finished):
     )
     plan = make_plan(more, finished, lambda: 100.0)
     text = plan_text(plan)
-    assert "3 runs in 3 packs" in text
+    assert "3 runs in 1 packs of up to 3" in text
     assert "2 done, 0 running, 0 failed, 1 waiting" in text
     assert len(plan.over_budget) == 2
     assert text.count("over budget") == 2
