@@ -6,6 +6,7 @@ Nothing here depends on where or when a run happens, so equal settings share one
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import jax
@@ -308,6 +309,23 @@ StageConfig = (
     | AdviceConfig
 )
 """Settings of a stage beyond evaluation and generation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A run and how it is measured: all that its measurements depend on.
+
+    Attributes:
+        run: data, networks and training.
+        evaluation: losses and divergences at checkpoints.
+        generation: samples at checkpoints.
+        stages: the further stages, by name.
+    """
+
+    run: RunConfig
+    evaluation: EvaluationConfig
+    generation: GenerationConfig
+    stages: Mapping[str, StageConfig]
 
 
 def step_at(relative_time: float, schedule: Schedule) -> int:
