@@ -299,6 +299,32 @@ class AdviceConfig:
         _check_relative_times(self.relative_time)
 
 
+@dataclasses.dataclass(frozen=True)
+class TradeoffConfig:
+    """How learning is set against copying, at every checkpoint that is sampled.
+
+    Attributes:
+        num_sequences: test sequences.
+        num_noises: noises per sequence for the divergence.
+        num_loss_noises: noises per sequence for losses and attacks, at stratified steps.
+        relative_time: t/T of the divergence.
+        radii: Hamming distances up to which a sample counts as a near-copy.
+        averages: measure averages of two networks too.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 2
+    num_loss_noises: int = 16
+    relative_time: float = 0.15
+    radii: tuple[int, ...] = (0, 1)
+    averages: bool = False
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises", "num_loss_noises")
+        require(bool(self.radii), "radii", self.radii, "at least one distance")
+        _check_relative_times(self.relative_time)
+
+
 StageConfig = (
     DecompositionConfig
     | AlongTimeConfig
@@ -307,6 +333,7 @@ StageConfig = (
     | LevelsConfig
     | AttacksConfig
     | AdviceConfig
+    | TradeoffConfig
 )
 """Settings of a stage beyond evaluation and generation."""
 

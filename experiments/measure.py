@@ -13,6 +13,7 @@ from experiments import (
     evaluation,
     generation,
     levels,
+    tradeoff,
     u_turns,
 )
 from experiments.pipeline import READS, Context, Plan, make
@@ -30,6 +31,7 @@ PLANS: Mapping[str, Callable[[Context], Plan]] = {
     "levels": levels.plan,
     "attacks": attacks.plan,
     "advice": advice.plan,
+    "tradeoff": tradeoff.plan,
 }
 
 FURTHER: Mapping[str, type[configs.StageConfig]] = {
@@ -40,6 +42,7 @@ FURTHER: Mapping[str, type[configs.StageConfig]] = {
     "levels": configs.LevelsConfig,
     "attacks": configs.AttacksConfig,
     "advice": configs.AdviceConfig,
+    "tradeoff": configs.TradeoffConfig,
 }
 """Stages that have settings of their own, beyond evaluation and generation."""
 

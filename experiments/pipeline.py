@@ -29,6 +29,7 @@ READS = {
     "levels": ("evaluation", "samples", "comparison"),
     "attacks": ("samples",),
     "advice": ("samples",),
+    "tradeoff": ("samples",),
 }
 """Every stage, after those whose files it reads."""
 

@@ -30,7 +30,8 @@ from hiermodel.training.state import Ensemble
     LEVELS,
     ATTACKS,
     ADVICE,
-) = range(12)
+    TRADEOFF,
+) = range(13)
 """What a run's key is folded with, so that no two uses share randomness."""
 
 

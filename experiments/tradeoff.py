@@ -1,0 +1,179 @@
+"""What is learned against what is copied: the same numbers for networks and for their averages."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from experiments.configs import RunConfig, TradeoffConfig, step_at
+from experiments.denoising import denoise_rows
+from experiments.evaluation import split_pairs
+from experiments.generation import sampled_epochs
+from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.store import Measurement, Measurements
+from experiments.train import TRADEOFF, checkpoints_of, make_data, run_key
+from experiments.u_turns import members_of
+from hiermodel.diffusion.averaged import averaged_denoiser
+from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
+from hiermodel.diffusion.samplers import sample_ancestral
+from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.measures.divergence import kl_divergence
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.measures.membership import attack_losses, auc, membership_score
+from hiermodel.measures.reproduction import near_copies
+
+KINDS = {
+    "network": "single networks",
+    "same": "averages of two networks of the same training set",
+    "halves": "averages of two networks of disjoint training sets",
+}
+"""What is measured; averages are attacked on, and copy from, all that they were trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is the same at all checkpoints.
+
+    Attributes:
+        config: the run.
+        own: settings of the stage.
+        train: (splits, n, leaves) training sets.
+        test: (m, leaves) test sequences.
+        keys: of noise and of samples.
+        steps: of the losses.
+        x_t: (noises, m, leaves, vocab) noisy test sequences at the fixed step.
+        oracle: the exact denoiser's output there.
+        exact: by split, and last for the test set, the exact denoiser's losses.
+        fresh: fresh sequences, as many as there are samples.
+    """
+
+    config: RunConfig
+    own: TradeoffConfig
+    train: Int[np.ndarray, "splits n leaves"]
+    test: Int[np.ndarray, "m leaves"]
+    keys: Key[Array, " two"]
+    steps: Int[np.ndarray, " noises"]
+    x_t: Float[Array, "noises m leaves vocab"]
+    oracle: Float[Array, "noises m leaves vocab"]
+    exact: list[np.ndarray]
+    fresh: Int[np.ndarray, "samples leaves"]
+
+    def losses(self, denoiser: Denoiser, rows: np.ndarray) -> Float[np.ndarray, " n"]:
+        """Mean over t, under the same noise for all denoisers."""
+        return attack_losses(self.keys[0], denoiser, self.config.schedule, rows, self.steps)
+
+
+def plan(context: Context) -> Plan:
+    """The stage "tradeoff"."""
+    config, settings = context.config, context.own["tradeoff"]
+    epochs = sampled_epochs(config, context.own["samples"])
+
+    def prepare() -> Recipe:
+        checkpoints = checkpoints_of(config, context.run)
+        sequences = context.load("samples")["sequences"].values
+        setting = make_setting(config, settings, sequences.shape[2])
+
+        def at_epoch(epoch: int) -> Measurements:
+            networks = members_of(config, checkpoints.load_params(epoch))
+            return measure(setting, networks, sequences[epochs.index(epoch)])
+
+        return Recipe(at_epoch)
+
+    return along_checkpoints(epochs, prepare)
+
+
+def make_setting(config: RunConfig, own: TradeoffConfig, num_samples: int) -> Setting:
+    """Draw noise and fresh sequences, and evaluate the exact denoiser."""
+    step_key, noise_key, loss_key, sample_key, fresh_key = jax.random.split(
+        run_key(config, TRADEOFF), 5
+    )
+    splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
+    test = splits.test[: own.num_sequences]
+    exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
+    x_0 = one_hot(test, grammar.vocab_size)
+    t = step_at(own.relative_time, schedule)
+    x_t = add_noise(noise_key, schedule, jnp.broadcast_to(x_0, (own.num_noises, *x_0.shape)), t)
+    fresh = sample_leaves(fresh_key, grammar, num_samples, filter_level=config.filter_level)
+    setting = Setting(
+        config,
+        own,
+        np.asarray(splits.train),
+        np.asarray(test),
+        jnp.stack([loss_key, sample_key]),
+        np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_loss_noises)),
+        x_t,
+        denoise_rows(exact, x_t, jnp.full(x_t.shape[:2], t)),
+        [],
+        np.asarray(fresh),
+    )
+    losses = [setting.losses(exact, rows) for rows in (*splits.train, test)]
+    return dataclasses.replace(setting, exact=losses)
+
+
+def measure(
+    setting: Setting,
+    networks: list,
+    samples: Int[np.ndarray, "member sample leaves"],
+) -> Measurements:
+    """Loss, divergence, reproduction and attacks of networks and, if asked for, their averages."""
+    config = setting.config
+    of_kind: dict[str, list[tuple[int, ...]]] = {
+        "network": [(member,) for member in range(len(networks))]
+    }
+    if setting.own.averages:
+        even = range(0, config.num_seeds - 1, 2)
+        splits = range(0, config.num_splits * config.num_seeds, config.num_seeds)
+        of_kind["same"] = [(first + seed, first + seed + 1) for first in splits for seed in even]
+        of_kind["halves"] = split_pairs(config.num_splits, config.num_seeds)
+    results: dict[str, Measurement] = {}
+    for kind, groups in of_kind.items():
+        rows = []
+        for group in groups:
+            denoiser = averaged_denoiser([networks[member] for member in group])
+            if len(group) == 1:
+                denoiser, drawn = networks[group[0]], samples[group[0]]
+            else:
+                size = samples.shape[1]
+                drawn = sample_ancestral(setting.keys[1], denoiser, config.schedule, size)
+            splits_of_group = sorted({member // config.num_seeds for member in group})
+            rows.append(_numbers(setting, denoiser, np.asarray(drawn), splits_of_group))
+        for name, (dims, units, about) in _MEASURED.items():
+            values = np.array([row[name] for row in rows])
+            results[f"{name}_{kind}"] = Measurement(
+                values, ("unit", *dims), units, f"{about}; {KINDS[kind]}"
+            )
+    return results
+
+
+def _numbers(
+    setting: Setting, denoiser: Denoiser, samples: np.ndarray, splits: list[int]
+) -> dict[str, np.ndarray | float]:
+    train = np.concatenate([setting.train[split] for split in splits])
+    radii = setting.own.radii
+    own, test = (setting.losses(denoiser, rows) for rows in (train, setting.test))
+    exact_own = np.concatenate([setting.exact[split] for split in splits])
+    t = step_at(setting.own.relative_time, setting.config.schedule)
+    output = denoise_rows(denoiser, setting.x_t, jnp.full(setting.x_t.shape[:2], t))
+    found, expected = (near_copies(rows, train, radii).mean(0) for rows in (samples, setting.fresh))
+    calibrated = auc(membership_score(own, exact_own), membership_score(test, setting.exact[-1]))
+    return {
+        "loss": test.mean(),
+        "divergence": float(kl_divergence(setting.oracle, output).mean()),
+        "reproduction": found - expected,
+        "auc": np.array([auc(-own, -test), calibrated]),
+    }
+
+
+_MEASURED = {
+    "loss": ((), "nats per position", "denoising loss on test sequences, mean over t"),
+    "divergence": ((), "nats per sequence", "KL(exact ‖ model) on test sequences at the fixed t"),
+    "reproduction": (
+        ("radius",),
+        "fraction",
+        "near-copies of training sequences among samples − among fresh data, by radius",
+    ),
+    "auc": (("attack",), "probability", "AUC of the plain and of the calibrated attack, all t"),
+}
