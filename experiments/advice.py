@@ -69,8 +69,44 @@ def with_advice(
     """Looks at all checkpoints, "epoch" among them, with what the advisor says of them."""
     trained, epochs = trained_checkpoints(joined)
     looks = {name: each.values[trained] for name, each in joined.items()}
-    advised = advise(config, settings, splits, looks, sequences[trained], len(epochs))
-    return {**joined, **_recorded(advised)}
+    samples = sequences[trained]
+    advised = advise(config, settings, splits, looks, samples, len(epochs))
+    return {**joined, **_recorded(advised), **_control(config, settings, splits, epochs, samples)}
+
+
+def _control(
+    config: RunConfig,
+    settings: AdviceConfig,
+    splits: Splits,
+    epochs: Int[np.ndarray, " look"],
+    samples: Int[np.ndarray, "look member sample leaves"],
+) -> dict[str, Measurement]:
+    """Alarms that can only be false: gaps to two sets that no network was trained on.
+
+    Of two networks of the same training set each pretends to have been trained on one of them.
+    """
+    size = config.split_size
+    if config.num_seeds < 2 or len(splits.test) < 2 * size:
+        return {}
+    key, alarms = jax.random.fold_in(run_key(config, ADVICE), 2), []
+    for split in range(config.num_splits):
+        first = split * config.num_seeds
+        gap = permuted_gap(
+            jax.random.fold_in(key, split),
+            samples[:, first],
+            samples[:, first + 1],
+            splits.test[:size],
+            splits.test[size : 2 * size],
+            num_permutations=settings.num_permutations,
+        )
+        advice = advise_stop(
+            key, epochs, np.zeros((len(epochs), 2)), gap=gap, num_looks=len(epochs),
+            false_alarm=settings.false_alarm, tolerated_gap=settings.tolerated_gap,
+        )  # fmt: skip
+        alarm = advice.evidence[1].alarm
+        alarms.append(np.inf if alarm is None else alarm)
+    about = "first alarm of the gap to two sets that were not trained on; inf if there was none"
+    return {"control_alarm": Measurement(np.array(alarms), ("split",), "epochs", about)}
 
 
 def look(

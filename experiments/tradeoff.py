@@ -141,7 +141,7 @@ def measure(
             splits_of_group = sorted({member // config.num_seeds for member in group})
             rows.append(_numbers(setting, denoiser, np.asarray(drawn), splits_of_group))
         for name, (dims, units, about) in _MEASURED.items():
-            values = np.array([row[name] for row in rows])
+            values = np.array([np.asarray(row[name]) for row in rows])
             results[f"{name}_{kind}"] = Measurement(
                 values, ("unit", *dims), units, f"{about}; {KINDS[kind]}"
             )

@@ -1,0 +1,82 @@
+"""How far advice lies from what is known of a run: its distance, its cost and its use."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.advice import SIGNALS
+from experiments.configs import RunConfig
+from experiments.evaluation import split_pairs
+from experiments.store import Measurements, trained_checkpoints
+
+
+def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
+    """One row per pair of networks of disjoint splits and signal, and per pair for any of them.
+
+    The stopping rule is: at the first alarm of bias go back to the checkpoint before the one since
+    when the signal says that bias has been there.
+
+    Args:
+        config: the run.
+        results: its stages "onsets", "advice" and "tradeoff".
+
+    Returns:
+        Rows with, of a pair: ``signal``; ``alarm`` and ``since``, ln of the ratio to the pair's
+        τ_bias, NaN if there was no alarm; for the signal "test loss" the ratio to τ_test instead;
+        ``loss_given_up``, test loss of the networks kept − at its minimum, nats per position;
+        ``reproduction_avoided``, excess copies there − of the networks kept.
+    """
+    advice, onsets = results["advice"], results["onsets"]
+    trained, epochs = trained_checkpoints(results["tradeoff"])
+    loss, copies = (
+        results["tradeoff"][name].values[trained]
+        for name in ("loss_network", "reproduction_network")
+    )
+    rows = []
+    for number, pair in enumerate(split_pairs(config.num_splits, config.num_seeds)):
+        both = list(pair)
+        tau = {
+            name: np.log(onsets[name].values[both]).mean() for name in ("tau_neighbour", "tau_test")
+        }
+        own_loss, own_copies = loss[:, both].mean(1), copies[:, both, 0].mean(1)
+        best = int(own_loss.argmin())
+        alarm, since = (advice[name].values[number] for name in ("alarm", "since"))
+        first = 1 + int(alarm[1:].argmin())
+        for place, name in [*enumerate(SIGNALS), (first, "any sign of bias")]:
+            row = {"signal": name, "pair": number, "alarmed": bool(np.isfinite(alarm[place]))}
+            against = tau["tau_test" if name == "test loss" else "tau_neighbour"]
+            for what, time in (("alarm", alarm[place]), ("since", since[place])):
+                row[what] = float(np.log(time) - against) if row["alarmed"] else np.nan
+            before = np.flatnonzero(epochs < since[place])
+            kept = (before[-1] if len(before) else 0) if row["alarmed"] else len(epochs) - 1
+            row["loss_given_up"] = float(own_loss[kept] - own_loss[best])
+            row["reproduction_avoided"] = float(own_copies[best] - own_copies[kept])
+            rows.append(row)
+    return rows
+
+
+def score_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over pairs, by signal: what the README shows."""
+    table = []
+    for name in (*SIGNALS, "any sign of bias"):
+        own = [row for row in rows if row["signal"] == name]
+        heard = [row for row in own if row["alarmed"]]
+
+        def mean(what: str, of: list[dict[str, Any]]) -> float | None:
+            return float(np.mean([row[what] for row in of])) if of else None
+
+        spread = np.std([row["since"] for row in heard]) if heard else None
+        table.append(
+            {
+                "signal": name,
+                "pairs": len(own),
+                "alarmed": len(heard),
+                "alarm": mean("alarm", heard),
+                "since": mean("since", heard),
+                "since_spread": None if spread is None else float(spread),
+                "loss_given_up": mean("loss_given_up", own),
+                "reproduction_avoided": mean("reproduction_avoided", own),
+            }
+        )
+    return table
