@@ -1,0 +1,158 @@
+"""The frontier of all mitigations, from ``mitigations.json``, and its tables in Markdown."""
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures import style
+from figures.markdown import fill
+
+GALLERY = Path(__file__).with_name("gallery")
+BEGIN, END = "<!-- mitigations:begin -->", "<!-- mitigations:end -->"
+
+CAPTION = (
+    "Each line follows one mitigation along its training, mostly from right to left (mean over "
+    "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and further left is better. Left: copies among samples beyond those among "
+    "fresh data. Right: AUC of the attack that subtracts the exact denoiser's loss; 0.5 is chance."
+)
+
+COLORS = (
+    style.BLACK,
+    style.SKY,
+    style.BLUE,
+    style.GREEN,
+    style.ORANGE,
+    style.PURPLE,
+    style.VERMILION,
+    style.GREY,
+)
+
+
+def draw(results: Mapping[str, Any]) -> Figure:
+    """Draw the figure from the contents of ``mitigations.json``."""
+    figure, (left, right) = style.new_figure(2, 4.0)
+    for index, (name, curve) in enumerate(results["curves"].items()):
+        color, dash = COLORS[index % len(COLORS)], "-" if index < len(COLORS) else "--"
+        for axis, measure in ((left, "copies"), (right, "auc")):
+            _line(axis, curve, measure, name, color, dash)
+    for row in results["rows"]:
+        marker = "s" if row["name"].startswith("early stop") else "o"
+        names = list(results["curves"])
+        known = row["name"] in names
+        color = COLORS[names.index(row["name"]) % len(COLORS)] if known else style.BLACK
+        for axis, measure in ((left, "copies"), (right, "auc")):
+            x, y = (row[each]["estimate"] for each in ("divergence", measure))
+            axis.plot([x], [y], marker, ms=5, mfc=color, mec="white", mew=0.8, zorder=5)
+    left.set(title="copies", ylabel="excess fraction of samples")
+    right.set(title="membership inference", ylabel="AUC, calibrated attack")
+    right.axhline(0.5, color=style.GREY, lw=0.8)
+    for axis in (left, right):
+        axis.set(xscale="log", xlabel="KL(exact ‖ model) (nats per sequence)")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=6.5)
+    return figure
+
+
+def _line(axis: Axes, curve: Mapping[str, Any], measure: str, name: str, color, dash) -> None:
+    x, y = (np.mean(curve[each], 1) for each in ("divergence", measure))
+    axis.plot(x, y, dash, color=color, lw=1.1, label=name)
+
+
+def write(folder: Path) -> list[Path]:
+    """Draw the figure of a folder's ``mitigations.json`` beside it, and write the tables."""
+    results = json.loads((folder / "mitigations.json").read_text())
+    paths = style.save(draw(results), folder, "mitigations")
+    page = folder / "mitigations.md"
+    page.write_text(text(results) + "\n")
+    return [*paths, page]
+
+
+def publish(folder: Path, gallery: Path = GALLERY) -> None:
+    """Copy figure and numbers into the gallery, and the tables into its README."""
+    for end in ("json", "pdf", "png"):
+        shutil.copy(folder / f"mitigations.{end}", gallery / f"mitigations.{end}")
+    readme = gallery / "README.md"
+    results = json.loads((folder / "mitigations.json").read_text())
+    readme.write_text(fill(readme.read_text(), text(results), BEGIN, END))
+
+
+def text(results: Mapping[str, Any]) -> str:
+    """What helps, the frontier as a table, and the advisor's score, in Markdown."""
+    minutes = results["seconds"] / 60
+    parts = [
+        "![Frontier of mitigations](mitigations.png)",
+        f"*{CAPTION}*",
+        " ".join(results["sentences"]),
+        _frontier(results["rows"]),
+        "Each at its own test-loss minimum; in brackets 95 % Student intervals over networks, or "
+        "over averages of two. The columns “beyond” subtract the baseline stopped where its test "
+        f"loss was as low. Equal network passes for all but averages. {minutes:.0f} minutes of "
+        f"{results['provenance']['cores']} cores.",
+        *_privacy(results["privacy"]),
+        "**The stopping advisor's score**, over the pairs of networks of all these runs:",
+        _advice(results["advice"]),
+        f"Control, two networks of the same data against two sets that neither saw: "
+        f"{results['controls']['alarmed']} false alarms of {results['controls']['of']}.",
+    ]
+    return "\n\n".join(parts)
+
+
+def _frontier(rows: Sequence[Mapping[str, Any]]) -> str:
+    head = (
+        "| mitigation | test loss | KL(exact ‖ model) | excess copies | AUC | copies beyond | "
+        "AUC beyond | at equal test loss |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|---|"]
+    for row in rows:
+        cells = [row["name"]]
+        cells += [
+            f"{row[name]['estimate']:.3g}" for name in ("loss", "divergence", "copies", "auc")
+        ]
+        cells += [_interval(row[f"{name}_beyond"]) for name in ("copies", "auc")]
+        lines.append(f"| {' | '.join(cells)} | {row['verdict']} |")
+    return "\n".join(lines)
+
+
+def _privacy(privacy: Mapping[str, Any]) -> list[str]:
+    """What was guaranteed, at the end of training."""
+    if not privacy:
+        return []
+    said = []
+    for name, spent in privacy.items():
+        epsilon = max(value for value in spent["epsilon"].values())
+        said.append(f"{name}: ε = {epsilon:.3g} at δ = {spent['delta']:.2g}")
+    return [f"Guaranteed at the end of training: {'; '.join(said)}."]
+
+
+def _advice(table: Sequence[Mapping[str, Any]]) -> str:
+    head = (
+        "| signal | alarms | ln(alarm / τ) | ln(since / τ) | its spread | test loss given up | "
+        "excess copies avoided |"
+    )
+    lines = [head, "|---|---|---|---|---|---|---|"]
+    for row in table:
+        numbers = [row[name] for name in ("alarm", "since", "since_spread")]
+        numbers += [row["loss_given_up"], row["reproduction_avoided"]]
+        cells = [row["signal"], f"{row['alarmed']} of {row['pairs']}", *map(_number, numbers)]
+        lines.append(f"| {' | '.join(cells)} |")
+    note = (
+        "τ is τ_bias, the minimum of the nearest-neighbour divergence of all samples, and τ_test "
+        "for the test loss. Given up and avoided, by going back to the checkpoint before “since”, "
+        "are counted from the test-loss minimum; without an alarm training goes on to its end."
+    )
+    return "\n".join([*lines, "", note])
+
+
+def _interval(numbers: Mapping[str, float]) -> str:
+    return f"{numbers['estimate']:.2g} [{numbers['low']:.2g}, {numbers['high']:.2g}]"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{value:.2g}"
