@@ -14,11 +14,14 @@ import jax
 
 from experiments.benchmarks.timing import matmul_rate
 from experiments.configs import (
+    AdviceConfig,
     AlongTimeConfig,
+    AttacksConfig,
     DecompositionConfig,
     Protocol,
     RandomUTurnConfig,
     RunConfig,
+    TradeoffConfig,
     UTurnConfig,
 )
 from experiments.evaluation import same_data_pairs, split_pairs
@@ -97,7 +100,24 @@ def _passes(own: Protocol, stage: str) -> float:
         return 2.0 * members * rows * settings.num_noises * steps
     if isinstance(settings, RandomUTurnConfig):
         return members * settings.num_sequences * sum(settings.relative_times) * run.num_steps
+    if isinstance(settings, AttacksConfig | AdviceConfig | TradeoffConfig):
+        return float(_num_sampled(own) * members * _rows_at_checkpoint(own, settings))
     return 0.0
+
+
+def _rows_at_checkpoint(
+    own: Protocol, settings: AttacksConfig | AdviceConfig | TradeoffConfig
+) -> float:
+    """Of one member, for attacks, advice or the trade-off; less the samples of averages."""
+    run, test = own.run, min(settings.num_sequences, own.run.test_size)
+    if isinstance(settings, AdviceConfig):
+        return 2.0 * test * settings.num_noises
+    if isinstance(settings, TradeoffConfig):
+        rows = (run.split_size + test) * settings.num_loss_noises
+        return rows + test * settings.num_noises
+    train = run.num_splits * min(settings.num_sequences, run.split_size)
+    turned = test * settings.num_cycles * settings.relative_time * run.num_steps
+    return 2.0 * (train + test) * settings.num_noises + turned
 
 
 def _rows(own: Protocol, num_sequences: int) -> int:

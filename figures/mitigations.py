@@ -19,8 +19,9 @@ BEGIN, END = "<!-- mitigations:begin -->", "<!-- mitigations:end -->"
 
 CAPTION = (
     "Each line follows one mitigation along its training, mostly from right to left (mean over "
-    "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and further left is better. Left: copies among samples beyond those among "
-    "fresh data. Right: AUC of the attack that subtracts the exact denoiser's loss; 0.5 is chance."
+    "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and "
+    "further left is better. Left: copies among samples beyond those among fresh data. Right: AUC "
+    "of the attack that subtracts the exact denoiser's loss; 0.5 is chance."
 )
 
 COLORS = (

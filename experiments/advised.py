@@ -1,0 +1,84 @@
+"""Training that asks for advice at every checkpoint, and stops when it is told to.
+
+It writes the same checkpoints as ``train_run`` would, as far as it goes: ``train_run`` can go on
+from where it stopped.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from experiments import advice, configs, runtime, signals
+from experiments.generation import generate
+from experiments.store import Measurements, stack
+from experiments.train import (
+    GENERATION,
+    NETWORKS,
+    checkpoints_of,
+    ensemble_of,
+    epochs_of,
+    make_data,
+    open_run,
+    run_key,
+    training_rows,
+)
+from hiermodel.checks import require
+from hiermodel.measures.advisor import Advice
+from hiermodel.training.loop import train
+
+
+def train_advised(
+    config: configs.RunConfig,
+    settings: configs.AdviceConfig,
+    root: Path | str,
+    *,
+    num_samples: int = 1000,
+    until: tuple[str, ...] = ("biased", "past the test minimum"),
+    progress: bool = True,
+) -> list[Advice]:
+    """Train a run until the advisor speaks up about any pair of its networks, or to its end.
+
+    Args:
+        config: the run, of at least two splits.
+        settings: what the advisor looks at.
+        root: where run folders are.
+        num_samples: sequences per network and checkpoint.
+        until: verdicts to stop at.
+        progress: show progress bars.
+
+    Returns:
+        The last advice on each pair of networks.
+
+    Raises:
+        ValueError: for a single split.
+        FolderInUseError: if another process works in the run's folder.
+        Stopped: after saving, if a signal asks to stop.
+    """
+    require(config.num_splits > 1, "num_splits", config.num_splits, "at least 2 for advice")
+    run, splits, epochs = open_run(config, root), make_data(config), epochs_of(config)
+    looks: list[Measurements] = []
+    samples: list[np.ndarray] = []
+    said: list[Advice] = []
+    for number, epoch in enumerate(epochs[1:], 1):
+        with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
+            train(
+                run_key(config, NETWORKS),
+                ensemble_of(config),
+                training_rows(config, splits),
+                run.checkpoints,
+                identity=configs.to_json(config),
+                checkpoint_epochs=epochs[1 : number + 1],
+                progress=progress,
+                should_stop=lambda _: asked_to_stop(),
+            )
+        params = checkpoints_of(config, run).load_params(epoch)
+        key = run_key(config, GENERATION)
+        samples.append(generate(key, config.network, config.schedule, params, num_samples))
+        looks.append(advice.look(config, settings, splits, params, samples[-1]))
+        values = {name: each.values for name, each in stack(looks, "look").items()}
+        values["epoch"] = np.array(epochs[1 : number + 1])
+        planned = len(epochs) - 1
+        said = advice.advise(config, settings, splits, values, np.stack(samples), planned)
+        if any(each.verdict in until for each in said):
+            break
+    return said

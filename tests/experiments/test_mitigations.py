@@ -1,0 +1,144 @@
+"""The mitigation study: equal compute, comparison at equal loss, and what is said of it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from experiments import mitigations
+from experiments.advice import SIGNALS
+from experiments.advice_score import score_advice, score_table
+from experiments.store import Measurement
+from experiments.train import epochs_of, make_data, training_rows
+from figures import mitigations as drawing
+
+PLANS = [mitigations.laptop_plan(), mitigations.smoke_plan()]
+EPOCHS = np.array([0, 10, 20, 40, 80, 160])
+
+
+def measured(values, *dims):
+    return Measurement(np.asarray(values, float), dims, "1", "test")
+
+
+def results(loss, copies, auc=0.5):
+    """One run's stages, with curves (checkpoints,) the same for its four networks."""
+    shape = len(EPOCHS), 4
+    wide = {
+        name: np.broadcast_to(np.reshape(curve, (-1, 1)), shape) + 0.001 * np.arange(4)
+        for name, curve in (("loss", loss), ("copies", copies), ("auc", auc))
+    }
+    unit = ("checkpoint", "unit")
+    stage = {"epoch": measured(EPOCHS, "checkpoint")}
+    for kind in ("network", "same", "halves"):
+        size = 4 if kind == "network" else 2
+        own = {name: values[:, :size] for name, values in wide.items()}
+        stage |= {
+            f"loss_{kind}": measured(own["loss"], *unit),
+            f"divergence_{kind}": measured(own["loss"], *unit),
+            f"reproduction_{kind}": measured(own["copies"][..., None], *unit, "radius"),
+            f"auc_{kind}": measured(np.stack([own["auc"]] * 2, -1), *unit, "attack"),
+        }
+    onsets = {f"tau_{name}": measured([tau] * 4, "member") for name, tau in TAUS.items()}
+    return {"tradeoff": stage, "onsets": onsets}
+
+
+TAUS = {"neighbour": 20.0, "test": 80.0}
+LOSS = [3.0, 2.0, 1.5, 1.2, 1.0, 1.1]
+COPIES = [0.0, 0.01, 0.02, 0.04, 0.08, 0.2]
+
+
+@pytest.mark.parametrize("plan", PLANS, ids=["laptop", "smoke"])
+def test_all_are_trained_for_as_many_passes(plan):
+    runs = mitigations.variants(plan.base)
+    assert len(runs) == len(set(runs.values())) > 8
+    passes = {
+        name: run.training.num_epochs * training_rows(run, make_data(run)).shape[1]
+        for name, run in runs.items()
+    }
+    for name, number in passes.items():
+        assert number == pytest.approx(passes["baseline"], rel=0.06), name
+        assert len(epochs_of(runs[name])) >= 4
+
+
+def test_equal_loss_is_on_the_way_down():
+    base = mitigations.curves(results(LOSS, COPIES))
+    at = mitigations._at_loss(base, 0, 3, 1.35)
+    assert at["copies"] == pytest.approx(0.03)  # half-way between 1.5 and 1.2
+    assert mitigations._at_loss(base, 0, 3, 0.5)["copies"] == pytest.approx(0.08)
+    assert mitigations._at_loss(base, 0, 3, 9.0)["copies"] == pytest.approx(0.01)
+
+
+def test_verdicts_say_what_the_numbers_do():
+    found = {
+        "baseline": results(LOSS, COPIES),
+        "better": results(LOSS, np.array(COPIES) / 2),
+        "worse": results(LOSS, np.array(COPIES) + 0.1, 0.7),
+        "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], [0, 0, 0, 0.01, 0.01, 0.02]),
+    }
+    rows = mitigations.summarise(mitigations.points(found, PLANS[1].base))
+    verdict = {row["name"]: row["verdict"] for row in rows}
+    assert verdict["better"] == "fewer copies"
+    assert verdict["worse"] == "more copies and a stronger attack"
+    assert verdict["slower"] == "no better than stopping the baseline early"
+    assert verdict["early stop at τ_bias"] == "no better than stopping the baseline early"
+    said = mitigations.sentences(rows)
+    assert "better" in said[0]
+    assert "worse" in said[1]
+    assert "slower" in said[2]
+
+
+def test_the_advisor_is_scored_against_what_is_known():
+    config = PLANS[1].base
+    run = results(LOSS, COPIES)
+    alarm, since = np.full((2, 4), np.inf), np.full((2, 4), np.inf)
+    alarm[0, 1], since[0, 1] = 80, 40
+    run["advice"] = {
+        "alarm": measured(alarm, "pair", "signal"),
+        "since": measured(since, "pair", "signal"),
+    }
+    rows = score_advice(config, run)
+    table = {row["signal"]: row for row in score_table(rows)}
+    gap = table[SIGNALS[1]]
+    assert (gap["pairs"], gap["alarmed"]) == (2, 1)
+    assert gap["alarm"] == pytest.approx(np.log(80 / 20))
+    assert gap["since"] == pytest.approx(np.log(40 / 20))
+    # Back to epoch 20 for one pair; to the end, 160, for the other.
+    assert gap["loss_given_up"] == pytest.approx((0.5 + 0.1) / 2)
+    assert gap["reproduction_avoided"] == pytest.approx((0.06 - 0.12) / 2)
+    assert table["any sign of bias"] == {**gap, "signal": "any sign of bias"}
+    assert table["test loss"]["since"] is None
+
+
+def test_tables_and_figure_come_from_the_json(tmp_path):
+    found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
+    rows = mitigations.summarise(mitigations.points(found, PLANS[1].base))
+    plain = {name: mitigations._plain(mitigations.curves(each)) for name, each in found.items()}
+    content = {
+        "rows": rows,
+        "sentences": mitigations.sentences(rows),
+        "curves": plain,
+        "advice": [],
+        "controls": {"alarmed": 0, "of": 2},
+        "privacy": {"DP": {"delta": 0.01, "epsilon": {"0": 0.0, "9": 3.0}}},
+        "provenance": {"cores": 2},
+        "seconds": 90,
+    }
+    (tmp_path / "mitigations.json").write_text(json.dumps(content))
+    assert all(path.exists() for path in drawing.write(tmp_path))
+    gallery = tmp_path / "gallery"
+    gallery.mkdir()
+    (gallery / "README.md").write_text(f"a\n{drawing.BEGIN}\nold\n{drawing.END}\nb\n")
+    drawing.publish(tmp_path, gallery)
+    page = (gallery / "README.md").read_text()
+    assert "| better |" in page
+    assert "ε = 3 at δ = 0.01" in page
+    assert "old" not in page
+    assert drawing.BEGIN in drawing.GALLERY.joinpath("README.md").read_text()
+
+
+@pytest.mark.long
+def test_the_whole_study_at_smoke_scale(tmp_path):
+    folder = mitigations.main(mitigations.Arguments("smoke", tmp_path, progress=False))
+    rows = json.loads((folder / "mitigations.json").read_text())["rows"]
+    assert len(rows) == len(mitigations.variants(PLANS[1].base)) + 3
+    assert (folder / "mitigations.png").exists()
