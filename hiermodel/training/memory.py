@@ -43,7 +43,7 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
 
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
-    rows = min(training.batch_size, training.micro_batch_size or training.batch_size)
+    rows = min(training.batch_size, training.rows_at_once)
     symbols = jnp.zeros((rows, ensemble.network.num_leaves), jnp.int32)
     batch = Batch(symbols, jnp.ones(rows, jnp.float32), jnp.arange(rows, dtype=jnp.uint32))
 
@@ -54,7 +54,8 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
         return jax.vjp(loss, params)[1]
 
     params = state[0]
-    step = 2 * _num_bytes(params) + _num_bytes(jax.eval_shape(kept_in_step, params))
+    gradients = 1 if training.privacy is None else rows  # private ones are held row by row
+    step = (1 + gradients) * _num_bytes(params) + _num_bytes(jax.eval_shape(kept_in_step, params))
     return MemberMemory(_num_bytes(state), step)
 
 
