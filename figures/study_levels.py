@@ -46,7 +46,9 @@ def _draw_level(axis: Axes, rows: Rows, across: Axis, level: int, num_levels: in
         own = own[np.isfinite(own[f"tau_level_{level}"])]
         interval = interval_of(own, f"tau_level_{level}", logarithmic=True) if len(own) else None
         if interval is not None:
-            axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
+            axis.plot(
+                [place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0
+            )
             located = own[f"tau_level_located_{level}"].astype(bool)
             points.append((place, float(interval.estimate), located))
     if points:

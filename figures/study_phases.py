@@ -125,7 +125,7 @@ def _draw_series(
             continue
         names = (f"{name}_located" for name in flags.get(column, (column,)))
         located = np.concatenate([own[name] for name in names])
-        axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
+        axis.plot([place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0)
         points.append((place, float(interval.estimate), located))
     line = {"label": label} if label is not None else {}
     axis.plot([p[0] for p in points], [p[1] for p in points], color=color, **line)
