@@ -6,11 +6,13 @@ a pack whose folders another one holds is left to it. There is nobody who hands 
 
 import contextlib
 import logging
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from experiments import configs, signals
 from experiments.packing import RunsFailedError
@@ -59,8 +61,13 @@ def run_study(
     """
     chosen = [run for run in study.runs() if only is None or configs.identity(run) in only]
     packs = study.kind.pack(_waiting(study, chosen, root))
+    # Of processes that train together, none takes a run before all have seen that it waits.
+    multihost_utils.sync_global_devices("study")
     for number, pack in enumerate(packs):
         _run_pack(study, pack, root, f"pack {number + 1} of {len(packs)}", progress)
+    if jax.process_index() > 0:  # leaving early would end the process that still measures
+        while any(standing(study, run, root).state == State.RUNNING for run in chosen):
+            time.sleep(1.0)
 
 
 def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress: bool) -> None:
