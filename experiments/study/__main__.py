@@ -33,7 +33,7 @@ class Arguments:
         retry: try failed runs again.
         over_budget: run although the plan is over the study's budget.
         distributed: this is one of several processes, on several hosts, that train each run
-            together (jax.distributed).
+            together (jax.distributed); the same command without it, on one, then measures.
         progress: show progress bars.
     """
 

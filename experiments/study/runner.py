@@ -6,7 +6,6 @@ a pack whose folders another one holds is left to it. There is nobody who hands 
 
 import contextlib
 import logging
-import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +49,8 @@ def run_study(
 ) -> None:
     """Train and measure the runs that wait; record those that fail and go on with the others.
 
+    Where several processes train each run together, they do not measure: one process does, later.
+
     Args:
         study: the study.
         root: where run folders are.
@@ -65,9 +66,6 @@ def run_study(
     multihost_utils.sync_global_devices("study")
     for number, pack in enumerate(packs):
         _run_pack(study, pack, root, f"pack {number + 1} of {len(packs)}", progress)
-    if jax.process_index() > 0:  # leaving early would end the process that still measures
-        while any(standing(study, run, root).state == State.RUNNING for run in chosen):
-            time.sleep(1.0)
 
 
 def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress: bool) -> None:
@@ -79,7 +77,9 @@ def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress
             return
         _LOG.info("%s: %d runs", name, len(runs))
         for config in _train(study, runs, root, progress):
-            if jax.process_index() == 0:
+            if (
+                jax.process_count() == 1
+            ):  # several train only: reading checkpoints takes all of them
                 _measure(study, config, root, progress)
     jax.clear_caches()  # other packs have other shapes; compiled programs are on disk
 

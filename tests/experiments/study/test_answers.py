@@ -28,7 +28,7 @@ def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=2, num
             row |= {"steps_per_epoch": -(-run.split_size // 112)}
             row |= {"test_loss_above_floor": 0.1 + 0.01 * draws.normal()}
             row |= {"excess_copies": 0.05 + 0.001 * draws.normal()}
-            for level in range(5):
+            for level in range(6):
                 row[f"tau_level_{level}"] = rest[level] if level < len(rest) else np.nan
                 row[f"tau_level_located_{level}"] = level < len(rest)
             rows.append(row)
@@ -84,9 +84,9 @@ def test_order_of_levels_and_what_moves_it():
     found = {claim.name: claim.interval for claim in answer.claims}
     assert found["delay-grows-with-depth"].estimate == pytest.approx(0.3, abs=0.03)
     assert found["delay-grows-with-rules"].estimate == pytest.approx(0.5, abs=0.05)
-    assert len(answer.claims) == 2 + 3 * (2 + 3 + 4)
+    assert len(answer.claims) == 2 + 3 * (3 + 4 + 5)
     assert set(verdicts(answer).values()) == {"shown"}
-    assert "in 27, the finer in 0" in answer.paragraph
+    assert "in 36, the finer in 0" in answer.paragraph
 
 
 def test_effects_of_architecture_and_dropout_are_told_apart():
