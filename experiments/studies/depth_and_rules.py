@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments.claim import Claim
-from experiments.study import Budget, Study, Zipped
+from experiments.study import Budget, Grid, Study
 from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
 from experiments.study.laptop import BASE, EVALUATION, longer
 from experiments.study.table import Rows, Table
@@ -98,15 +98,12 @@ def _delay(rows: Rows) -> list[Claim]:
 STUDY = Study(
     name=NAME,
     question="How do depth and rules per symbol move the order in which levels are learned?",
-    base=dataclasses.replace(longer(BASE, 1000), num_seeds=2),
+    base=dataclasses.replace(longer(BASE, 1200), split_size=48, num_seeds=2),
+    # Few sequences, since the deeper the tree the later all minima. Of shallower trees' sequences
+    # the training sets would leave too few to test on.
     axes=(
-        # No depth 2 with 3 rules: it has 162 sequences, fewer than two training sets take.
-        Zipped(
-            {
-                "grammar.depth": (2, 2, 3, 3, 3, 4, 4, 4),
-                "grammar.rules_per_symbol": (4, 6, 3, 4, 6, 3, 4, 6),
-            }
-        ),
+        Grid("grammar.depth", (3, 4, 5)),
+        Grid("grammar.rules_per_symbol", (3, 4, 6)),
     ),
     measures={"evaluation": EVALUATION},
     seeds=(1,),
