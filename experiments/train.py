@@ -15,6 +15,7 @@ from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.resampling import redraw_leaves
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
+from hiermodel.training.privacy import epsilon_spent
 from hiermodel.training.state import Ensemble
 
 (
@@ -146,6 +147,16 @@ def _block_checkpoints(
     return Checkpoints(folder, identity)
 
 
+def report_privacy(config: configs.RunConfig, run: store.RunFolder) -> None:
+    """Write what a private run gives away, for adding or removing one sequence, by checkpoint."""
+    privacy, training = config.training.privacy, config.training
+    if privacy is None or run.privacy_file.exists():
+        return
+    spent = functools.partial(epsilon_spent, privacy, config.split_size, training.batch_size)
+    epsilons = {epoch: spent(epoch) for epoch in epochs_of(config)}
+    store.write_json(run.privacy_file, {"delta": 1 / config.split_size, "epsilon": epsilons})
+
+
 def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | None:
     """Checkpoints of a run that is to be trained as a whole; None if all its networks are there.
 
@@ -172,6 +183,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
     run = open_run(config, root)
+    report_privacy(config, run)
     if to_train(config, run) is None:
         return
     with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
@@ -199,6 +211,7 @@ def train_block(
         wanted = getattr(block, name)
         require(wanted[1] <= count, name, wanted, f"within 0…{count}")
     run = open_run(config, root)
+    report_privacy(config, run)
     epochs = epochs_of(config)
     if run.checkpoints.exists():
         raise ValueError(f"block={block} is not allowed: {run.path} was trained as a whole")
