@@ -60,7 +60,7 @@ def laptop_plan() -> Plan:
     return Plan(
         dataclasses.replace(laptop.BASE, num_seeds=2),
         configs.EvaluationConfig(num_sequences=200, num_noises=1, num_loss_noises=2),
-        configs.GenerationConfig(num_samples=600),
+        configs.GenerationConfig(num_samples=500),
         configs.AdviceConfig(num_sequences=300, num_noises=4, num_permutations=1000),
         configs.TradeoffConfig(num_sequences=500),
     )

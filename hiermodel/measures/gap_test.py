@@ -80,12 +80,18 @@ def _mean_lead(
         np.asarray(part) for part in nearest_several(samples, pool, min(NEIGHBOURS, len(pool)))
     )
     lead = np.empty(len(in_a))
-    at_once = max(1, MAX_NUMBERS // row.size)
+    at_once = max(1, MAX_NUMBERS // len(row))
     for start in range(0, len(in_a), at_once):
-        dealt = in_a[start : start + at_once][:, row]
-        nearest = dealt[..., :1]
+        dealt = in_a[start : start + at_once]
+        nearest = dealt[:, row[:, 0]]
+        margin = np.zeros(nearest.shape, distance.dtype)
         # The nearest lies in one half; the first neighbour that does not is the other's nearest.
-        second = np.where((dealt != nearest).any(-1), (dealt != nearest).argmax(-1), -1)
-        margin = distance[np.arange(len(row)), second] - distance[:, 0]
-        lead[start : start + at_once] = np.where(nearest[..., 0], margin, -margin).mean(1)
+        way, sample = (index.ravel() for index in np.indices(nearest.shape, np.int32))
+        for place in range(1, row.shape[1]):
+            margin[way, sample] = distance[sample, place] - distance[sample, 0]
+            same = dealt[way, row[sample, place]] == nearest[way, sample]
+            way, sample = way[same], sample[same]
+            if not len(way):
+                break
+        lead[start : start + at_once] = np.where(nearest, margin, -margin).mean(1)
     return lead
