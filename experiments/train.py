@@ -29,7 +29,9 @@ from hiermodel.training.state import Ensemble
     U_TURNS,
     RANDOM_U_TURNS,
     LEVELS,
-) = range(10)
+    ATTACKS,
+    ADVICE,
+) = range(12)
 """What a run's key is folded with, so that no two uses share randomness."""
 
 

@@ -15,9 +15,9 @@ from experiments.configs import (
     GenerationConfig,
     GrammarConfig,
     LevelsConfig,
+    Protocol,
     RandomUTurnConfig,
     RunConfig,
-    StageConfig,
     UTurnConfig,
 )
 from hiermodel.checks import require
@@ -26,23 +26,6 @@ from hiermodel.training.state import TrainingConfig
 
 SIZES = ("small", "middle", "large")
 """Training-set sizes: n = 5k, 12k and 70k in the paper."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Protocol:
-    """All that the measurements at one training-set size depend on.
-
-    Attributes:
-        run: data, networks and training.
-        evaluation: losses and divergences at checkpoints.
-        generation: samples at checkpoints.
-        stages: the further stages, by name.
-    """
-
-    run: RunConfig
-    evaluation: EvaluationConfig
-    generation: GenerationConfig
-    stages: Mapping[str, StageConfig]
 
 
 @dataclasses.dataclass(frozen=True)

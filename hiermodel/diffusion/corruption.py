@@ -1,4 +1,8 @@
-"""The forward process: how a clean sequence is corrupted."""
+"""The forward process: how clean data are corrupted.
+
+A sequence is laid out as its leaves, one-hot, (..., num_leaves, vocab_size); an image as its
+pixels, (..., height · width, channels).
+"""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +26,8 @@ def add_noise(
     Args:
         key: one typed key.
         schedule: the noise.
-        x_0: (..., num_leaves, vocab_size) one-hot (or any real) clean data; its dtype is kept.
+        x_0: (..., num_leaves, vocab_size) one-hot (or any real) clean data, such as images laid
+            out as their pixels (:func:`pixels`); its dtype is kept.
         t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one sequence
             get noise of their own.
 
@@ -58,3 +63,35 @@ def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: jnp.dtype | Non
     """
     check_symbols("symbols", symbols, vocab_size)
     return jax.nn.one_hot(jnp.asarray(symbols), vocab_size, dtype=dtype or jnp.result_type(float))
+
+
+def remove_noise(
+    schedule: Schedule, x_t: Float[Array, "..."], noise: Float[Array, "..."], t: Steps
+) -> Float[Array, "..."]:
+    """The clean data in x_t if this is its noise: (x_t − sqrt(1 − abar_t) noise) / sqrt(abar_t)."""
+    steps = jnp.asarray(t)
+    signal = jnp.sqrt(schedule.alpha_bar[steps]).astype(x_t.dtype)[..., None, None]
+    spread = jnp.sqrt(schedule.noise_variance[steps]).astype(x_t.dtype)[..., None, None]
+    return (x_t - spread * noise) / signal
+
+
+def pixels(
+    images: Array | np.ndarray, dtype: jnp.dtype | None = None
+) -> Float[Array, "... pixels channels"]:
+    """Clean data x_0 from images: (..., height, width, channels) to (..., pixels, channels).
+
+    Args:
+        images: floating, taken as they are; or uint8, of which 0…255 become −1…1.
+        dtype: of the result; JAX's default if left out.
+
+    Raises:
+        ValueError: for another dtype, or fewer than three axes.
+    """
+    images = jnp.asarray(images)
+    require(images.ndim >= 3, "images", images.shape, "of shape (..., height, width, channels)")
+    is_byte = images.dtype == jnp.uint8
+    fits = is_byte or jnp.issubdtype(images.dtype, jnp.floating)
+    require(fits, "images", images.dtype, "floating, or uint8")
+    *batch, height, width, channels = images.shape
+    flat = images.astype(dtype or jnp.result_type(float)).reshape(*batch, height * width, channels)
+    return flat / 127.5 - 1 if is_byte else flat

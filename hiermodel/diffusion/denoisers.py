@@ -100,6 +100,46 @@ class Denoiser(Protocol):
         ...
 
 
+@runtime_checkable
+class MeanDenoiser(Protocol):
+    """Anything that maps (x_t, t) to E[x_0 | x_t] of data that are real numbers: images.
+
+    Attributes:
+        event_shape: the two axes of one x_t: pixels and channels of an image.
+    """
+
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        """Pixels and channels of an image."""
+        ...
+
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
+        """E[x_0 | x_t], shaped as x_t."""
+        ...
+
+
+AnyDenoiser = Denoiser | MeanDenoiser
+
+
+def expectation(denoiser: AnyDenoiser, x_t: Array, t: Steps) -> Float[Array, "..."]:
+    """E[x_0 | x_t], shaped as x_t, from either kind of denoiser."""
+    output = denoiser(x_t, t)
+    return output if isinstance(denoiser, MeanDenoiser) else jnp.exp(output)
+
+
+def finished(denoiser: AnyDenoiser, x_0: Array) -> Array:
+    """What a sampler returns of x_0: the likeliest symbols as int32, or the pixels themselves."""
+    return x_0 if isinstance(denoiser, MeanDenoiser) else x_0.argmax(-1).astype(jnp.int32)
+
+
+def event_shape(denoiser: AnyDenoiser) -> tuple[int, int] | None:
+    """The two axes of one x_t: leaves and symbols, or pixels and channels; None if any will do."""
+    if isinstance(denoiser, MeanDenoiser):
+        return denoiser.event_shape
+    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
+    return None if num_leaves is None or vocab_size is None else (num_leaves, vocab_size)
+
+
 def leaf_field(
     schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
@@ -108,14 +148,15 @@ def leaf_field(
 
 
 def check_input(
-    denoiser: Denoiser, process: Corruption, x_t: Noisy, t: Steps, argument: str = "x_t"
+    denoiser: AnyDenoiser, process: Corruption, x_t: Noisy, t: Steps, argument: str = "x_t"
 ) -> Array:
     """Return x_t as an array, after checking it and t: reals or symbols, as the process has it."""
     if process.num_states is None:
         return check_noisy(denoiser, process.num_steps, x_t, t, argument)
     require(np.ndim(x_t) >= 1, argument, x_t, "of shape (..., num_leaves)")
-    if denoiser.num_leaves is not None:
-        check_trailing_shape(argument, x_t, (denoiser.num_leaves,), "(num_leaves,)")
+    num_leaves = getattr(denoiser, "num_leaves", None)
+    if num_leaves is not None:
+        check_trailing_shape(argument, x_t, (num_leaves,), "(num_leaves,)")
     check_symbols(argument, x_t, process.num_states)
     check_steps(t, process.num_steps)
     _check_broadcast(t, np.shape(x_t)[:-1])
@@ -123,17 +164,18 @@ def check_input(
 
 
 def check_noisy(
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     num_steps: int,
     x_t: Noisy,
     t: Steps,
     argument: str = "x_t",
 ) -> Float[Array, "... leaves vocab"]:
     """Return x_t (which the caller knows as ``argument``) as an array, after checking it and t."""
-    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
-    if num_leaves is not None and vocab_size is not None:
-        trailing = (num_leaves, vocab_size)
-        check_trailing_shape(argument, x_t, trailing, "(num_leaves, vocab_size)")
+    trailing = event_shape(denoiser)
+    if trailing is not None:
+        is_image = isinstance(denoiser, MeanDenoiser)
+        names = "(pixels, channels)" if is_image else "(num_leaves, vocab_size)"
+        check_trailing_shape(argument, x_t, trailing, names)
     check_steps(t, num_steps)
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):

@@ -10,10 +10,10 @@ from math import prod
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.checks import check_integer, check_key, require
-from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.denoisers import AnyDenoiser, expectation, finished
 from hiermodel.diffusion.samplers import run_compiled, starting_point
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.randomness import normal_at_step
@@ -21,7 +21,7 @@ from hiermodel.randomness import normal_at_step
 
 def sample_ddim(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
     num_samples: int | None = None,
     *,
@@ -29,7 +29,7 @@ def sample_ddim(
     start: int | None = None,
     num_steps: int | None = None,
     eta: float = 0.0,
-) -> Int[Array, "... leaves"]:
+) -> Num[Array, "..."]:
     """DDIM: jump from step to step by the implied noise, with a share ``eta`` of it drawn anew.
 
     Args:
@@ -43,7 +43,7 @@ def sample_ddim(
         eta: 0 for the deterministic sampler; 1 for the variance of the ancestral one.
 
     Returns:
-        int32 sequences (..., num_leaves): the argmax of x_0.
+        int32 sequences (..., num_leaves), the argmax of x_0; or images, as sample_ancestral.
 
     Raises:
         ValueError: as sample_ancestral, or for a number of steps or an eta out of range.
@@ -58,14 +58,14 @@ def sample_ddim(
 
 def sample_ode(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
     num_samples: int | None = None,
     *,
     x_T: Float[Array | np.ndarray, "..."] | None = None,
     start: int | None = None,
     num_steps: int | None = None,
-) -> Int[Array, "... leaves"]:
+) -> Num[Array, "..."]:
     """Heun's second-order method for the probability-flow ODE, two denoiser calls per step.
 
     Arguments, result and errors as in :func:`sample_ddim`. The last step, to zero noise, is Euler.
@@ -83,19 +83,19 @@ def _steps(start: int, num_steps: int | None) -> Int[Array, " steps_plus_1"]:
 
 
 def _ddim(
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     key: Key[Array, ""],
     schedule: Schedule,
     x_T: Float[Array, "... leaves vocab"],
     steps: Int[Array, " steps_plus_1"],
     eta: Float[Array, ""],
-) -> Int[Array, "... leaves"]:
+) -> Num[Array, "..."]:
     dtype = x_T.dtype
     num_samples = prod(x_T.shape[:-2])
 
     def step(index: Array, x_t: Array) -> Array:
         t, after = steps[index], steps[index + 1]
-        expected = jnp.exp(denoiser(x_t, t))
+        expected = expectation(denoiser, x_t, t)
         signal = jnp.sqrt(schedule.alpha_bar[t]).astype(dtype)
         variance, variance_after = schedule.noise_variance[t], schedule.noise_variance[after]
         noise = (x_t - signal * expected) / jnp.sqrt(variance).astype(dtype)
@@ -109,21 +109,21 @@ def _ddim(
         )
 
     x_0 = jax.lax.fori_loop(0, len(steps) - 1, step, x_T)
-    return x_0.argmax(-1).astype(jnp.int32)
+    return finished(denoiser, x_0)
 
 
 def _heun(
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
     x_T: Float[Array, "... leaves vocab"],
     steps: Int[Array, " steps_plus_1"],
-) -> Int[Array, "... leaves"]:
+) -> Num[Array, "..."]:
     dtype = x_T.dtype
     sigmas = jnp.sqrt(schedule.noise_variance / schedule.alpha_bar).astype(dtype)
     signals = jnp.sqrt(schedule.alpha_bar).astype(dtype)
 
     def slope(y: Array, t: Array) -> Array:
-        return (y - jnp.exp(denoiser(signals[t] * y, t))) / sigmas[t]
+        return (y - expectation(denoiser, signals[t] * y, t)) / sigmas[t]
 
     def step(index: Array, y: Array) -> Array:
         t, after = steps[index], steps[index + 1]
@@ -135,4 +135,4 @@ def _heun(
         return jnp.where(after > 0, y + reach * (first + second) / 2, euler)
 
     y = jax.lax.fori_loop(0, len(steps) - 1, step, x_T / signals[steps[0]])
-    return y.argmax(-1).astype(jnp.int32)
+    return finished(denoiser, y)

@@ -7,17 +7,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import (
+    AnyDenoiser,
     Corruption,
-    Denoiser,
     Noisy,
     Steps,
     check_input,
     check_noisy,
+    event_shape,
+    expectation,
+    finished,
 )
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.randomness import normal_at_step
@@ -46,14 +49,14 @@ def posterior_step(
 
 def sample_ancestral(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
     num_samples: int | None = None,
     *,
     x_T: Float[Array | np.ndarray, "..."] | None = None,
     start: int | None = None,
-) -> Int[Array, "... leaves"]:
-    """Draw sequences by ancestral (DDPM) steps, x_{t−1} ~ q(x_{t−1} | x_t, E[x_0 | x_t]).
+) -> Num[Array, "..."]:
+    """Draw sequences or images by ancestral (DDPM) steps, x_{t−1} ~ q(x_{t−1} | x_t, E[x_0 | x_t]).
 
     Every sample has its own key for every step, so it depends on nothing but ``key``, its place in
     the batch and its x_T. Two denoisers given the same key see the same noise.
@@ -67,7 +70,8 @@ def sample_ancestral(
         start: first step, in 1…num_steps; num_steps if left out.
 
     Returns:
-        int32 symbols, (num_samples, num_leaves) or (..., num_leaves): the argmax of x_0.
+        int32 symbols, (num_samples, num_leaves) or (..., num_leaves): the argmax of x_0. Of a
+        MeanDenoiser x_0 itself: images (..., pixels, channels).
 
     Raises:
         ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, or if one of the
@@ -81,7 +85,7 @@ def sample_ancestral(
 
 def starting_point(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Corruption,
     num_samples: int | None,
     x_T: Noisy | None,
@@ -100,16 +104,16 @@ def starting_point(
     if num_samples is None:
         raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
     num_samples = check_integer("num_samples", num_samples, 0)
-    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
-    if num_leaves is None or vocab_size is None:
+    shape = event_shape(denoiser)
+    if shape is None:
         raise ValueError(
             f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
             "so x_T must be an array"
         )
-    return schedule.pure_noise(key, num_samples, num_leaves, vocab_size), start
+    return schedule.pure_noise(key, num_samples, *shape), start
 
 
-def run_compiled(function: Callable[..., Array], denoiser: Denoiser, *arguments: Any) -> Array:
+def run_compiled(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
     """Compile ``function(denoiser, *arguments)`` and run it.
 
     A denoiser that is a pytree goes in as an argument, so that others of its kind share the
@@ -122,22 +126,23 @@ def run_compiled(function: Callable[..., Array], denoiser: Denoiser, *arguments:
 
 def u_turn(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
     x_0: Int[Array | np.ndarray, "... leaves"] | Float[Array | np.ndarray, "... leaves vocab"],
     t: int,
-) -> Int[Array, "... leaves"]:
-    """Noise clean sequences up to step t and denoise them back to 0.
+) -> Num[Array, "..."]:
+    """Noise clean sequences or images up to step t and denoise them back to 0.
 
     Args:
         key: one typed key.
         denoiser: gives E[x_0 | x_t] on the way back.
         schedule: the noise.
-        x_0: (..., num_leaves) symbols, or the same one-hot, (..., num_leaves, vocab_size).
+        x_0: (..., num_leaves) symbols, or the same one-hot, (..., num_leaves, vocab_size); or
+            images (..., pixels, channels), if the denoiser is of such.
         t: the turning point, in 1…num_steps.
 
     Returns:
-        int32 sequences (..., num_leaves).
+        int32 sequences (..., num_leaves), or images.
 
     Raises:
         ValueError: if a symbol or step is out of range, or the denoiser has no fixed vocabulary.
@@ -146,7 +151,7 @@ def u_turn(
     check_steps(t, schedule.num_steps)
     x_0 = jnp.asarray(x_0)
     if not jnp.issubdtype(x_0.dtype, jnp.floating):
-        vocab_size = denoiser.vocab_size
+        vocab_size = getattr(denoiser, "vocab_size", None)
         if vocab_size is None:
             raise ValueError(
                 f"x_0 with dtype {x_0.dtype} is not allowed: {type(denoiser).__name__} has no "
@@ -160,7 +165,7 @@ def u_turn(
     return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)
 
 
-def _call(function: Callable[..., Array], denoiser: Denoiser, *arguments: Any) -> Array:
+def _call(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
     return function(denoiser, *arguments)
 
 
@@ -169,20 +174,20 @@ _compile_constant = jax.jit(_call, static_argnums=(0, 1))
 
 
 def _ancestral(
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     key: Key[Array, ""],
     schedule: Schedule,
     x_T: Float[Array, "... leaves vocab"],
     start: Int[Array, ""],
-) -> Int[Array, "... leaves"]:
+) -> Num[Array, "..."]:
     num_samples = prod(x_T.shape[:-2])
 
     def step(index: Array, x_t: Array) -> Array:
         t = start - index
-        mean, variance = posterior_step(schedule, jnp.exp(denoiser(x_t, t)), x_t, t)
+        mean, variance = posterior_step(schedule, expectation(denoiser, x_t, t), x_t, t)
         noise = normal_at_step(key, t, num_samples, x_T.shape[-2:], x_T.dtype)
         return mean + jnp.sqrt(variance) * noise.reshape(x_T.shape)
 
     # A dynamic number of steps: one compilation serves every starting point.
     x_0 = jax.lax.fori_loop(0, start, step, x_T)
-    return x_0.argmax(-1).astype(jnp.int32)
+    return finished(denoiser, x_0)

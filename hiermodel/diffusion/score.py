@@ -5,13 +5,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.diffusion.denoisers import (
+    AnyDenoiser,
     Corruption,
-    Denoiser,
     Noisy,
     Steps,
     check_input,
     check_noisy,
     exact_denoiser,
+    expectation,
 )
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
@@ -19,7 +20,7 @@ from hiermodel.inference.belief_propagation import run_bp
 
 
 def score(
-    denoiser: Denoiser, schedule: Schedule, x_t: Float[Array | np.ndarray, "..."], t: Steps
+    denoiser: AnyDenoiser, schedule: Schedule, x_t: Float[Array | np.ndarray, "..."], t: Steps
 ) -> Float[Array, "..."]:
     """Score (sqrt(abar_t) E[x_0 | x_t] − x_t) / (1 − abar_t), from any denoiser.
 
@@ -28,7 +29,7 @@ def score(
     Args:
         denoiser: gives E[x_0 | x_t].
         schedule: the noise.
-        x_t: (..., num_leaves, vocab_size).
+        x_t: (..., num_leaves, vocab_size), or (..., pixels, channels).
         t: steps in 1…num_steps, broadcasting against the leading axes.
 
     Raises:
@@ -38,7 +39,7 @@ def score(
     steps = jnp.asarray(t)
     alpha_bar = schedule.alpha_bar[steps].astype(x_t.dtype)[..., None, None]
     variance = schedule.noise_variance[steps].astype(x_t.dtype)[..., None, None]
-    return (jnp.sqrt(alpha_bar) * jnp.exp(denoiser(x_t, t)) - x_t) / variance
+    return (jnp.sqrt(alpha_bar) * expectation(denoiser, x_t, t) - x_t) / variance
 
 
 def log_density(

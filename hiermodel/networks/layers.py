@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, PyTree
 
 from hiermodel.random_bits import RowKey, random_16_bits, row_key, symmetric_uniform
 
@@ -125,16 +125,16 @@ def split_keys(key: RowKey | None, num_keys: int) -> Sequence[RowKey | None]:
 
 def run_blocks(
     blocks: Sequence[Callable[..., Array]],
-    h: Float[Array, "..."],
+    h: PyTree,
     *arguments: Any,
     key: RowKey | None,
     remat: bool,
-) -> Float[Array, "..."]:
+) -> PyTree:
     """Apply ``block(h, *arguments, block_key)`` one after the other.
 
     Args:
         blocks: of a network.
-        h: input of the first.
+        h: input of the first: an array, or several.
         arguments: given to all of them.
         key: split among them; None for no dropout.
         remat: keep only the blocks' inputs for the backward pass, which then computes the inside
@@ -142,7 +142,7 @@ def run_blocks(
     """
     for block, block_key in zip(blocks, split_keys(key, len(blocks)), strict=True):
 
-        def run(h: Array, block: Any = block, block_key: RowKey | None = block_key) -> Array:
+        def run(h: PyTree, block: Any = block, block_key: RowKey | None = block_key) -> PyTree:
             return block(h, *arguments, block_key)
 
         h = (jax.checkpoint(run) if remat else run)(h)

@@ -21,23 +21,30 @@ from hiermodel.checks import (
     check_key,
     check_trailing_shape,
 )
+from hiermodel.diffusion.corruption import remove_noise
 from hiermodel.diffusion.denoisers import Steps, check_noisy
+from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.layers import rounded_dot_general
 from hiermodel.networks.mlp import MLP, MLPConfig
 from hiermodel.networks.transformer import Transformer, TransformerConfig
+from hiermodel.networks.unet import UNet, UNetConfig
 from hiermodel.random_bits import RowKey
 
-NetworkConfig = TransformerConfig | MLPConfig
+SymbolNetworkConfig = TransformerConfig | MLPConfig
+NetworkConfig = SymbolNetworkConfig | UNetConfig
+"""A network says what its data are: symbols, or (a U-Net) pixels, of which it gives the noise."""
 Params = dict[str, Array]
 """Parameters by dotted name."""
 
 
+_MODULES = {TransformerConfig: Transformer, MLPConfig: MLP, UNetConfig: UNet}
+
+
 def build_network(
     config: NetworkConfig, rngs: nnx.Rngs, param_dtype: DTypeLike
-) -> Transformer | MLP:
+) -> Transformer | MLP | UNet:
     """The Flax module that a config describes, freshly initialised."""
-    module = Transformer if isinstance(config, TransformerConfig) else MLP
-    return module(config, rngs, param_dtype)  # pyright: ignore[reportArgumentType]
+    return _MODULES[type(config)](config, rngs, param_dtype)  # pyright: ignore[reportArgumentType]
 
 
 @functools.partial(jax.jit, static_argnames=("config", "dtype"))
@@ -78,7 +85,7 @@ def param_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     return {name: value.shape for name, value in shapes.items()}
 
 
-def bind(config: NetworkConfig, params: Params) -> Transformer | MLP:
+def bind(config: NetworkConfig, params: Params) -> Transformer | MLP | UNet:
     """The Flax module with given parameters."""
     graphdef, paths = _network_structure(config)
     state = nnx.from_flat_state([(path, nnx.Param(params[name])) for name, path in paths.items()])
@@ -96,12 +103,12 @@ def apply(
     remat: bool = False,
     dropout: Float[Array, ""] | None = None,
 ) -> Float[Array, "*batch leaves vocab"]:
-    """Logits of x_0: a pure function, for use inside jit, vmap and grad.
+    """Logits of x_0, or the noise in images: a pure function, for use in jit, vmap and grad.
 
     Args:
         config: the network.
         params: its parameters.
-        x_t: (..., num_leaves, vocab_size) noisy one-hot sequences.
+        x_t: (..., num_leaves, vocab_size) noisy one-hot sequences; or (..., pixels, channels).
         t: integer steps that broadcast against the leading axes.
         key: randomness of dropout, as in training, for as many rows as there are sequences; None
             for none.
@@ -134,7 +141,7 @@ class LearnedDenoiser:
         num_steps: T of the noise that it was trained on, to check steps by; None if unknown.
     """
 
-    config: NetworkConfig = dataclasses.field(metadata={"static": True})
+    config: SymbolNetworkConfig = dataclasses.field(metadata={"static": True})
     params: Params
     num_steps: int | None = dataclasses.field(metadata={"static": True})
 
@@ -165,7 +172,7 @@ class LearnedDenoiser:
 
 
 def learned_denoiser(
-    config: NetworkConfig,
+    config: SymbolNetworkConfig,
     params: Mapping[str, Array | np.ndarray],
     num_steps: int | None = None,
 ) -> LearnedDenoiser:
@@ -182,13 +189,66 @@ def learned_denoiser(
     """
     if num_steps is not None:
         num_steps = check_integer("num_steps", num_steps, 1)
+    return LearnedDenoiser(config, _check_params(config, params), num_steps)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class LearnedPixelDenoiser:
+    """A network that predicts noise as a MeanDenoiser: (x_t, t) to E[x_0 | x_t].
+
+    Attributes:
+        config: the network.
+        params: its parameters.
+        schedule: the noise that it was trained on.
+    """
+
+    config: UNetConfig = dataclasses.field(metadata={"static": True})
+    params: Params
+    schedule: Schedule
+
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        """Pixels and channels of one image."""
+        return self.config.event_shape
+
+    def noise(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+        """The predicted noise (..., pixels, channels), without dropout.
+
+        Raises:
+            ValueError: as :meth:`LearnedDenoiser.logits`.
+        """
+        x_t = check_noisy(self, self.schedule.num_steps, x_t, t)
+        return _apply_compiled(self.config, self.params, x_t, jnp.asarray(t))
+
+    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+        """E[x_0 | x_t] = (x_t − sqrt(1 − abar_t) noise) / sqrt(abar_t), (..., pixels, channels)."""
+        noise = self.noise(x_t, t)
+        return remove_noise(self.schedule, jnp.asarray(x_t), noise, t)
+
+
+def learned_pixel_denoiser(
+    config: UNetConfig, params: Mapping[str, Array | np.ndarray], schedule: Schedule
+) -> LearnedPixelDenoiser:
+    """Make a MeanDenoiser of a network that predicts noise.
+
+    Args:
+        config: the network.
+        params: as in :func:`learned_denoiser`.
+        schedule: the noise that it was trained on.
+
+    Raises:
+        ValueError: if parameters are missing, unknown or misshaped.
+    """
+    return LearnedPixelDenoiser(config, _check_params(config, params), schedule)
+
+
+def _check_params(config: NetworkConfig, params: Mapping[str, Array | np.ndarray]) -> Params:
     expected = param_shapes(config)
     check_names("params", params, expected)
     for name, shape in expected.items():
         check_trailing_shape(f"params[{name!r}]", params[name], shape, "the network's shape")
-    return LearnedDenoiser(
-        config, {name: jnp.asarray(params[name]) for name in expected}, num_steps
-    )
+    return {name: jnp.asarray(params[name]) for name in expected}
 
 
 def check_names(argument: str, given: Any, expected: Any) -> None:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.training.privacy import poisson_batch
 from hiermodel.training.state import (
@@ -86,7 +86,7 @@ def train_one_epoch(
     state: TrainState,
     split: Int[Array, ""],
     own: MemberSettings,
-    sequences: Int[Array, "num_splits num_sequences leaves"],
+    sequences: Num[Array, "num_splits num_sequences ..."],
     batch_axis: str | None = None,
 ) -> tuple[TrainState, EpochStats]:
     """One member, one pass over its split; all randomness from (member key, epoch, batch, row)."""
@@ -98,7 +98,7 @@ def train_one_epoch(
     def body(index, carry):
         params, opt_state, average, stats = carry
         rows, weights = batch_at(index)
-        batch = (sequences[split, rows].astype(jnp.int32), weights)
+        batch = (sequences[split, rows], weights)
         params, opt_state, loss, grad_norm = train_step(
             params,
             opt_state,
@@ -144,7 +144,7 @@ def _train_member(
     state: TrainState,
     split: Int[Array, ""],
     own: MemberSettings,
-    sequences: Int[Array, "num_splits num_sequences leaves"],
+    sequences: Num[Array, "num_splits num_sequences ..."],
     num_epochs: Int[Array, ""],
     batch_axis: str | None,
 ) -> tuple[TrainState, EpochStats]:
@@ -233,7 +233,7 @@ def batch_members(train_member, states, splits, own):
 def train_epochs(
     ensemble: Ensemble,
     states: TrainState,
-    sequences: Int[Array, "num_splits num_sequences leaves"],
+    sequences: Num[Array, "num_splits num_sequences ..."],
     num_epochs: Int[Array, ""],
 ) -> tuple[TrainState, EpochStats]:
     """Train all members for some more epochs; compiles once for any number of them.
@@ -243,7 +243,7 @@ def train_epochs(
     Args:
         ensemble: what is trained.
         states: stacked members; their memory is reused, so they cannot be used afterwards.
-        sequences: symbols of every split.
+        sequences: symbols or images of every split.
         num_epochs: int32, how many epochs, at least 1.
     """
     splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds

@@ -11,11 +11,12 @@ from typing import Protocol, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key, Num
 from tqdm import tqdm
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.grammar.rules import symbol_dtype
+from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.epochs import EpochStats, agree, gather_members, place_members, train_epochs
 from hiermodel.training.folders import Identity, hold
@@ -89,7 +90,7 @@ class KeepsStates(Protocol):
 def train(
     key: Key[Array, ""],
     ensemble: Ensemble,
-    sequences: Int[Array | np.ndarray, "num_splits num_sequences leaves"],
+    sequences: Num[Array | np.ndarray, "..."],
     folder: str | os.PathLike[str],
     *,
     identity: Identity,
@@ -106,7 +107,9 @@ def train(
     Args:
         key: one typed key: initial values, order of the data, steps, noise and dropout.
         ensemble: networks, training settings and noise.
-        sequences: symbols; split i is what members of split i train on.
+        sequences: (num_splits, num_sequences, num_leaves) symbols; or (num_splits, num_images,
+            height, width, channels) images, uint8 or floating; split i is what members of split i
+            train on.
         folder: where checkpoints are kept (``Checkpoints``).
         identity: of everything that the result depends on, as a hash or as JSON values by name; a
             folder serves one identity.
@@ -151,7 +154,7 @@ def train(
 def train_from(
     states: TrainState,
     ensemble: Ensemble,
-    sequences: Int[Array | np.ndarray, "num_splits num_sequences leaves"],
+    sequences: Num[Array | np.ndarray, "num_splits num_sequences ..."],
     checkpoints: KeepsStates,
     *,
     checkpoint_epochs: Sequence[int],
@@ -286,8 +289,23 @@ def _check_epochs(epochs: Sequence[int]) -> list[int]:
 def _check_sequences(ensemble: Ensemble, sequences: Array | np.ndarray) -> Array:
     network = ensemble.network
     shape = np.shape(sequences)
+    if isinstance(network, UNetConfig):
+        image = (network.height, network.width, network.channels)
+        fits = len(shape) == 5 and (shape[0], *shape[2:]) == (ensemble.num_splits, *image)
+        allowed = f"of shape ({ensemble.num_splits}, num_images, {', '.join(map(str, image))})"
+        require(fits and shape[1] > 0, "sequences", shape, allowed)
+        return _check_images(sequences)
     fits = len(shape) == 3 and shape[::2] == (ensemble.num_splits, network.num_leaves)
     allowed = f"of shape ({ensemble.num_splits}, num_sequences, {network.num_leaves})"
     require(fits and shape[1] > 0, "sequences", shape, allowed)
     check_symbols("sequences", sequences, network.vocab_size)
     return jnp.asarray(sequences).astype(symbol_dtype(network.vocab_size))
+
+
+def _check_images(images: Array | np.ndarray) -> Array:
+    dtype = np.asarray(images).dtype
+    fits = dtype == np.uint8 or np.issubdtype(dtype, np.floating)
+    require(fits, "sequences", dtype, "images of dtype uint8 or floating")
+    finite = dtype == np.uint8 or bool(np.isfinite(np.asarray(images)).all())
+    require(finite, "sequences", "pixels that are not finite", "finite everywhere")
+    return jnp.asarray(images)

@@ -50,6 +50,24 @@ def batch_loss(
             losses of the parts then add up to that of the batch. None for the rows given.
     """
     rows = position_losses(logits, x_0, loss).mean(-1)
+    return mean_over_rows(rows, row_weights, step_weights, total_weight)
+
+
+def noise_losses(
+    predicted: Float[Array, "*batch pixels channels"],
+    noise: Float[Array, "*batch pixels channels"],
+) -> Float[Array, "*batch"]:
+    """Squared error of the predicted noise, mean over pixels and channels (DDPM, equation 14)."""
+    return jnp.square(predicted - noise).mean((-2, -1))
+
+
+def mean_over_rows(
+    rows: Float[Array, " batch"],
+    row_weights: Float[Array, " batch"],
+    step_weights: Float[Array, " batch"] | None = None,
+    total_weight: Float[Array, ""] | None = None,
+) -> Float[Array, ""]:
+    """Mean of the rows' losses over the real ones; arguments as in ``batch_loss``."""
     if step_weights is not None:
         rows = rows * step_weights
     # Padding is cut out, not multiplied by zero, so that nothing in it can spoil the mean.

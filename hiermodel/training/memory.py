@@ -7,6 +7,7 @@ import os
 import jax
 import jax.numpy as jnp
 
+from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.epochs import runs_side_by_side
 from hiermodel.training.state import Ensemble, init_member
 from hiermodel.training.step import Batch, step_loss
@@ -44,8 +45,16 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
     rows = min(training.batch_size, training.rows_at_once)
-    symbols = jnp.zeros((rows, ensemble.network.num_leaves), jnp.int32)
-    batch = Batch(symbols, jnp.ones(rows, jnp.float32), jnp.arange(rows, dtype=jnp.uint32))
+    network = ensemble.network
+    if isinstance(network, UNetConfig):
+        x_0 = jnp.zeros((rows, network.height, network.width, network.channels), jnp.uint8)
+    else:
+        x_0 = jnp.zeros((rows, network.num_leaves), jnp.int32)
+    batch = Batch(
+        x_0,
+        jnp.ones(rows, jnp.float32),
+        jnp.arange(rows, dtype=jnp.uint32),
+    )
 
     def kept_in_step(params):
         def loss(params):

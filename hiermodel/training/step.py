@@ -11,13 +11,20 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key, UInt
+from jaxtyping import Array, Float, Int, Key, Num, UInt
 
-from hiermodel.diffusion.corruption import mix, one_hot
+from hiermodel.diffusion.corruption import mix, one_hot, pixels
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, apply
+from hiermodel.networks.unet import UNetConfig
 from hiermodel.random_bits import RowKey, random_integers, random_normal
-from hiermodel.training.losses import batch_loss, variational_weights, window_weights
+from hiermodel.training.losses import (
+    mean_over_rows,
+    noise_losses,
+    position_losses,
+    variational_weights,
+    window_weights,
+)
 from hiermodel.training.privacy import private_gradient
 from hiermodel.training.state import ALL_ALIKE, OPTIMISER, MemberSettings, TrainingConfig
 
@@ -26,12 +33,12 @@ class Batch(NamedTuple):
     """Some or all rows of a step's batch.
 
     Attributes:
-        x_0: clean symbols.
+        x_0: clean symbols, or images.
         weights: 1 for real rows, 0 for padding.
         rows: each row's number in the whole batch, by which its randomness is drawn.
     """
 
-    x_0: Int[Array, "batch leaves"]
+    x_0: Num[Array, "batch ..."]
     weights: Float[Array, " batch"]
     rows: UInt[Array, " batch"]
 
@@ -39,15 +46,22 @@ class Batch(NamedTuple):
 def draw_inputs(
     key: RowKey,
     schedule: Schedule,
-    x_0: Int[Array, "batch leaves"],
-    vocab_size: int,
-    dtype: DTypeLike,
-) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, " batch"]]:
-    """Noisy inputs and their steps: t uniform on 1…T, independent noise."""
+    x_0: Float[Array, "batch leaves vocab"],
+) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, " batch"], Float[Array, "..."]]:
+    """Noisy inputs, their steps and their noise: t uniform on 1…T, independent noise."""
     step_key, noise_key = key.split(2)
     t = random_integers(step_key, 1, schedule.num_steps)
-    noise = random_normal(noise_key, (x_0.shape[1], vocab_size), dtype)
-    return mix(schedule, one_hot(x_0, vocab_size, jnp.dtype(dtype)), noise, t), t
+    noise = random_normal(noise_key, x_0.shape[1:], x_0.dtype)
+    return mix(schedule, x_0, noise, t), t, noise
+
+
+def clean_inputs(
+    network: NetworkConfig, x_0: Num[Array, "batch ..."], dtype: DTypeLike
+) -> Float[Array, "batch leaves vocab"]:
+    """What noise is added to: one-hot symbols, or pixels, as the network's data are."""
+    if isinstance(network, UNetConfig):
+        return pixels(x_0, jnp.dtype(dtype))
+    return one_hot(x_0, network.vocab_size, jnp.dtype(dtype))
 
 
 def step_weights_of(
@@ -78,9 +92,9 @@ def step_loss(
     """
     input_key, dropout_key = RowKey(key, batch.rows).split(2)
     dtype = jax.tree.leaves(params)[0].dtype
-    x_t, t = draw_inputs(input_key, schedule, batch.x_0, network.vocab_size, dtype)
+    x_t, t, noise = draw_inputs(input_key, schedule, clean_inputs(network, batch.x_0, dtype))
     compute_dtype = None if training.compute_dtype == "parameters" else training.compute_dtype
-    logits = apply(
+    output = apply(
         network,
         params,
         x_t,
@@ -93,7 +107,11 @@ def step_loss(
     by_step = step_weights_of(training, schedule)
     step_weights = None if by_step is None else by_step[t].astype(dtype)
     weights = batch.weights.astype(dtype)
-    return batch_loss(logits, batch.x_0, weights, step_weights, training.loss, total_weight)
+    if isinstance(network, UNetConfig):
+        rows = noise_losses(output, noise)
+    else:
+        rows = position_losses(output, batch.x_0, training.loss).mean(-1)
+    return mean_over_rows(rows, weights, step_weights, total_weight)
 
 
 def cut(batch: Batch, num_parts: int) -> Batch:
@@ -187,7 +205,7 @@ def train_step(
     network: NetworkConfig,
     training: TrainingConfig,
     schedule: Schedule,
-    batch: tuple[Int[Array, "batch leaves"], Float[Array, " batch"]],
+    batch: tuple[Num[Array, "batch ..."], Float[Array, " batch"]],
     key: Key[Array, ""],
     rate: Float[Array, ""],
     batch_axis: str | None = None,
@@ -201,7 +219,7 @@ def train_step(
         network: shape of the network.
         training: which loss, and how it is computed.
         schedule: the noise.
-        batch: clean symbols, and 1 for each real row, 0 for padding.
+        batch: clean symbols or images, and 1 for each real row, 0 for padding.
         key: randomness of this step's t, noise and dropout.
         rate: learning rate.
         batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
