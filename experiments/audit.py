@@ -24,6 +24,7 @@ from experiments.u_turns import members_of
 from hiermodel.checks import require
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.privacy import PrivacyConfig
 from hiermodel.training.state import TrainingConfig
 
 BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
@@ -36,6 +37,7 @@ TYPES: Mapping[str, Any] = {
         TransformerConfig,
         MLPConfig,
         TrainingConfig,
+        PrivacyConfig,
     )
 }
 
