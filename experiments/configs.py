@@ -6,6 +6,8 @@ Nothing here depends on where or when a run happens, so equal settings share one
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
@@ -16,6 +18,9 @@ from hiermodel.grammar.rules import Grammar, legacy_tensor
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
+
+PLACE: Mapping[str, Any] = MappingProxyType({"place": True})
+"""Metadata of fields that say where something lies: they are no part of an identity."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -249,10 +254,11 @@ def _check_relative_times(*times: float) -> None:
 
 
 def to_json(config: Any) -> Any:
-    """A dataclass as JSON values, each with the name of its type."""
+    """A dataclass as JSON values, each with the name of its type; without its places."""
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = {f.name: to_json(getattr(config, f.name)) for f in dataclasses.fields(config)}
-        return {"type": type(config).__name__, **fields}
+        fields = [f.name for f in dataclasses.fields(config) if not f.metadata.get("place")]
+        values = {name: to_json(getattr(config, name)) for name in fields}
+        return {"type": type(config).__name__, **values}
     if isinstance(config, list | tuple):
         return [to_json(item) for item in config]
     return config
