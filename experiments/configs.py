@@ -233,7 +233,73 @@ class LevelsConfig:
         require(0 < self.significance < 1, "significance", self.significance, "in (0, 1)")
 
 
-StageConfig = DecompositionConfig | AlongTimeConfig | UTurnConfig | RandomUTurnConfig | LevelsConfig
+@dataclasses.dataclass(frozen=True)
+class AttacksConfig:
+    """What attackers are given, at every checkpoint that is sampled (SPEC section 6).
+
+    Attributes:
+        num_sequences: members and others per attack (all of a set, if it is smaller).
+        num_noises: noises per sequence at the fixed step, and as many at stratified ones.
+        relative_time: t/T of the fixed step, and of the turning point of repeated U-turns.
+        radii: Hamming distances up to which a sample counts as a near-copy.
+        claim_size: samples in a group of duplicates that is claimed to be a training sequence.
+        num_cycles: repeated U-turns from test sequences; 0 for none.
+        num_resamples: of the bootstrap intervals.
+        delta: δ of the audit of privacy, which takes the extra ``privacy``; None for no audit.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 16
+    relative_time: float = 0.15
+    radii: tuple[int, ...] = (0, 1, 2)
+    claim_size: int = 3
+    num_cycles: int = 5
+    num_resamples: int = 500
+    delta: float | None = None
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises", "claim_size", "num_resamples")
+        check_integer("num_cycles", self.num_cycles, 0)
+        require(bool(self.radii), "radii", self.radii, "at least one distance")
+        _check_relative_times(self.relative_time)
+
+
+@dataclasses.dataclass(frozen=True)
+class AdviceConfig:
+    """What the stopping advisor looks at, at every checkpoint that is sampled.
+
+    Attributes:
+        num_sequences: test sequences for the loss and for the divergence between networks.
+        num_noises: noises per sequence, for each.
+        relative_time: t/T of the divergence.
+        num_batches: batches of samples, for the nearest-neighbour divergence.
+        tolerated_gap: own–other gap in symbols that is no cause for alarm.
+        false_alarm: rate allowed over all looks.
+        num_permutations: rows of chance.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 4
+    relative_time: float = 0.15
+    num_batches: int = 20
+    tolerated_gap: float = 0.0
+    false_alarm: float = 0.05
+    num_permutations: int = 2000
+
+    def __post_init__(self):
+        _check_counts(self, "num_sequences", "num_noises", "num_batches", "num_permutations")
+        _check_relative_times(self.relative_time)
+
+
+StageConfig = (
+    DecompositionConfig
+    | AlongTimeConfig
+    | UTurnConfig
+    | RandomUTurnConfig
+    | LevelsConfig
+    | AttacksConfig
+    | AdviceConfig
+)
 """Settings of a stage beyond evaluation and generation."""
 
 

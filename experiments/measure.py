@@ -4,7 +4,17 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from experiments import along_time, configs, decomposition, evaluation, generation, levels, u_turns
+from experiments import (
+    advice,
+    along_time,
+    attacks,
+    configs,
+    decomposition,
+    evaluation,
+    generation,
+    levels,
+    u_turns,
+)
 from experiments.pipeline import READS, Context, Plan, make
 from experiments.store import Measurements
 from hiermodel.checks import require
@@ -18,6 +28,8 @@ PLANS: Mapping[str, Callable[[Context], Plan]] = {
     "u_turns": u_turns.plan,
     "random_u_turns": u_turns.plan_random,
     "levels": levels.plan,
+    "attacks": attacks.plan,
+    "advice": advice.plan,
 }
 
 FURTHER: Mapping[str, type[configs.StageConfig]] = {
@@ -26,6 +38,8 @@ FURTHER: Mapping[str, type[configs.StageConfig]] = {
     "u_turns": configs.UTurnConfig,
     "random_u_turns": configs.RandomUTurnConfig,
     "levels": configs.LevelsConfig,
+    "attacks": configs.AttacksConfig,
+    "advice": configs.AdviceConfig,
 }
 """Stages that have settings of their own, beyond evaluation and generation."""
 

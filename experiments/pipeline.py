@@ -27,6 +27,8 @@ READS = {
     "u_turns": ("evaluation", "comparison"),
     "random_u_turns": ("evaluation",),
     "levels": ("evaluation", "samples", "comparison"),
+    "attacks": ("samples",),
+    "advice": ("samples",),
 }
 """Every stage, after those whose files it reads."""
 

@@ -62,13 +62,18 @@ def prepare(root: Path | str) -> None:
 
 
 @contextmanager
-def stage(run: RunFolder, name: str) -> Iterator[None]:
+def stage(run: RunFolder, name: str, share: float = 1.0) -> Iterator[None]:
     """Work on one stage of a run: alone in its folder, timed, and logged to its ``log.txt``.
+
+    Args:
+        run: the run's folder.
+        name: of the stage.
+        share: of the time that counts as this run's, where others are worked on together with it.
 
     Raises:
         FolderInUseError: if another process works in the folder.
     """
-    with hold(run.path), _logged_to(run.log_file), run.timed(name):
+    with hold(run.path), _logged_to(run.log_file), run.timed(name, share):
         run.remove_unfinished()
         before, start = dataclasses.replace(_COMPILATIONS.totals), time.monotonic()
         _LOG.info("%s: process %d", name, os.getpid())

@@ -124,16 +124,16 @@ class RunFolder:
         return json.loads(self.timings_file.read_text()) if self.timings_file.exists() else {}
 
     @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to the stage's total, also when it is interrupted."""
+    def timed(self, stage: str, share: float = 1.0) -> Iterator[None]:
+        """Add a share of the time spent inside to the stage's total, also when interrupted."""
         start = time.monotonic()
         try:
             yield
         except BaseException:
             with suppress(OSError):  # on a full disk, what happened first is what matters
-                self._add_seconds(stage, time.monotonic() - start)
+                self._add_seconds(stage, share * (time.monotonic() - start))
             raise
-        self._add_seconds(stage, time.monotonic() - start)
+        self._add_seconds(stage, share * (time.monotonic() - start))
 
     def _add_seconds(self, stage: str, seconds: float) -> None:
         timings = self.timings()

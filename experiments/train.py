@@ -24,7 +24,9 @@ from hiermodel.training.state import Ensemble
     U_TURNS,
     RANDOM_U_TURNS,
     LEVELS,
-) = range(10)
+    ATTACKS,
+    ADVICE,
+) = range(12)
 """What a run's key is folded with, so that no two uses share randomness."""
 
 
@@ -106,6 +108,23 @@ def _block_checkpoints(
     return Checkpoints(folder, identity)
 
 
+def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | None:
+    """Checkpoints of a run that is to be trained as a whole; None if all its networks are there.
+
+    Raises:
+        ValueError: if the run is being trained in blocks, and not all of them are finished.
+    """
+    checkpoints = checkpoints_of(config, run)
+    if checkpoints.complete(epochs_of(config)):
+        return None
+    if isinstance(checkpoints, JoinedCheckpoints):
+        state = f"(split, seed) {checkpoints.missing} are in none"
+        state = state if checkpoints.missing else "not all are finished"
+        folder = blocks_folder(config, run)
+        raise ValueError(f"{folder} holds blocks of this run, of which {state}: train them")
+    return checkpoints
+
+
 def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
     """Train all members of a run to the end, going on from the newest checkpoint there is.
 
@@ -115,15 +134,8 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
     run = open_run(config, root)
-    epochs = epochs_of(config)
-    checkpoints = checkpoints_of(config, run)
-    if checkpoints.complete(epochs):
+    if to_train(config, run) is None:
         return
-    if isinstance(checkpoints, JoinedCheckpoints):
-        state = f"(split, seed) {checkpoints.missing} are in none"
-        state = state if checkpoints.missing else "not all are finished"
-        folder = blocks_folder(config, run)
-        raise ValueError(f"{folder} holds blocks of this run, of which {state}: train them")
     with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
         train(
             run_key(config, NETWORKS),
@@ -131,7 +143,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
             make_data(config).train,
             run.checkpoints,
             identity=configs.to_json(config),
-            checkpoint_epochs=epochs[1:],
+            checkpoint_epochs=epochs_of(config)[1:],
             progress=progress,
             should_stop=lambda _: asked_to_stop(),
         )

@@ -26,9 +26,12 @@ from hiermodel.inference.belief_propagation import Beliefs, log_prob, run_bp
 from hiermodel.inference.both_directions import NodeMessages, run_messages
 from hiermodel.inference.families import family_log_marginals, posterior_entropy
 from hiermodel.inference.posterior import most_probable_tree, sample_posterior
+from hiermodel.measures.advisor import Advice, advise_stop
+from hiermodel.measures.gap_test import permuted_gap
 from hiermodel.networks.published import transformer_from_state_dict
 
 __all__ = [
+    "Advice",
     "Beliefs",
     "Corruption",
     "Denoiser",
@@ -39,6 +42,7 @@ __all__ = [
     "Splits",
     "__version__",
     "add_noise",
+    "advise_stop",
     "corrupt",
     "empirical_denoiser",
     "exact_denoiser",
@@ -50,6 +54,7 @@ __all__ = [
     "most_probable_tree",
     "one_hot",
     "paper_grammar",
+    "permuted_gap",
     "posterior_entropy",
     "run_bp",
     "run_messages",

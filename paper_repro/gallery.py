@@ -1,8 +1,8 @@
-"""``python -m paper_repro.gallery``: show a finished report in the README.
+"""``python -m paper_repro.gallery``: show a finished report in the README and the gallery's own.
 
-Copies the figures and the summary of a report into figures/gallery, and writes what was run and the
-tables of claims into the README between its markers, so that no number there is typed by hand. With
-``--benchmarks`` it does the same with timings alone.
+Copies the figures and the summary of a report into figures/gallery, and writes between markers, so
+that no number is typed by hand: the tables of claims into the gallery's README, how many were shown
+and which were not into the project's. With ``--benchmarks`` it does the same with timings alone.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ GALLERY = "figures/gallery"
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Copy a report's figures into the gallery and its claims into the README.
+    """Copy a report's figures into the gallery and its claims into both READMEs.
 
     Attributes:
         report: folder of the report.
@@ -39,14 +39,30 @@ def results_text(summary: Mapping[str, Any]) -> str:
     for name, figure in figures.items():
         rows = [_row(claim) for claim in summary["claims"] if claim["figure"] == name]
         state = "" if figure["state"] == "finished" else f" ({figure['state']})"
-        pictures = " ".join(
-            f"[{figure['title']}]({GALLERY}/{picture['png']})" for picture in figure["pictures"]
-        )
+        pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
         parts.append(f"**{pictures}**{state}: {figure['content']}.")
         if rows:
             head = ["| claim | statistic | estimate [95 %] | verdict |", "|---|---|---|---|"]
             parts.append("\n".join([*head, *rows]))
     return "\n\n".join(parts)
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """What was run, how many claims were shown, and which were not, in Markdown."""
+    claims = summary["claims"]
+    shown = sum(claim["verdict"] == "shown" for claim in claims)
+    lines = [
+        _what_was_run(summary),
+        f"Of {len(claims)} claims {shown} were shown ([all of them, with their intervals]"
+        f"({GALLERY}/README.md)). The others:",
+    ]
+    others = [
+        f"- {claim['verdict']} (figure {claim['figure']}): {claim['statement']}; "
+        f"{claim['estimate']:.2g} [{claim['low']:.2g}, {claim['high']:.2g}]."
+        for claim in claims
+        if claim["verdict"] != "shown"
+    ]
+    return "\n\n".join([*lines, "\n".join(others)])
 
 
 def _what_was_run(summary: Mapping[str, Any]) -> str:
@@ -64,8 +80,8 @@ def _row(claim: Mapping[str, Any]) -> str:
     )
 
 
-def speed_text(benchmarks: Mapping[str, Any]) -> str:
-    """The rows of a benchmark as a table in Markdown."""
+def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
+    """The rows of a benchmark as a table in Markdown; with ``compared`` those with a ratio."""
     provenance = benchmarks["provenance"]
     rates = [row["matmul"] for row in benchmarks["rows"]]
     lines = [
@@ -76,6 +92,8 @@ def speed_text(benchmarks: Mapping[str, Any]) -> str:
         "|---|---|---|---|",
     ]
     for row in benchmarks["rows"]:
+        if compared and row["ratio"] is None:
+            continue
         rate = _number(row["rate"])
         ratio = "" if row["ratio"] is None else _number(row["ratio"])
         memory = "" if row["peak_memory"] is None else f"{row['peak_memory']:.0f} MiB"
@@ -124,14 +142,21 @@ def main() -> None:
     """Parse the command line and copy."""
     arguments = tyro.cli(Arguments)
     project = Path(__file__).parent.parent
-    readme = project / "README.md"
+    gallery = project / GALLERY
     if arguments.benchmarks is not None:
-        shutil.copyfile(arguments.benchmarks, project / GALLERY / "benchmarks.json")
-        text = speed_text(json.loads(arguments.benchmarks.read_text()))
-        readme.write_text(fill(readme.read_text(), text, SPEED_BEGIN, SPEED_END))
+        shutil.copyfile(arguments.benchmarks, gallery / "benchmarks.json")
+        timings = json.loads(arguments.benchmarks.read_text())
+        _fill_file(project, speed_text(timings, compared=True), SPEED_BEGIN, SPEED_END)
+        _fill_file(gallery, speed_text(timings), SPEED_BEGIN, SPEED_END)
         return
-    summary = copy_report(arguments.report, project / GALLERY)
-    readme.write_text(fill(readme.read_text(), results_text(summary)))
+    summary = copy_report(arguments.report, gallery)
+    _fill_file(project, summary_text(summary), BEGIN, END)
+    _fill_file(gallery, results_text(summary), BEGIN, END)
+
+
+def _fill_file(folder: Path, text: str, begin: str, end: str) -> None:
+    readme = folder / "README.md"
+    readme.write_text(fill(readme.read_text(), text, begin, end))
 
 
 if __name__ == "__main__":

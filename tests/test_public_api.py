@@ -39,6 +39,9 @@ CONTRACT = {
     "sample_any_order": "key denoiser process num_samples * x_T",
     "u_turn_discrete": "key denoiser process x_0 t * joint",
     "transformer_from_state_dict": "state * num_heads",
+    "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
+    "tolerated_gap false_alarm num_looks num_permutations",
+    "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations",
 }
 
 DEFAULTS = {
@@ -63,6 +66,16 @@ DEFAULTS = {
     "sample_discrete": {"num_samples": None, "x_T": None, "start": None, "joint": False},
     "sample_any_order": {"num_samples": None, "x_T": None},
     "u_turn_discrete": {"joint": False},
+    "advise_stop": {
+        "gap": None,
+        "split_divergence": None,
+        "neighbour_divergence": None,
+        "tolerated_gap": 0.0,
+        "false_alarm": 0.05,
+        "num_looks": 25,
+        "num_permutations": 2000,
+    },
+    "permuted_gap": {"num_permutations": 2000},
 }
 
 

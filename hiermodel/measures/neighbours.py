@@ -57,7 +57,7 @@ def nearest_neighbours(
         ValueError: for shapes that do not fit, no references, symbols that are negative or out of
             range, or too many references to number: (num_leaves + 1) · n must stay below 2³¹.
     """
-    _check_sets(queries, references)
+    check_sets(queries, references)
     num_leaves, num_references = np.shape(references)[1], np.shape(references)[0]
     allowed = f"fewer than {2**31 // (num_leaves + 1)} for this length"
     fits = (num_leaves + 1) * num_references < 2**31
@@ -93,7 +93,7 @@ def nearest_images(
     Raises:
         ValueError: for shapes that do not fit, no references, or pixels that are not finite.
     """
-    _check_sets(queries, references, min_ndim=2)
+    check_sets(queries, references, min_ndim=2)
     for argument, images in (("queries", queries), ("references", references)):
         if is_concrete(images) and not np.isfinite(np.asarray(images)).all():
             raise ValueError(f"{argument} holds pixels that are not finite, which is not allowed")
@@ -288,7 +288,7 @@ def _nearest_counts(
     return distance_histogram(distances, np.shape(train)[-1], num_bins=num_bins)
 
 
-def _check_sets(
+def check_sets(
     queries: Array | np.ndarray, references: Array | np.ndarray, min_ndim: int | None = None
 ) -> None:
     """Refuse sets that are not rows of one size, or an empty set of references."""

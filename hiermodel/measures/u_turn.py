@@ -1,10 +1,14 @@
 """How much of a sequence survives being noised and denoised (SPEC section 6)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import require
+from hiermodel.checks import check_integer, check_key, require
+from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.samplers import u_turn
+from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.uncertainty import check_values
 
 
@@ -67,3 +71,40 @@ def overlap_ratio(
         bool((exact > 0).all()), "exact_overlap", 0.0, "above 0 for some noise of each sequence"
     )
     return model / exact
+
+
+def repeated_u_turns(
+    key: Key[Array, ""],
+    denoiser: Denoiser,
+    schedule: Schedule,
+    starts: Int[Array | np.ndarray, "n leaves"],
+    t: int,
+    num_cycles: int,
+) -> Int[np.ndarray, "cycles n leaves"]:
+    """Noise to step t and denoise back, again and again, each cycle from the end of the last.
+
+    A denoiser of the law itself keeps moving among its sequences; one that leans to its training
+    set is drawn onto it, cycle by cycle, which one pass of generation shows more faintly. Count
+    what arrives there with ``near_copies``, and compare with the exact denoiser's chain.
+
+    Args:
+        key: one typed key; more cycles leave the first ones as they were.
+        denoiser: gives E[x_0 | x_t] on the way back.
+        schedule: the noise.
+        starts: (n, num_leaves) symbols, such as fresh sequences.
+        t: the turning point, in 1…num_steps.
+        num_cycles: at least 1.
+
+    Returns:
+        (num_cycles + 1, n, num_leaves): the starts, then the end of each cycle.
+
+    Raises:
+        ValueError: as ``hiermodel.u_turn``, or for a number of cycles below 1.
+    """
+    check_key(key)
+    num_cycles = check_integer("num_cycles", num_cycles, 1)
+    chain = [np.asarray(starts)]
+    for cycle in range(num_cycles):
+        ends = u_turn(jax.random.fold_in(key, cycle), denoiser, schedule, chain[-1], t)
+        chain.append(np.asarray(ends).astype(chain[0].dtype))
+    return np.stack(chain)

@@ -80,7 +80,9 @@ def time_features(
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
 
 
-def dropout(x: Float[Array, "*shape"], rate: float, key: RowKey | None) -> Float[Array, "*shape"]:
+def dropout(
+    x: Float[Array, "*shape"], rate: float | Float[Array, ""], key: RowKey | None
+) -> Float[Array, "*shape"]:
     """Set entries to zero with probability ``rate`` and scale the others up, to keep the mean.
 
     The rate is rounded to a multiple of 2^−16 (0.1 becomes 0.1000061), because each entry takes
@@ -88,16 +90,32 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: RowKey | None) -> Float
 
     Args:
         x: any array that holds the entries of the key's rows one row after the other.
-        rate: probability, at least 0 and below 1.
+        rate: probability, at least 0 and below 1; an array gives the same as its value would.
         key: for the rows; None for no dropout.
     """
-    threshold = min(round(rate * _MASK_LEVELS), _MASK_LEVELS - 1)
-    if key is None or threshold == 0:
+    if key is None:
+        return x
+    threshold = _mask_threshold(rate)
+    if isinstance(threshold, int) and threshold == 0:
         return x
     bits = random_16_bits(key, x.size // key.rows.size).reshape(x.shape)
-    kept = bits >= np.uint32(threshold)
-    scale = _MASK_LEVELS / (_MASK_LEVELS - threshold)
-    return jnp.where(kept, x * jnp.asarray(scale, x.dtype), jnp.zeros((), x.dtype))
+    kept = bits >= jnp.asarray(threshold, jnp.uint32)
+    # Both numbers are exact in float32, so their quotient is rounded once, whoever takes it.
+    scale = jnp.asarray(_MASK_LEVELS, x.dtype) / jnp.asarray(_MASK_LEVELS - threshold, x.dtype)
+    return jnp.where(kept, x * scale, jnp.zeros((), x.dtype))
+
+
+def rounded_rate(rate: float) -> float:
+    """The rate that ``dropout`` really uses, a multiple of 2^−16."""
+    return _mask_threshold(rate) / _MASK_LEVELS
+
+
+def _mask_threshold(rate: Any) -> Any:
+    """How many of the 2^16 values of a mask's bits set an entry to zero."""
+    if isinstance(rate, jax.Array):
+        rounded = jnp.round(rate * _MASK_LEVELS).astype(jnp.int32)
+        return jnp.minimum(rounded, _MASK_LEVELS - 1)
+    return min(round(rate * _MASK_LEVELS), _MASK_LEVELS - 1)
 
 
 def split_keys(key: RowKey | None, num_keys: int) -> Sequence[RowKey | None]:

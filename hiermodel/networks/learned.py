@@ -101,6 +101,7 @@ def apply(
     *,
     compute_dtype: DTypeLike | None = None,
     remat: bool = False,
+    dropout: Float[Array, ""] | None = None,
 ) -> Float[Array, "*batch leaves vocab"]:
     """Logits of x_0, or the noise in images: a pure function, for use in jit, vmap and grad.
 
@@ -115,8 +116,11 @@ def apply(
             backward. The residual stream, layer norms, softmax, biases, the small maps at both
             ends, the logits and all gradients keep the parameters' dtype. None for no other.
         remat: keep only the blocks' inputs for the backward pass.
+        dropout: rate instead of the config's, in compiled code a number of its own.
     """
     network = bind(config, params)
+    if dropout is not None:
+        network.set_attributes(dropout_rate=nnx.data(dropout))
     if compute_dtype is not None:
         for block in network.blocks:
             block.set_attributes(dot_general=rounded_dot_general(compute_dtype))

@@ -21,7 +21,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num
 
-from hiermodel.training.state import Ensemble, TrainState, learning_rate
+from hiermodel.training.state import Ensemble, MemberSettings, TrainState, learning_rate
 from hiermodel.training.step import train_step
 
 
@@ -66,6 +66,7 @@ def train_one_epoch(
     ensemble: Ensemble,
     state: TrainState,
     split: Int[Array, ""],
+    own: MemberSettings,
     sequences: Num[Array, "num_splits num_sequences ..."],
     batch_axis: str | None = None,
 ) -> tuple[TrainState, EpochStats]:
@@ -73,7 +74,7 @@ def train_one_epoch(
     num_sequences = sequences.shape[1]
     order_key, batches_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
     rows, weights = epoch_batches(order_key, num_sequences, ensemble.training.batch_size)
-    rate = learning_rate(ensemble.training, state.epoch)
+    rate = learning_rate(ensemble.training, state.epoch, own.learning_rate)
 
     def body(index, carry):
         params, opt_state, stats = carry
@@ -88,6 +89,7 @@ def train_one_epoch(
             jax.random.fold_in(batches_key, index),
             rate,
             batch_axis,
+            own,
         )
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         first = (stats.failed_step < 0) & ~fine
@@ -119,13 +121,14 @@ def _train_member(
     ensemble: Ensemble,
     state: TrainState,
     split: Int[Array, ""],
+    own: MemberSettings,
     sequences: Num[Array, "num_splits num_sequences ..."],
     num_epochs: Int[Array, ""],
     batch_axis: str | None,
 ) -> tuple[TrainState, EpochStats]:
     def body(_, carry):
         state, total = carry
-        state, stats = train_one_epoch(ensemble, state, split, sequences, batch_axis)
+        state, stats = train_one_epoch(ensemble, state, split, own, sequences, batch_axis)
         fine = total.failed_step < 0
         failed = jnp.where(fine, stats.failed_step, total.failed_step)
         failed_norm = jnp.where(fine, stats.failed_grad_norm, total.failed_grad_norm)
@@ -181,8 +184,8 @@ def runs_side_by_side(platform: str) -> bool:
     return platform != "cpu"
 
 
-def batch_members(train_member, states, splits):
-    """Run ``train_member(state, split, batch_axis)`` for all members: the one place that says how.
+def batch_members(train_member, states, splits, own):
+    """Run ``train_member(state, split, own, batch_axis)`` for all members: here alone is said how.
 
     States come back where they were, the rest of what ``train_member`` returns on every device.
     """
@@ -190,17 +193,17 @@ def batch_members(train_member, states, splits):
     side_by_side = runs_side_by_side(mesh.devices.flat[0].platform)
     batch_axis = "batch" if mesh.shape["batch"] > 1 else None
 
-    def run_here(states, splits):
+    def run_here(*members):
         if side_by_side:
-            return jax.vmap(lambda *member: train_member(*member, batch_axis))(states, splits)
-        return jax.lax.map(lambda member: train_member(*member, batch_axis), (states, splits))
+            return jax.vmap(lambda *member: train_member(*member, batch_axis))(*members)
+        return jax.lax.map(lambda member: train_member(*member, batch_axis), members)
 
     if mesh.size == 1:
-        return run_here(states, splits)
+        return run_here(states, splits, own)
     spec = PartitionSpec("member")
     states, stats = jax.shard_map(
-        run_here, mesh=mesh, in_specs=(spec, spec), out_specs=spec, check_vma=False
-    )(states, splits)
+        run_here, mesh=mesh, in_specs=(spec, spec, spec), out_specs=spec, check_vma=False
+    )(states, splits, own)
     return states, jax.lax.with_sharding_constraint(stats, NamedSharding(mesh, PartitionSpec()))
 
 
@@ -223,9 +226,10 @@ def train_epochs(
     """
     splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds
     return batch_members(
-        lambda state, split, batch_axis: _train_member(
-            ensemble, state, split, sequences, num_epochs, batch_axis
+        lambda state, split, own, batch_axis: _train_member(
+            ensemble, state, split, own, sequences, num_epochs, batch_axis
         ),
         states,
         splits,
+        ensemble.own,
     )

@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -61,6 +62,31 @@ class TrainResult:
     loss: np.ndarray | None
 
 
+class NotFiniteError(RuntimeError):
+    """A loss or gradient is not finite.
+
+    Attributes:
+        member: the first member whose is not.
+    """
+
+    def __init__(self, member: int, message: str):
+        super().__init__(message)
+        self.member = member
+
+
+@runtime_checkable
+class KeepsStates(Protocol):
+    """Where a training saves its states: ``Checkpoints``, or what spreads them over several."""
+
+    def save(self, states: TrainState, *, keep_params: bool = True) -> None:
+        """Save all members, at the epoch that they have reached."""
+        ...
+
+    def resume_epochs(self) -> list[int]:
+        """Epochs from which training can go on."""
+        ...
+
+
 def train(
     key: Key[Array, ""],
     ensemble: Ensemble,
@@ -94,19 +120,15 @@ def train(
 
     Raises:
         ValueError: for arguments that do not fit each other, or a folder of another identity.
-        RuntimeError: if a loss or gradient is not finite, or if another process trains in the
-            folder; the last checkpoint is then intact.
+        NotFiniteError: if a loss or gradient is not finite; the last checkpoint is intact.
+        FolderInUseError: if another process trains in the folder.
         OSError: if a checkpoint cannot be written, for example on a full disk.
     """
     check_key(key)
     epochs = _check_epochs(checkpoint_epochs)
     sequences = _check_sequences(ensemble, sequences)
-    deadline = None if max_seconds is None else time.monotonic() + max_seconds
-
-    def must_stop(epoch: int) -> bool:
-        late = deadline is not None and time.monotonic() >= deadline
-        return late or (should_stop is not None and should_stop(epoch))
-
+    if max_seconds is not None:
+        should_stop = _until(time.monotonic() + max_seconds, should_stop)
     # Of several processes that train together, the first holds the folder for all.
     is_first = jax.process_index() == 0
     held = hold(folder) if is_first else contextlib.nullcontext()
@@ -118,23 +140,72 @@ def train(
         if states is None:
             states = untrained
             checkpoints.save(states)
-        states = place_members(states, ensemble.num_members)
-        run = _Run(ensemble, sequences, checkpoints, states)
-        with tqdm(
-            total=epochs[-1],
-            initial=run.epoch,
-            unit="epoch",
-            disable=None if progress else True,
-        ) as bar:
-            finished = all(run.advance(target, bar, must_stop) for target in epochs)
+        return train_from(
+            states,
+            ensemble,
+            sequences,
+            checkpoints,
+            checkpoint_epochs=epochs,
+            progress=progress,
+            should_stop=should_stop,
+        )
+
+
+def train_from(
+    states: TrainState,
+    ensemble: Ensemble,
+    sequences: Num[Array | np.ndarray, "num_splits num_sequences ..."],
+    checkpoints: KeepsStates,
+    *,
+    checkpoint_epochs: Sequence[int],
+    pause_at: int | None = None,
+    progress: bool = True,
+    should_stop: Callable[[int], bool] | None = None,
+) -> TrainResult:
+    """Train an ensemble from given states, all at the same epoch, to the last checkpoint epoch.
+
+    Args:
+        states: all members, stacked; they cannot be used afterwards.
+        ensemble: networks, training settings and noise.
+        sequences: symbols; split i is what members of split i train on.
+        checkpoints: where to save.
+        checkpoint_epochs: as for ``train``.
+        pause_at: save the state at this epoch, and go no further; None for the end.
+        progress: as for ``train``.
+        should_stop: as for ``train``.
+
+    Raises:
+        ValueError, NotFiniteError, OSError: as for ``train``.
+    """
+    targets = _check_epochs(checkpoint_epochs)
+    sequences = _check_sequences(ensemble, sequences)
+    last = targets[-1] if pause_at is None else check_integer("pause_at", pause_at, 1, targets[-1])
+    kept = {target for target in targets if target <= last}
+    run = _Run(ensemble, sequences, checkpoints, place_members(states, ensemble.num_members))
+    with tqdm(
+        total=last, initial=run.epoch, unit="epoch", disable=None if progress else True
+    ) as bar:
+        finished = all(
+            run.advance(target, bar, should_stop or _never, keep_params=target in kept)
+            for target in sorted({*kept, last})
+        )
     return TrainResult(run.states, run.epoch, finished, run.loss)
+
+
+def _never(epoch: int) -> bool:
+    return False
+
+
+def _until(deadline: float, should_stop: Callable[[int], bool] | None) -> Callable[[int], bool]:
+    """``should_stop``, and in any case after the deadline of the monotonic clock."""
+    return lambda epoch: time.monotonic() >= deadline or (should_stop or _never)(epoch)
 
 
 class _Run:
     """A training under way."""
 
     def __init__(
-        self, ensemble: Ensemble, sequences: Array, checkpoints: Checkpoints, states: TrainState
+        self, ensemble: Ensemble, sequences: Array, checkpoints: KeepsStates, states: TrainState
     ):
         self.ensemble = ensemble
         self.sequences = sequences
@@ -147,8 +218,10 @@ class _Run:
         batch_size = min(ensemble.training.batch_size, sequences.shape[1])
         self._steps_per_epoch = -(-sequences.shape[1] // batch_size)
 
-    def advance(self, target: int, bar: tqdm, must_stop: Callable[[int], bool]) -> bool:
-        """Train up to a checkpoint epoch and save it; False if stopped before it."""
+    def advance(
+        self, target: int, bar: tqdm, must_stop: Callable[[int], bool], *, keep_params: bool
+    ) -> bool:
+        """Train up to an epoch and save it; False if stopped before it."""
         if self.epoch >= target:
             return True
         while self.epoch < target:
@@ -158,7 +231,7 @@ class _Run:
             if agree(time.monotonic() - self._saved_at > _RESUME_SECONDS):
                 self._save(keep_params=False)
             self._train_chunk(min(self._chunk, target - self.epoch), bar)
-        self._save(keep_params=True)
+        self._save(keep_params=keep_params)
         return True
 
     def _save(self, *, keep_params: bool) -> None:
@@ -189,16 +262,20 @@ def _check_finite(ensemble: Ensemble, stats: EpochStats, steps_per_epoch: int) -
         step = int(np.asarray(stats.failed_step)[member])
         epoch = step // steps_per_epoch
         split, seed = divmod(member, ensemble.num_seeds)
-        rate = float(learning_rate(ensemble.training, epoch))
+        base = ensemble.own.learning_rate
+        rate = float(
+            learning_rate(ensemble.training, epoch, None if base is None else base[member])
+        )
         norm, largest = (
             float(np.asarray(norms)[member])
             for norms in (stats.failed_grad_norm, stats.largest_grad_norm)
         )
-        raise RuntimeError(
+        raise NotFiniteError(
+            member,
             f"the loss or its gradient is not finite: member {member} (split {split}, seed "
             f"{seed}), step {step} (epoch {epoch}), learning rate {rate:.3g}, gradient norm "
             f"{norm:.3g}; largest finite gradient norm in the epochs around it {largest:.3g}. The "
-            f"last checkpoint is intact; try a lower learning rate."
+            f"last checkpoint is intact; try a lower learning rate.",
         )
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -78,11 +78,38 @@ class TrainingConfig:
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
 
 
-def learning_rate(config: TrainingConfig, epoch: Int[Array, ""] | int) -> Float[Array, ""]:
-    """Adam's rate throughout an epoch (counted from 0), in float32."""
+class MemberSettings(NamedTuple):
+    """Settings in which the members of an ensemble differ, instead of those of its config.
+
+    Attributes:
+        learning_rate: float32, Adam's rate before its factor; None where all have the config's.
+        dropout: float32, rate of dropout; None likewise.
+    """
+
+    learning_rate: Float[Array, "..."] | None = None
+    dropout: Float[Array, "..."] | None = None
+
+
+ALL_ALIKE = MemberSettings()
+"""Every member has the settings of its ensemble."""
+
+
+def learning_rate(
+    config: TrainingConfig,
+    epoch: Int[Array, ""] | int,
+    base: Float[Array, "..."] | float | None = None,
+) -> Float[Array, "..."]:
+    """Adam's rate throughout an epoch (counted from 0), in float32.
+
+    Args:
+        config: says how the rate changes.
+        epoch: counted from 0.
+        base: rate before the factor; None for the config's.
+    """
+    base = config.learning_rate if base is None else base
     epoch = jnp.asarray(epoch, jnp.float32)
     if config.rate_schedule == "constant":
-        return jnp.full_like(epoch, config.learning_rate)
+        return jnp.full_like(epoch, base)
     paper = config.rate_schedule == "paper"
     first, top = (config.decay_epochs, config.decay_factor) if paper else (0, 1.0)
     progress = jnp.clip((epoch - first) / max(config.num_epochs - first, 1), 0, 1)
@@ -91,7 +118,7 @@ def learning_rate(config: TrainingConfig, epoch: Int[Array, ""] | int) -> Float[
     if paper:
         linear = 1 - (1 - top) * epoch / first
         factor = jnp.where(epoch < first, linear, factor)
-    return config.learning_rate * factor
+    return base * factor
 
 
 @jax.tree_util.register_dataclass
@@ -125,6 +152,7 @@ class Ensemble:
         schedule: the noise.
         num_splits: number of disjoint training sets.
         num_seeds: number of members per split.
+        own: settings in which members differ, each an array (members,).
     """
 
     network: NetworkConfig = dataclasses.field(metadata={"static": True})
@@ -132,6 +160,7 @@ class Ensemble:
     schedule: Schedule
     num_splits: int = dataclasses.field(default=1, metadata={"static": True})
     num_seeds: int = dataclasses.field(default=1, metadata={"static": True})
+    own: MemberSettings = ALL_ALIKE
 
     def __post_init__(self):
         check_integer("num_splits", self.num_splits, 1)

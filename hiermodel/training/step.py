@@ -24,7 +24,7 @@ from hiermodel.training.losses import (
     position_losses,
     variational_weights,
 )
-from hiermodel.training.state import OPTIMISER, TrainingConfig
+from hiermodel.training.state import ALL_ALIKE, OPTIMISER, MemberSettings, TrainingConfig
 
 
 class Batch(NamedTuple):
@@ -70,17 +70,26 @@ def step_loss(
     batch: Batch,
     key: Key[Array, ""],
     total_weight: Float[Array, ""] | None = None,
+    dropout: Float[Array, ""] | None = None,
 ) -> Float[Array, ""]:
     """Loss of a batch with the steps, noise and dropout of ``key``.
 
-    With the ``total_weight`` of a larger batch, these rows' part of its loss.
+    With the ``total_weight`` of a larger batch, these rows' part of its loss; with a rate of
+    ``dropout``, that instead of the network's.
     """
     input_key, dropout_key = RowKey(key, batch.rows).split(2)
     dtype = jax.tree.leaves(params)[0].dtype
     x_t, t, noise = draw_inputs(input_key, schedule, clean_inputs(network, batch.x_0, dtype))
     compute_dtype = None if training.compute_dtype == "parameters" else training.compute_dtype
     output = apply(
-        network, params, x_t, t, dropout_key, compute_dtype=compute_dtype, remat=training.remat
+        network,
+        params,
+        x_t,
+        t,
+        dropout_key,
+        compute_dtype=compute_dtype,
+        remat=training.remat,
+        dropout=dropout,
     )
     variational = training.step_weighting == "variational"
     step_weights = variational_weights(schedule)[t].astype(dtype) if variational else None
@@ -112,6 +121,7 @@ def loss_and_gradient(
     batch: Batch,
     key: Key[Array, ""],
     batch_axis: str | None = None,
+    dropout: Float[Array, ""] | None = None,
 ) -> tuple[Float[Array, ""], Params]:
     """Loss of a batch and its gradient, added up over micro-batches and devices.
 
@@ -123,12 +133,13 @@ def loss_and_gradient(
         batch: all rows, on every device.
         key: randomness of this step's t, noise and dropout.
         batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
+        dropout: rate of this member; None for the network's.
     """
     total = batch.weights.sum().astype(jax.tree.leaves(params)[0].dtype)
 
     def of_part(part: Batch) -> tuple[Array, Params]:
         gradient_of = jax.value_and_grad(step_loss)
-        return gradient_of(params, network, training, schedule, part, key, total)
+        return gradient_of(params, network, training, schedule, part, key, total, dropout)
 
     if batch_axis is not None:
         shares = cut(batch, jax.lax.axis_size(batch_axis))
@@ -156,6 +167,7 @@ def train_step(
     key: Key[Array, ""],
     rate: Float[Array, ""],
     batch_axis: str | None = None,
+    own: MemberSettings = ALL_ALIKE,
 ) -> tuple[Params, optax.OptState, Float[Array, ""], Float[Array, ""]]:
     """One Adam step on one batch.
 
@@ -169,12 +181,15 @@ def train_step(
         key: randomness of this step's t, noise and dropout.
         rate: learning rate.
         batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
+        own: this member's settings, where it has others than ``training`` and ``network``.
 
     Returns:
         New parameters, new Adam state, the loss (nats) before the step, the norm of its gradient.
     """
     rows = Batch(*batch, jnp.arange(len(batch[0]), dtype=jnp.uint32))
-    loss, gradient = loss_and_gradient(params, network, training, schedule, rows, key, batch_axis)
+    loss, gradient = loss_and_gradient(
+        params, network, training, schedule, rows, key, batch_axis, own.dropout
+    )
     updates, opt_state = OPTIMISER.update(gradient, opt_state)
     params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
     return params, opt_state, loss, optax.tree.norm(gradient)

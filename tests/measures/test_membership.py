@@ -65,7 +65,7 @@ GOOD = np.array([1.0, 2.0])
         (lambda: auc(GOOD, np.array([np.nan])), "other_scores holds nan"),
         (lambda: auc(GOOD[None], GOOD), "one-dimensional"),
         (lambda: tpr_at_fpr(GOOD, GOOD, 1.5), "fpr=1.5"),
-        (lambda: membership_score(GOOD, GOOD[:1]), "exact_loss"),
+        (lambda: membership_score(GOOD, GOOD[:1]), "reference_loss"),
     ],
 )
 def test_bad_input_is_refused(call, message, unchecked_types):

@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
-from hiermodel.measures import block_reproduction, found_blocks, near_copies
+from hiermodel.measures import (
+    block_reproduction,
+    excess_reproduction,
+    found_blocks,
+    near_copies,
+)
 
 OWN = np.array([[0, 1, 2, 3], [4, 5, 0, 1]])
 OTHER = np.array([[0, 1, 4, 4], [2, 3, 2, 3]])
@@ -18,6 +23,17 @@ def test_near_copies_by_radius():
     expected = [[True, True, True], [False, True, True], [False, False, False]]
     np.testing.assert_array_equal(near_copies(generated, OWN), expected)
     np.testing.assert_array_equal(near_copies(generated, OWN, (3,)), [[True], [True], [True]])
+
+
+def test_excess_over_a_baseline():
+    copies = np.repeat(OWN, 50, axis=0)
+    excess = excess_reproduction(copies, OTHER, OWN, (0, 4))
+    np.testing.assert_array_equal(excess.estimate, [1, 0])
+    assert excess.low[0] > 0.3  # the baseline has but two sequences
+    leaves = np.asarray(hm.sample_leaves(jax.random.key(0), hm.paper_grammar(), 2100))
+    excess = excess_reproduction(leaves[:1000], leaves[1000:2000], leaves[2000:], (0, 5))
+    assert (excess.low < 0).all()
+    assert (excess.high > 0).all()  # no copy at all does not prove that there are none
 
 
 def test_blocks_on_a_handcrafted_example():

@@ -14,6 +14,8 @@ from hiermodel.measures import (
     bootstrap_interval,
     hierarchical_interval,
     pair_interval,
+    proportion_difference,
+    proportion_interval,
     sign_flip_test,
     student_interval,
 )
@@ -31,6 +33,31 @@ def coverage(make_interval, num_trials=400):
 
 def binomial_range(rate, num_trials=400, false_alarm=1e-6):
     return scipy.stats.binom.interval(1 - false_alarm, num_trials, rate) / np.float64(num_trials)
+
+
+def test_proportion_interval_equals_the_score_test():
+    """Its ends are where the normal test of the proportion just rejects."""
+    counts = np.array([0, 3, 17, 20])
+    found = proportion_interval(counts, 20, level=0.9)
+    z = scipy.stats.norm.ppf(0.95)
+    for ends, own in ((found.low[1:], counts[1:]), (found.high[:-1], counts[:-1])):
+        np.testing.assert_allclose(np.abs(own / 20 - ends), z * np.sqrt(ends * (1 - ends) / 20))
+    assert (found.low[0], found.high[-1]) == (0, 1)
+    assert 0 < found.high[0] < 0.15
+    empty = proportion_interval(0, 0)
+    assert (empty.low, empty.high) == (0, 1)
+
+
+def test_proportion_difference_covers():
+    """Rare events against none at all; Newcombe's interval errs on the safe side there."""
+
+    def one(_, rng):
+        a, b = rng.binomial(100, 0.03), rng.binomial(300, 0.03)
+        return proportion_difference(a, 100, b, 300, level=0.9)
+
+    assert binomial_range(0.9)[0] <= coverage(one) < 1
+    textbook = proportion_difference(56, 70, 48, 80)  # Newcombe 1998, table II, example (a)
+    np.testing.assert_allclose(textbook[:3], [0.2, 0.0524, 0.3339], atol=1e-4)
 
 
 def test_student_interval_equals_the_textbook():

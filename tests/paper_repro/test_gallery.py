@@ -17,11 +17,13 @@ from paper_repro.gallery import (
     fill,
     results_text,
     speed_text,
+    summary_text,
 )
 from paper_repro.protocol import FIGURES, QUICK
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
+GALLERY = (PROJECT / "figures" / "gallery" / "README.md").read_text()
 
 
 def readme_blocks(language: str) -> list[str]:
@@ -30,13 +32,15 @@ def readme_blocks(language: str) -> list[str]:
 
 def test_readme_shows_the_committed_results():
     summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
-    assert fill(README, results_text(summary)) == README
+    assert fill(README, summary_text(summary)) == README
+    assert fill(GALLERY, results_text(summary)) == GALLERY
     assert README.index(BEGIN) < README.index(END)
 
 
 def test_readme_shows_the_committed_timings():
     timings = json.loads((PROJECT / "figures" / "gallery" / "benchmarks.json").read_text())
-    assert fill(README, speed_text(timings), SPEED_BEGIN, SPEED_END) == README
+    assert fill(README, speed_text(timings, compared=True), SPEED_BEGIN, SPEED_END) == README
+    assert fill(GALLERY, speed_text(timings), SPEED_BEGIN, SPEED_END) == GALLERY
     assert len(timings["rows"]) > 10
 
 

@@ -1,0 +1,228 @@
+"""What the stopping advisor would have said along a finished training, and what it looks at."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from experiments.configs import AdviceConfig, RunConfig, step_at
+from experiments.denoising import log_probs
+from experiments.evaluation import split_pairs
+from experiments.generation import sampled_epochs
+from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.store import Measurement, Measurements
+from experiments.train import ADVICE, FRESH, checkpoints_of, make_data, run_key
+from experiments.u_turns import members_of
+from hiermodel.checks import require
+from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.grammar.splits import Splits
+from hiermodel.measures.advisor import Advice, advise_stop
+from hiermodel.measures.divergence import kl_divergence
+from hiermodel.measures.gap_test import permuted_gap
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.measures.membership import attack_losses
+from hiermodel.measures.neighbours import (
+    distance_histogram,
+    histogram_divergence,
+    nearest_neighbours,
+)
+
+SIGNALS = ("test loss", "own–other gap", "split divergence", "nearest-neighbour divergence")
+"""In the order of the advisor's evidence."""
+
+
+def plan(context: Context) -> Plan:
+    """The stage "advice"."""
+    config, settings = context.config, context.own["advice"]
+    require(config.num_splits > 1, "num_splits", config.num_splits, "at least 2 for advice")
+    epochs = sampled_epochs(config, context.own["samples"])
+
+    def prepare() -> Recipe:
+        checkpoints = checkpoints_of(config, context.run)
+        sequences = context.load("samples")["sequences"].values
+        splits = make_data(config)
+
+        def at_epoch(epoch: int) -> Measurements:
+            samples = sequences[epochs.index(epoch)]
+            return look(config, settings, splits, checkpoints.load_params(epoch), samples)
+
+        def finish(joined: Measurements) -> Measurements:
+            kept = [number for number, epoch in enumerate(epochs) if epoch > 0]
+            looks = {name: each.values[kept] for name, each in joined.items()}
+            advice = advise(config, settings, splits, looks, sequences[kept], len(kept))
+            return {**joined, **_recorded(advice)}
+
+        return Recipe(at_epoch, finish=finish)
+
+    return along_checkpoints(epochs, prepare)
+
+
+def look(
+    config: RunConfig,
+    settings: AdviceConfig,
+    splits: Splits,
+    params: Any,
+    samples: Int[np.ndarray, "member sample leaves"],
+) -> dict[str, Measurement]:
+    """What the advisor sees of one checkpoint, besides the samples: units of every signal.
+
+    Nothing here comes from an oracle but fresh sequences, for which any held-out set would do.
+    """
+    step_key, loss_key, noise_key = jax.random.split(run_key(config, ADVICE), 3)
+    schedule, clean = config.schedule, splits.test[: settings.num_sequences]
+    steps = stratified_steps(step_key, schedule.num_steps, settings.num_noises)
+    losses = [
+        attack_losses(loss_key, network, schedule, clean, steps)
+        for network in members_of(config, params)
+    ]
+    x_0 = jnp.broadcast_to(
+        one_hot(clean, config.network.vocab_size),
+        (settings.num_noises, *clean.shape, config.network.vocab_size),
+    )
+    t = step_at(settings.relative_time, schedule)
+    x_t = add_noise(noise_key, schedule, x_0, t)
+    pairs = jnp.array(split_pairs(config.num_splits, config.num_seeds))
+    divergence = np.asarray(_pair_divergence(config.network, params, pairs, x_t, t))
+    batches = _batch_divergences(config, settings, splits, samples)
+    return {
+        "test_loss": Measurement(
+            np.stack(losses), ("member", "sequence"), "nats per position", "denoising loss on test"
+        ),
+        "split_divergence": Measurement(
+            divergence, ("pair", "sequence"), "nats per sequence", "KL(model A ‖ model B) on test"
+        ),
+        "neighbour_divergence": Measurement(
+            batches, ("member", "batch"), "nats", "nearest-neighbour divergence of batches"
+        ),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _pair_divergence(
+    network: Any,
+    params: Any,
+    pairs: Int[Array, "pair two"],
+    x_t: Float[Array, "noises n leaves vocab"],
+    t: int,
+) -> Float[Array, "pair n"]:
+    def one_pair(pair: Array) -> Array:
+        both = [
+            jax.tree.map(lambda leaf, place=place: leaf[pair[place]], params) for place in (0, 1)
+        ]
+
+        def one_noise(noisy: Array) -> Array:
+            log_p, log_q = (log_probs(network, own, noisy, t) for own in both)
+            return kl_divergence(log_p, log_q)
+
+        return jax.lax.map(one_noise, x_t).mean(0)
+
+    return jax.lax.map(one_pair, pairs)
+
+
+def _batch_divergences(
+    config: RunConfig,
+    settings: AdviceConfig,
+    splits: Splits,
+    samples: Int[np.ndarray, "member sample leaves"],
+) -> Float[np.ndarray, "member batch"]:
+    """Each batch of samples against fresh sequences, as they lie about the own training set."""
+    num_leaves = samples.shape[-1]
+
+    def counts(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
+        return distance_histogram(nearest_neighbours(rows, own).distance, num_leaves)
+
+    grammar = config.grammar.build()
+    fresh = np.asarray(
+        sample_leaves(
+            run_key(config, FRESH), grammar, samples.shape[1], filter_level=config.filter_level
+        )
+    )
+    divergences = []
+    for split, own in enumerate(splits.train):
+        expected = counts(fresh, own)
+        for generated in samples[split * config.num_seeds : (split + 1) * config.num_seeds]:
+            batches = np.array_split(generated, settings.num_batches)
+            divergences.append([histogram_divergence(counts(b, own), expected) for b in batches])
+    return np.array(divergences)
+
+
+def advise(
+    config: RunConfig,
+    settings: AdviceConfig,
+    splits: Splits,
+    looks: Mapping[str, np.ndarray],
+    samples: Int[np.ndarray, "look member sample leaves"],
+    num_looks: int,
+) -> list[Advice]:
+    """The advice on each pair of networks of disjoint splits, after the looks there are.
+
+    Args:
+        config: the run.
+        settings: of the advisor.
+        splits: the training sets.
+        looks: what :func:`look` gave, by name, with a leading axis of looks; and "epoch".
+        samples: of every look.
+        num_looks: planned.
+    """
+    gap_key, key = jax.random.split(jax.random.fold_in(run_key(config, ADVICE), 1))
+    advice = []
+    for number, (a, b) in enumerate(split_pairs(config.num_splits, config.num_seeds)):
+        both = [a, b]
+        gap = permuted_gap(
+            jax.random.fold_in(gap_key, number),
+            samples[:, a],
+            samples[:, b],
+            splits.train[a // config.num_seeds],
+            splits.train[b // config.num_seeds],
+            num_permutations=settings.num_permutations,
+        )
+        advice.append(
+            advise_stop(
+                jax.random.fold_in(key, number),
+                looks["epoch"],
+                looks["test_loss"][:, both].mean(1),
+                gap=gap,
+                split_divergence=looks["split_divergence"][:, number],
+                neighbour_divergence=looks["neighbour_divergence"][:, both].mean(1),
+                tolerated_gap=settings.tolerated_gap,
+                false_alarm=settings.false_alarm,
+                num_looks=num_looks,
+                num_permutations=settings.num_permutations,
+            )
+        )
+    return advice
+
+
+def _recorded(advice: Sequence[Advice]) -> dict[str, Measurement]:
+    """Advice as numbers; inf where there was no alarm."""
+
+    def times(name: str) -> np.ndarray:
+        values = [[getattr(e, name) for e in each.evidence] for each in advice]
+        return np.array([[np.inf if v is None else v for v in row] for row in values])
+
+    curves = [[e.curve for e in each.evidence] for each in advice]
+    alarm, since = times("alarm"), times("since")
+    biased = alarm[:, 1:].min(1)
+    results = {
+        "alarm": Measurement(alarm, ("pair", "signal"), "epochs", f"first alarm of {SIGNALS}"),
+        "since": Measurement(
+            since, ("pair", "signal"), "epochs", f"since when, as found at the alarm of {SIGNALS}"
+        ),
+        "stop_epoch": Measurement(
+            biased, ("pair",), "epochs", "first alarm of bias; inf if there was none"
+        ),
+    }
+    for end in ("estimate", "low", "high"):
+        values = [[np.asarray(getattr(curve, end)) for curve in row] for row in curves]
+        results[f"curve_{end}"] = Measurement(
+            np.moveaxis(np.array(values), -1, 0),
+            ("look", "pair", "signal"),
+            "nats, the gap in symbols",
+            f"{end} of {SIGNALS}; the interval of the gap is that of permutations",
+        )
+    return results

@@ -1,0 +1,300 @@
+"""What attackers gain from every network along training: membership, copies, extraction."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+from experiments.configs import AttacksConfig, RunConfig, step_at
+from experiments.generation import partner_split, sampled_epochs
+from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.store import Measurement, Measurements
+from experiments.train import ATTACKS, checkpoints_of, make_data, run_key
+from experiments.u_turns import members_of
+from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
+from hiermodel.diffusion.samplers import sample_ancestral
+from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.grammar.splits import Splits
+from hiermodel.measures.canaries import epsilon_lower_bound
+from hiermodel.measures.extraction import find_clusters, score_claims
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.measures.membership import RATES, attack_losses, evaluate_attack, membership_score
+from hiermodel.measures.reproduction import excess_reproduction, near_copies
+from hiermodel.measures.u_turn import repeated_u_turns
+from hiermodel.measures.uncertainty import Interval
+
+KINDS = ("plain", "calibrated", "reference")
+"""What a sequence's loss is compared with: nothing, the exact denoiser's, the other network's."""
+
+TIMES = ("fixed t", "all t")
+BASELINES = ("fresh data", "exact denoiser")
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """What is the same at all checkpoints.
+
+    Attributes:
+        config: the run.
+        own: settings of the stage.
+        splits: training sets and test set.
+        noise_key: of the attacks' noise, shared by all denoisers.
+        cycle_key: of the U-turns.
+        test_key: of the bootstrap.
+        steps: (times, noises) steps of the attacks.
+        pool: (n, leaves) every training split, then test sequences.
+        exact: (times, n) losses of the exact denoiser.
+        baselines: samples that know of no training set, in the order of ``BASELINES``.
+    """
+
+    config: RunConfig
+    own: AttacksConfig
+    splits: Splits
+    noise_key: Key[Array, ""]
+    cycle_key: Key[Array, ""]
+    test_key: Key[Array, ""]
+    steps: Int[np.ndarray, "times noises"]
+    pool: Int[np.ndarray, "n leaves"]
+    exact: Float[np.ndarray, "times n"]
+    baselines: tuple[np.ndarray, np.ndarray]
+
+    def losses(self, denoiser: Denoiser) -> Float[np.ndarray, "times n"]:
+        """Losses on the whole pool."""
+        schedule = self.config.schedule
+        return np.stack(
+            [
+                attack_losses(key, denoiser, schedule, self.pool, steps)
+                for key, steps in zip(jax.random.split(self.noise_key), self.steps, strict=True)
+            ]
+        )
+
+    def rows_of(self, split: int) -> slice:
+        """Where in the pool a split is; −1 for the test sequences."""
+        size = min(self.config.split_size, self.own.num_sequences)
+        start = size * (split if split >= 0 else self.config.num_splits)
+        return slice(start, start + size if split >= 0 else None)
+
+
+def plan(context: Context) -> Plan:
+    """The stage "attacks"."""
+    config, settings = context.config, context.own["attacks"]
+    epochs = sampled_epochs(config, context.own["samples"])
+
+    def prepare() -> Recipe:
+        checkpoints = checkpoints_of(config, context.run)
+        sequences = context.load("samples")["sequences"].values
+        setting = make_setting(config, settings, sequences.shape[2])
+
+        def at_epoch(epoch: int) -> Measurements:
+            networks = members_of(config, checkpoints.load_params(epoch))
+            samples = sequences[epochs.index(epoch)]
+            scores = attack_scores(setting, networks)
+            return {
+                **membership(setting, scores),
+                **audit(setting, scores),
+                **reproduction(setting, samples),
+                **extraction(setting, samples),
+                **cycles(setting, networks),
+            }
+
+        return Recipe(at_epoch, _chance(setting))
+
+    return along_checkpoints(epochs, prepare)
+
+
+def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Setting:
+    """Draw the noise's steps and the baselines; evaluate the exact denoiser."""
+    keys = jax.random.split(run_key(config, ATTACKS), 6)
+    step_key, noise_key, cycle_key, test_key, fresh_key, exact_key = keys
+    splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
+    fixed = np.full(own.num_noises, step_at(own.relative_time, schedule))
+    spread = np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_noises))
+    parts = [rows[: own.num_sequences] for rows in (*splits.train, splits.test)]
+    exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
+    fresh = sample_leaves(fresh_key, grammar, num_samples, filter_level=config.filter_level)
+    by_exact = sample_ancestral(exact_key, exact, schedule, num_samples)
+    setting = Setting(
+        config,
+        own,
+        splits,
+        noise_key,
+        cycle_key,
+        test_key,
+        np.stack([fixed, spread]),
+        np.concatenate(parts),
+        np.zeros(0),
+        (np.asarray(fresh), np.asarray(by_exact)),
+    )
+    return dataclasses.replace(setting, exact=setting.losses(exact))
+
+
+def attack_scores(
+    setting: Setting, networks: Sequence[Denoiser]
+) -> Float[np.ndarray, "member attack times n"]:
+    """Scores of every attack on every network, for the whole pool.
+
+    A single split has no reference network, and so one attack less.
+    """
+    config = setting.config
+    losses = np.stack([setting.losses(network) for network in networks])
+    plain = membership_score(losses)
+    calibrated = membership_score(losses, np.broadcast_to(setting.exact, losses.shape))
+    if config.num_splits == 1:
+        return np.stack([plain, calibrated], 1)
+    members = np.arange(len(networks))
+    split, seed = np.divmod(members, config.num_seeds)
+    partner = np.array([partner_split(each, config.num_splits) for each in split])
+    reference = membership_score(losses, losses[partner * config.num_seeds + seed])
+    return np.stack([plain, calibrated, reference], 1)
+
+
+def membership(
+    setting: Setting, scores: Float[np.ndarray, "member attack times n"]
+) -> Measurements:
+    """AUC and TPR of every attack on every network, others being test sequences."""
+    found = []
+    for member, of_member in enumerate(scores):
+        own = setting.rows_of(member // setting.config.num_seeds)
+        for each in of_member.reshape(-1, of_member.shape[-1]):
+            found.append(
+                evaluate_attack(
+                    setting.test_key,
+                    each[own],
+                    each[setting.rows_of(-1)],
+                    num_resamples=setting.own.num_resamples,
+                )
+            )
+    results = {}
+    for end, note in ENDS.items():
+        for name, about in (("auc", "area under the ROC curve"), ("tpr", _FOUND)):
+            values = np.stack([getattr(getattr(each, name), end or "estimate") for each in found])
+            values = values.reshape(*scores.shape[:3], *values.shape[1:])
+            dims = (*_ATTACK, "rate")[: values.ndim]
+            definition = f"{about}, {_WHAT}{note}"
+            label = f"{name}_{end}" if end else name
+            results[label] = Measurement(values, dims, "probability", definition)
+    return results
+
+
+def audit(setting: Setting, scores: Float[np.ndarray, "member attack times n"]) -> Measurements:
+    """Bounds on ε, if asked for, from the halves of the pool of own and other split."""
+    config, delta = setting.config, setting.own.delta
+    if delta is None or config.num_splits == 1:
+        return {}
+    bounds = []
+    for member, of_member in enumerate(scores[:, :2]):
+        split = member // config.num_seeds
+        own, other = (
+            setting.rows_of(each) for each in (split, partner_split(split, config.num_splits))
+        )
+        bounds += [
+            epsilon_lower_bound(each[own], each[other], delta=delta)
+            for each in of_member.reshape(-1, of_member.shape[-1])
+        ]
+    values = np.array(bounds).reshape(len(scores), 2, len(TIMES))
+    about = f"largest ε refuted with 95 % confidence at δ = {delta:g} by the attacks {KINDS[:2]}"
+    return {"epsilon": Measurement(values, _ATTACK, "1", about)}
+
+
+_ATTACK = ("member", "attack", "time_of_noise")
+_WHAT = f"telling training from test sequences by their loss; {KINDS} at {TIMES}"
+_FOUND = f"share of members found at false-positive rates {RATES}"
+ENDS = {"": "", "low": "; lower end of its 95 % interval", "high": "; upper end of it"}
+
+
+def reproduction(
+    setting: Setting, samples: Int[np.ndarray, "member sample leaves"]
+) -> Measurements:
+    """Near-copies among the samples over those among the baselines."""
+    radii = setting.own.radii
+    found = [
+        [excess_reproduction(rows, baseline, own, radii)[:3] for baseline in setting.baselines]
+        for rows, own in zip(samples, _own_train(setting), strict=True)
+    ]
+    dims = ("member", "baseline", "radius")
+    about = f"samples within the Hamming distances {radii} of a training sequence − of {BASELINES}"
+    return {
+        f"reproduction_{end}" if end else "reproduction": Measurement(
+            part, dims, "fraction", about + note
+        )
+        for (end, note), part in zip(ENDS.items(), np.moveaxis(np.array(found), 2, 0), strict=True)
+    }
+
+
+def extraction(setting: Setting, samples: Int[np.ndarray, "member sample leaves"]) -> Measurements:
+    """Claims from groups of duplicates among the samples, against own and other split."""
+    config, train = setting.config, setting.splits.train
+    rows = []
+    for member, generated in enumerate(samples):
+        split = member // config.num_seeds
+        other = partner_split(split, config.num_splits)
+        claims = find_clusters(generated, min_size=setting.own.claim_size).centre
+        rows.append([score_claims(claims, train[each]) for each in (split, other)])
+    return {
+        name: Measurement(
+            np.array([[_number(getattr(each, name)) for each in pair] for pair in rows]),
+            ("member", "against"),
+            units,
+            f"{about}; groups of at least {setting.own.claim_size} equal samples are claimed; "
+            "against the own split, then the other",
+        )
+        for name, (units, about) in _EXTRACTION.items()
+    }
+
+
+_EXTRACTION = {
+    "num_claims": ("sequences", "training sequences that an attacker claims to know from samples"),
+    "precision": ("fraction", "claims that are training sequences, 0 if there are none"),
+    "recall": ("fraction", "training sequences that are claimed"),
+}
+
+
+def _number(value: Interval | int) -> float:
+    return float(value.estimate) if isinstance(value, Interval) else value
+
+
+def cycles(setting: Setting, networks: Sequence[Denoiser]) -> Measurements:
+    """Copies of the training set along repeated U-turns from test sequences."""
+    if not setting.own.num_cycles:
+        return {}
+    found = [
+        _copies_along(setting, network, own)
+        for network, own in zip(networks, _own_train(setting), strict=True)
+    ]
+    about = "ends of repeated U-turns from test sequences that are training sequences, by cycle"
+    return {"cycle_copies": Measurement(np.stack(found), ("member", "cycle"), "fraction", about)}
+
+
+def _chance(setting: Setting) -> Measurements:
+    """What the exact denoiser's chain and fresh data give instead."""
+    config, train = setting.config, setting.splits.train
+    claims = find_clusters(setting.baselines[0], min_size=setting.own.claim_size).centre
+    precision = [_number(score_claims(claims, own).precision) for own in train]
+    about = "precision of the same claims made from fresh data"
+    results = {"precision_fresh": Measurement(np.array(precision), ("split",), "fraction", about)}
+    if setting.own.num_cycles:
+        exact = exact_denoiser(
+            config.grammar.build(), config.schedule, filter_level=config.filter_level
+        )
+        copies = np.stack([_copies_along(setting, exact, own) for own in train])
+        about = "cycle_copies of the exact denoiser"
+        results["cycle_copies_exact"] = Measurement(copies, ("split", "cycle"), "fraction", about)
+    return results
+
+
+def _copies_along(
+    setting: Setting, denoiser: Denoiser, own: Int[np.ndarray, "n leaves"]
+) -> Float[np.ndarray, " cycle"]:
+    settings, schedule = setting.own, setting.config.schedule
+    starts = setting.splits.test[: settings.num_sequences]
+    t = step_at(settings.relative_time, schedule)
+    chain = repeated_u_turns(setting.cycle_key, denoiser, schedule, starts, t, settings.num_cycles)
+    return np.array([near_copies(rows, own, (0,)).mean() for rows in chain])
+
+
+def _own_train(setting: Setting) -> Iterator[np.ndarray]:
+    """Each member's training set."""
+    num_seeds = setting.config.num_seeds
+    return (own for own in setting.splits.train for _ in range(num_seeds))
