@@ -15,6 +15,9 @@ from experiments import (
     levels,
     u_turns,
 )
+from experiments.images import evaluation as image_evaluation
+from experiments.images import generation as image_generation
+from experiments.images.configs import ImageRunConfig
 from experiments.pipeline import READS, Context, Plan, make
 from experiments.store import Measurements
 from hiermodel.checks import require
@@ -31,6 +34,13 @@ PLANS: Mapping[str, Callable[[Context], Plan]] = {
     "attacks": attacks.plan,
     "advice": advice.plan,
 }
+
+IMAGE_PLANS: Mapping[str, Callable[[Context], Plan]] = {
+    "evaluation": image_evaluation.plan,
+    "samples": image_generation.plan_samples,
+    "comparison": image_generation.plan_comparison,
+}
+"""The same stages of runs on images."""
 
 FURTHER: Mapping[str, type[configs.StageConfig]] = {
     "decomposition": configs.DecompositionConfig,
@@ -76,8 +86,9 @@ def measure_run(
     """
     context = Context.open(config, evaluating, generating, stages, root)
     names = _with_needs(stages, wanted)
+    plans = IMAGE_PLANS if isinstance(config, ImageRunConfig) else PLANS
     for name in names:
-        make(context, name, PLANS[name](context), progress)
+        make(context, name, plans[name](context), progress)
     return _results(context, names)
 
 

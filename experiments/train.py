@@ -2,16 +2,21 @@
 
 import dataclasses
 from pathlib import Path
+from typing import overload
 
 import jax
 
 from experiments import configs, runtime, signals, store
 from experiments.blocks import Block, JoinedCheckpoints
+from experiments.images.configs import ImageRunConfig
+from experiments.images.data import ImageSplits, load_images, split_images
 from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import Ensemble
+
+AnyRunConfig = configs.RunConfig | ImageRunConfig
 
 (
     DATA,
@@ -30,24 +35,36 @@ from hiermodel.training.state import Ensemble
 """What a run's key is folded with, so that no two uses share randomness."""
 
 
-def run_key(config: configs.RunConfig, purpose: int) -> jax.Array:
+def run_key(config: AnyRunConfig, purpose: int) -> jax.Array:
     """The key of one purpose of a run."""
     return jax.random.fold_in(jax.random.key(config.seed), purpose)
 
 
-def open_run(config: configs.RunConfig, root: Path | str) -> store.RunFolder:
+def open_run(config: AnyRunConfig, root: Path | str) -> store.RunFolder:
     """The folder of a run."""
     return store.RunFolder.open(root, configs.identity(config), configs.to_json(config))
 
 
-def epochs_of(config: configs.RunConfig) -> list[int]:
+def epochs_of(config: AnyRunConfig) -> list[int]:
     """Epochs at which the run keeps its networks, the untrained ones at 0 included."""
     last = config.training.num_epochs
     return [0, *checkpoint_epochs(config.first_checkpoint, last, config.num_checkpoints)]
 
 
-def make_data(config: configs.RunConfig) -> Splits:
+@overload
+def make_data(config: configs.RunConfig) -> Splits: ...
+@overload
+def make_data(config: ImageRunConfig) -> ImageSplits: ...
+def make_data(config: AnyRunConfig) -> Splits | ImageSplits:
     """The run's training splits and test set."""
+    if isinstance(config, ImageRunConfig):
+        return split_images(
+            run_key(config, DATA),
+            load_images(config.data),
+            num_splits=config.num_splits,
+            split_size=config.split_size,
+            test_size=config.test_size,
+        )
     return make_splits(
         run_key(config, DATA),
         config.grammar.build(),
@@ -58,16 +75,14 @@ def make_data(config: configs.RunConfig) -> Splits:
     )
 
 
-def ensemble_of(config: configs.RunConfig) -> Ensemble:
+def ensemble_of(config: AnyRunConfig) -> Ensemble:
     """All networks of a run."""
     return Ensemble(
         config.network, config.training, config.schedule, config.num_splits, config.num_seeds
     )
 
 
-def checkpoints_of(
-    config: configs.RunConfig, run: store.RunFolder
-) -> Checkpoints | JoinedCheckpoints:
+def checkpoints_of(config: AnyRunConfig, run: store.RunFolder) -> Checkpoints | JoinedCheckpoints:
     """The networks that a run has kept, whether it was trained as a whole or in blocks."""
     blocks = blocks_folder(config, run)
     if run.checkpoints.exists() or not blocks.exists():
@@ -77,7 +92,7 @@ def checkpoints_of(
     return JoinedCheckpoints(parts, config.num_splits, config.num_seeds)
 
 
-def available_splits(config: configs.RunConfig, root: Path | str) -> int:
+def available_splits(config: AnyRunConfig, root: Path | str) -> int:
     """How many splits can be measured: all, unless the run is trained in blocks.
 
     Then those, from the first on, of which all networks are finished. An ensemble of the first
@@ -93,22 +108,20 @@ def available_splits(config: configs.RunConfig, root: Path | str) -> int:
     return 0
 
 
-def blocks_folder(config: configs.RunConfig, run: store.RunFolder) -> Path:
+def blocks_folder(config: AnyRunConfig, run: store.RunFolder) -> Path:
     """Members are the same in any number of splits and seeds, so ensembles share their blocks."""
     alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
     return run.path.with_name(f"blocks-{configs.identity(alike)[:16]}")
 
 
-def _block_checkpoints(
-    config: configs.RunConfig, run: store.RunFolder, block: Block
-) -> Checkpoints:
+def _block_checkpoints(config: AnyRunConfig, run: store.RunFolder, block: Block) -> Checkpoints:
     alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
     folder = blocks_folder(config, run) / block.name
     identity = {"run": configs.to_json(alike), "block": configs.to_json(block)}
     return Checkpoints(folder, identity)
 
 
-def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | None:
+def to_train(config: AnyRunConfig, run: store.RunFolder) -> Checkpoints | None:
     """Checkpoints of a run that is to be trained as a whole; None if all its networks are there.
 
     Raises:
@@ -125,7 +138,7 @@ def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | N
     return checkpoints
 
 
-def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
+def train_run(config: AnyRunConfig, root: Path | str, *, progress: bool = True) -> None:
     """Train all members of a run to the end, going on from the newest checkpoint there is.
 
     Raises:
@@ -150,7 +163,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
 
 
 def train_block(
-    config: configs.RunConfig, root: Path | str, block: Block, *, progress: bool = True
+    config: AnyRunConfig, root: Path | str, block: Block, *, progress: bool = True
 ) -> None:
     """Train some members of a run, in a folder of their own; several jobs may do so at once.
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 
@@ -84,6 +84,12 @@ class ImageRunConfig:
     def schedule(self) -> Schedule:
         """The noise schedule."""
         return Schedule.linear(self.num_steps)
+
+
+def image_config(config: object) -> ImageRunConfig:
+    """The configuration, of which the caller knows that it is one of images."""
+    require(isinstance(config, ImageRunConfig), "config", config, "an ImageRunConfig")
+    return cast(ImageRunConfig, config)
 
 
 @dataclasses.dataclass(frozen=True)

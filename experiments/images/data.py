@@ -88,8 +88,8 @@ def _digits() -> np.ndarray:
     """Scikit-learn's digits: (1797, 8, 8, 1) float32, 16 grey levels from −1 (paper) to 1 (ink)."""
     from sklearn.datasets import load_digits  # an extra
 
-    images = np.asarray(load_digits()["images"], np.float32)
-    return (images / 8 - 1)[..., None]
+    rows, _ = load_digits(return_X_y=True)
+    return np.asarray(rows, np.float32).reshape(-1, 8, 8, 1) / 8 - 1
 
 
 def _of_file(config: ImageDataConfig) -> np.ndarray:
