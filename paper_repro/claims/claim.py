@@ -65,9 +65,10 @@ class Run:
         results: measurements by stage, as ``measure_run`` returns them.
         num_splits: disjoint training sets.
         num_seeds: networks per training set.
-        size: "small", "middle" or "large".
+        size: "small", "middle", "large", or the kind of images.
         split_size: n, for statements; 0 if it does not matter.
         steps_per_epoch: optimiser steps in an epoch.
+        label: what tells this run from others in statements; empty for the middle size.
     """
 
     results: Mapping[str, Measurements]
@@ -76,6 +77,7 @@ class Run:
     size: str = "middle"
     split_size: int = 0
     steps_per_epoch: int = 1
+    label: str = ""
 
     @property
     def pairs(self) -> np.ndarray:
@@ -124,8 +126,8 @@ def _claim(
     values = np.asarray(values, dtype=np.float64)
     if num_outer >= ENOUGH_SPLITS:
         values, unit = values.reshape(num_outer, run.num_seeds).mean(1), outer_unit
-    if run.size != "middle":
-        name, statement = f"{name}-{run.size}", f"n = {run.split_size}: {statement}"
+    if run.label:
+        name, statement = f"{name}-{run.size}", f"{run.label}: {statement}"
     interval = student_interval(values, level=LEVEL)
     about = f"{statistic}, per {unit}"
     return Claim(name, figure, statement, about, interval, values, note, low, high)
