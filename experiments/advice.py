@@ -14,7 +14,7 @@ from experiments.denoising import log_probs
 from experiments.evaluation import split_pairs
 from experiments.generation import sampled_epochs
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
-from experiments.store import Measurement, Measurements
+from experiments.store import Measurement, Measurements, trained_checkpoints
 from experiments.train import ADVICE, FRESH, checkpoints_of, make_data, run_key
 from experiments.u_turns import members_of
 from hiermodel.checks import require
@@ -52,14 +52,25 @@ def plan(context: Context) -> Plan:
             return look(config, settings, splits, checkpoints.load_params(epoch), samples)
 
         def finish(joined: Measurements) -> Measurements:
-            kept = [number for number, epoch in enumerate(epochs) if epoch > 0]
-            looks = {name: each.values[kept] for name, each in joined.items()}
-            advice = advise(config, settings, splits, looks, sequences[kept], len(kept))
-            return {**joined, **_recorded(advice)}
+            return with_advice(config, settings, splits, joined, sequences)
 
         return Recipe(at_epoch, finish=finish)
 
     return along_checkpoints(epochs, prepare)
+
+
+def with_advice(
+    config: RunConfig,
+    settings: AdviceConfig,
+    splits: Splits,
+    joined: Measurements,
+    sequences: Int[np.ndarray, "checkpoint member sample leaves"],
+) -> Measurements:
+    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them."""
+    trained, epochs = trained_checkpoints(joined)
+    looks = {name: each.values[trained] for name, each in joined.items()}
+    advised = advise(config, settings, splits, looks, sequences[trained], len(epochs))
+    return {**joined, **_recorded(advised)}
 
 
 def look(

@@ -89,15 +89,7 @@ def plan(context: Context) -> Plan:
 
         def at_epoch(epoch: int) -> Measurements:
             networks = members_of(config, checkpoints.load_params(epoch))
-            samples = sequences[epochs.index(epoch)]
-            scores = attack_scores(setting, networks)
-            return {
-                **membership(setting, scores),
-                **audit(setting, scores),
-                **reproduction(setting, samples),
-                **extraction(setting, samples),
-                **cycles(setting, networks),
-            }
+            return measure(setting, networks, sequences[epochs.index(epoch)])
 
         return Recipe(at_epoch, _chance(setting))
 
@@ -128,6 +120,22 @@ def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Set
         (np.asarray(fresh), np.asarray(by_exact)),
     )
     return dataclasses.replace(setting, exact=setting.losses(exact))
+
+
+def measure(
+    setting: Setting,
+    networks: Sequence[Denoiser],
+    samples: Int[np.ndarray, "member sample leaves"],
+) -> Measurements:
+    """All attacks at one checkpoint."""
+    scores = attack_scores(setting, networks)
+    return {
+        **membership(setting, scores),
+        **audit(setting, scores),
+        **reproduction(setting, samples),
+        **extraction(setting, samples),
+        **cycles(setting, networks),
+    }
 
 
 def attack_scores(

@@ -63,7 +63,8 @@ class Block:
         """Its members before training, as ``init_ensemble(key, whole)`` makes them."""
         splits, seeds = jnp.array(self.members()).T
         keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
-        return jax.vmap(lambda own: init_member(own, whole.network))(keys)
+        averaged = whole.training.ema_decay is not None
+        return jax.vmap(lambda own: init_member(own, whole.network, averaged=averaged))(keys)
 
 
 class JoinedCheckpoints:

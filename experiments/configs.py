@@ -7,20 +7,21 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Literal
 
 import jax
 
+from experiments.images.configs import (
+    ImageEvaluationConfig,
+    ImageGenerationConfig,
+    ImageRunConfig,
+)
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
-from hiermodel.training.state import TrainingConfig
-
-PLACE: Mapping[str, Any] = MappingProxyType({"place": True})
-"""Metadata of fields that say where something lies: they are no part of an identity."""
+from hiermodel.training.state import OMIT_DEFAULT, TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +84,12 @@ class RunConfig:
         first_checkpoint: epoch of the first checkpoint after the initial one.
         num_checkpoints: log-spaced checkpoints, both ends included.
         seed: of data, initialisation and noise.
+        num_duplicated: so many sequences of each training set, the first, stand in it several times
+            while training.
+        num_copies: how many times.
+        augmentation: variants of each sequence to train on, the first being itself; the others
+            have their lowest families drawn again (``redraw_leaves``), which keeps the data's law.
+            An epoch is a pass over all copies and variants.
     """
 
     grammar: GrammarConfig
@@ -97,11 +104,17 @@ class RunConfig:
     first_checkpoint: int = 100
     num_checkpoints: int = 25
     seed: int = 0
+    num_duplicated: int = dataclasses.field(default=0, metadata=OMIT_DEFAULT)
+    num_copies: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
+    augmentation: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
 
     def __post_init__(self):
         for name in ("num_splits", "num_seeds", "split_size", "test_size", "first_checkpoint"):
             check_integer(name, getattr(self, name), 1)
         check_integer("num_checkpoints", self.num_checkpoints, 2)
+        check_integer("num_duplicated", self.num_duplicated, 0, self.split_size)
+        for name in ("num_copies", "augmentation"):
+            check_integer(name, getattr(self, name), 1)
 
     @property
     def schedule(self) -> Schedule:
@@ -291,6 +304,10 @@ class AdviceConfig:
         _check_relative_times(self.relative_time)
 
 
+AnyRunConfig = RunConfig | ImageRunConfig
+AnyEvaluationConfig = EvaluationConfig | ImageEvaluationConfig
+AnyGenerationConfig = GenerationConfig | ImageGenerationConfig
+
 StageConfig = (
     DecompositionConfig
     | AlongTimeConfig
@@ -301,6 +318,23 @@ StageConfig = (
     | AdviceConfig
 )
 """Settings of a stage beyond evaluation and generation."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """A run and how it is measured: all that its measurements depend on.
+
+    Attributes:
+        run: data, networks and training.
+        evaluation: losses and divergences at checkpoints.
+        generation: samples at checkpoints.
+        stages: the further stages, by name.
+    """
+
+    run: AnyRunConfig
+    evaluation: AnyEvaluationConfig
+    generation: AnyGenerationConfig
+    stages: Mapping[str, StageConfig]
 
 
 def step_at(relative_time: float, schedule: Schedule) -> int:
@@ -320,11 +354,18 @@ def _check_relative_times(*times: float) -> None:
 
 
 def to_json(config: Any) -> Any:
-    """A dataclass as JSON values, each with the name of its type; without its places."""
+    """A dataclass as JSON values, each with the name of its type.
+
+    Settings that came later are left out at their default, so that older runs stay what they were;
+    fields that say where something lies are no part of what a run is.
+    """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        fields = [f.name for f in dataclasses.fields(config) if not f.metadata.get("place")]
-        values = {name: to_json(getattr(config, name)) for name in fields}
-        return {"type": type(config).__name__, **values}
+        fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        for field in dataclasses.fields(config):
+            is_default = "omit_default" in field.metadata and fields[field.name] == field.default
+            if is_default or "place" in field.metadata:
+                del fields[field.name]
+        return {"type": type(config).__name__, **{n: to_json(v) for n, v in fields.items()}}
     if isinstance(config, list | tuple):
         return [to_json(item) for item in config]
     return config

@@ -57,9 +57,9 @@ NOTHING: Mapping[str, configs.StageConfig] = MappingProxyType({})
 
 
 def measure_run(
-    config: configs.RunConfig,
-    evaluating: configs.EvaluationConfig,
-    generating: configs.GenerationConfig,
+    config: configs.AnyRunConfig,
+    evaluating: configs.AnyEvaluationConfig,
+    generating: configs.AnyGenerationConfig,
     root: Path | str,
     *,
     stages: Mapping[str, configs.StageConfig] = NOTHING,
@@ -93,9 +93,9 @@ def measure_run(
 
 
 def load_finished(
-    config: configs.RunConfig,
-    evaluating: configs.EvaluationConfig,
-    generating: configs.GenerationConfig,
+    config: configs.AnyRunConfig,
+    evaluating: configs.AnyEvaluationConfig,
+    generating: configs.AnyGenerationConfig,
     root: Path | str,
     *,
     stages: Mapping[str, configs.StageConfig] = NOTHING,

@@ -23,9 +23,11 @@ from experiments.train import (
     ensemble_of,
     epochs_of,
     make_data,
+    num_training_rows,
     open_run,
     run_key,
     to_train,
+    training_rows,
 )
 from hiermodel.checks import require
 from hiermodel.networks.layers import rounded_rate
@@ -40,8 +42,8 @@ FREE_SHARE = 0.8
 MOST_ON_CPU = 64
 """Members per pack where they are trained one after the other: more would only finish later."""
 
-_SHARED_RATE, _SHARED_DROPOUT = 3e-4, 0.0
-"""What stands in the program for settings that members bring with them."""
+_SHARED = {"learning_rate": 3e-4, "weight_decay": 0.0}
+"""What stands in the program for settings that members bring with them; dropout is then 0."""
 
 
 class RunsFailedError(RuntimeError):
@@ -61,12 +63,12 @@ def pack_key(config: configs.RunConfig) -> Any:
     """Equal for runs that can be trained as one program.
 
     What may differ: the data's law and all seeds, number of splits, size of the test set, learning
-    rate, dropout.
+    rate, weight decay, dropout.
     """
-    training = dataclasses.replace(config.training, learning_rate=_SHARED_RATE)
-    network = dataclasses.replace(config.network, dropout=_SHARED_DROPOUT)
-    epochs = tuple(epochs_of(config))
-    return network, training, config.num_steps, config.num_seeds, config.split_size, epochs
+    training = dataclasses.replace(config.training, **_SHARED)
+    network = dataclasses.replace(config.network, dropout=0.0)
+    rows, epochs = num_training_rows(config), tuple(epochs_of(config))
+    return network, training, config.num_steps, config.num_seeds, rows, epochs
 
 
 def members_that_fit(config: configs.RunConfig) -> int:
@@ -118,14 +120,15 @@ def pack_ensemble(runs: Sequence[configs.RunConfig]) -> Ensemble:
     Settings that all runs share stay part of the program, others become arrays along the members.
     """
     first = ensemble_of(runs[0])
-    rates = [run.training.learning_rate for run in runs]
-    dropouts = [rounded_rate(run.network.dropout) for run in runs]
-    own = MemberSettings(_per_member(runs, rates), _per_member(runs, dropouts))
-    training, network = first.training, first.network
-    if own.learning_rate is not None:
-        training = dataclasses.replace(training, learning_rate=_SHARED_RATE)
+    own = MemberSettings(
+        learning_rate=_per_member(runs, [run.training.learning_rate for run in runs]),
+        dropout=_per_member(runs, [rounded_rate(run.network.dropout) for run in runs]),
+        weight_decay=_per_member(runs, [run.training.weight_decay for run in runs]),
+    )
+    varied = {name: value for name, value in _SHARED.items() if getattr(own, name) is not None}
+    training, network = dataclasses.replace(first.training, **varied), first.network
     if own.dropout is not None:
-        network = dataclasses.replace(network, dropout=_SHARED_DROPOUT)
+        network = dataclasses.replace(network, dropout=0.0)
     num_splits = sum(run.num_splits for run in runs)
     return dataclasses.replace(
         first, network=network, training=training, num_splits=num_splits, own=own
@@ -232,7 +235,7 @@ def _train_those_behind(parts, progress, asked_to_stop, errors) -> bool:
         result = train_from(
             jax.tree.map(lambda *own: jnp.concatenate(own), *(states[index] for index in behind)),
             pack_ensemble(runs),
-            np.concatenate([make_data(run).train for run in runs]),
+            np.concatenate([training_rows(run, make_data(run)) for run in runs]),
             _PackCheckpoints(group),
             checkpoint_epochs=epochs_of(runs[0])[1:],
             pause_at=min(ahead) if ahead else None,

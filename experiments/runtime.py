@@ -49,7 +49,7 @@ def prepare(root: Path | str) -> None:
     Args:
         root: where run folders are; compiled programs go to ``root/.compiled``.
     """
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     cache = Path(root).absolute() / ".compiled"
     _remove_unfinished(cache)
     jax.config.update("jax_compilation_cache_dir", str(cache))
@@ -73,6 +73,9 @@ def stage(run: RunFolder, name: str, share: float = 1.0) -> Iterator[None]:
     Raises:
         FolderInUseError: if another process works in the folder.
     """
+    if jax.process_index() > 0:  # of processes that train together, the first keeps the folder
+        yield
+        return
     with hold(run.path), _logged_to(run.log_file), run.timed(name, share):
         run.remove_unfinished()
         before, start = dataclasses.replace(_COMPILATIONS.totals), time.monotonic()

@@ -5,10 +5,12 @@
         provenance.json      versions and device, at the first start
         timings.json         seconds spent per stage
         log.txt              what was compiled, how long stages took, warnings; all starts
+        error.json           why the last attempt failed, if it did
         holder.json          the process at work, if one is
         checkpoints/         networks along training
         measurements/        one .npz per stage and settings, each array with dimensions and units
     ROOT/blocks-<identity>/  checkpoints of members that were trained apart, one folder per block
+    ROOT/studies/<name>/     table, report, jobs and logs of a study; its runs lie beside others
 
 Files are written beside their place and renamed into it, so a file that is there is whole. They
 hold numbers and JSON, nothing pickled: reading a stranger's run folder cannot execute code.
@@ -79,7 +81,7 @@ class RunFolder:
         if not run.config_file.exists():
             write_json(run.provenance_file, provenance())
             write_json(run.config_file, {"identity": identity, "config": config})
-        known = json.loads(run.config_file.read_text())
+        known = read_json(run.config_file)
         if known["identity"] != identity:
             from hiermodel.training.folders import differences  # only here: it starts JAX
 
@@ -111,6 +113,16 @@ class RunFolder:
         return self.path / "log.txt"
 
     @property
+    def error_file(self) -> Path:
+        """Why the last attempt failed, if it did."""
+        return self.path / "error.json"
+
+    @property
+    def holder_file(self) -> Path:
+        """Which process is at work, if one is."""
+        return self.path / "holder.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Where the networks are."""
         return self.path / "checkpoints"
@@ -119,9 +131,23 @@ class RunFolder:
         """Where the result of a stage with these settings is."""
         return self.path / "measurements" / f"{stage}-{identity[:16]}.npz"
 
+    def only_measurements(self, stage: str) -> dict[str, Measurement] | None:
+        """The result of a stage, whatever its settings; None if there is none.
+
+        Raises:
+            ValueError: if there are several, made with different settings.
+        """
+        files = sorted((self.path / "measurements").glob(f"{stage}-*.npz"))
+        if len(files) > 1:
+            names = [file.name for file in files]
+            raise ValueError(
+                f"{stage} of {self.path} was measured several times: choose of {names}"
+            )
+        return load_measurements(files[0]) if files else None
+
     def timings(self) -> dict[str, float]:
         """Seconds spent per stage so far, over all starts."""
-        return json.loads(self.timings_file.read_text()) if self.timings_file.exists() else {}
+        return read_json(self.timings_file)["seconds"] if self.timings_file.exists() else {}
 
     @contextmanager
     def timed(self, stage: str, share: float = 1.0) -> Iterator[None]:
@@ -137,7 +163,8 @@ class RunFolder:
 
     def _add_seconds(self, stage: str, seconds: float) -> None:
         timings = self.timings()
-        write_json(self.timings_file, {**timings, stage: timings.get(stage, 0.0) + seconds})
+        timings[stage] = timings.get(stage, 0.0) + seconds
+        write_json(self.timings_file, {"seconds": timings})
 
     def remove_unfinished(self) -> None:
         """Remove what killed writes have left; for the one process that works in the folder."""
@@ -173,12 +200,31 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is damaged; remove it to measure again ({error})") from error
-    if header["format"] != FORMAT:
-        raise ValueError(f"format={header['format']} of {path} is not allowed: it must be {FORMAT}")
+    check_format(path, header["format"])
     return {
         name: Measurement(arrays[name], tuple(about["dims"]), about["units"], about["definition"])
         for name, about in header["measurements"].items()
     }
+
+
+def load(source: Any, root: Path | str = "runs", *, per: str = "member") -> np.ndarray:
+    """Results of many runs in one call: a NumPy structured array, a row per network or per run.
+
+    Columns are the settings that vary, by their dotted paths, such as ``table["grammar.depth"]``,
+    and what came out, such as ``table["tau_bias"]``; per run, means with the ends of their
+    intervals, such as ``table["tau_bias_low"]``. What is not measured is NaN.
+
+    Args:
+        source: a Study; the name or file of one; or a folder with runs, for all runs in it.
+        root: where the runs of a study are.
+        per: "member" or "run".
+
+    Raises:
+        ValueError: for a source that is none of these, or files of another format version.
+    """
+    from experiments.study import table  # only here: it is built on this file, and starts JAX
+
+    return table.load(source, Path(root), per).rows
 
 
 def stack(parts: list[Measurements], dim: str, axis: int = 0) -> dict[str, Measurement]:
@@ -198,10 +244,34 @@ def trained_checkpoints(measured: Measurements) -> tuple[np.ndarray, np.ndarray]
     return epochs > 0, epochs[epochs > 0]
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write readable JSON, whole or not at all."""
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write readable JSON with the version of its format, whole or not at all."""
     with _replacing(path) as temporary:
+        value = {"format": FORMAT, **value}
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote, or wrote before files held the version of their format.
+
+    Raises:
+        ValueError: if the file is of another format version.
+    """
+    value = json.loads(path.read_text())
+    if path.name == "timings.json" and "seconds" not in value:
+        value = {"seconds": value}
+    check_format(path, value.get("format", 1))
+    return value
+
+
+def check_format(path: Path, version: int) -> None:
+    """Refuse a file that another version of this project wrote.
+
+    Raises:
+        ValueError: naming file and version.
+    """
+    if version != FORMAT:
+        raise ValueError(f"format={version} of {path} is not allowed: it must be {FORMAT}")
 
 
 def provenance() -> dict[str, Any]:

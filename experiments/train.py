@@ -1,22 +1,24 @@
 """Train the ensemble of a run: from a configuration to checkpoints."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import overload
 
 import jax
+import numpy as np
 
 from experiments import configs, runtime, signals, store
 from experiments.blocks import Block, JoinedCheckpoints
+from experiments.configs import AnyRunConfig
 from experiments.images.configs import ImageRunConfig
 from experiments.images.data import ImageSplits, load_images, split_images
 from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
+from hiermodel.inference.resampling import redraw_leaves
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.state import Ensemble
-
-AnyRunConfig = configs.RunConfig | ImageRunConfig
 
 (
     DATA,
@@ -33,6 +35,10 @@ AnyRunConfig = configs.RunConfig | ImageRunConfig
     ADVICE,
 ) = range(12)
 """What a run's key is folded with, so that no two uses share randomness."""
+
+
+AUGMENTATION = 100
+"""As those above; of the variants that are trained on."""
 
 
 def run_key(config: AnyRunConfig, purpose: int) -> jax.Array:
@@ -73,6 +79,40 @@ def make_data(config: AnyRunConfig) -> Splits | ImageSplits:
         test_size=config.test_size,
         filter_level=config.filter_level,
     )
+
+
+def num_training_rows(config: AnyRunConfig) -> int:
+    """Examples of each split that an epoch passes over, copies and variants included."""
+    if isinstance(config, ImageRunConfig):
+        return config.split_size
+    copies = (config.num_copies - 1) * config.num_duplicated
+    return config.augmentation * (config.split_size + copies)
+
+
+def training_rows(config: AnyRunConfig, splits: Splits | ImageSplits) -> np.ndarray:
+    """What is trained on: the splits, with the copies and variants that a run asks for.
+
+    All originals come first, then further copies of the first ``num_duplicated``, then variants of
+    all of these, which copies have each of their own.
+
+    Returns:
+        (num_splits, rows, num_leaves), or images (num_splits, rows, height, width, channels).
+    """
+    train = np.asarray(splits.train)
+    if isinstance(config, ImageRunConfig):
+        return train
+    copies = [train[:, : config.num_duplicated]] * (config.num_copies - 1)
+    rows = np.concatenate([train, *copies], axis=1)
+    if config.augmentation == 1:
+        return rows
+    grammar, key = config.grammar.build(), run_key(config, AUGMENTATION)
+    redraw = functools.partial(redraw_leaves, filter_level=config.filter_level)
+    augmented = []
+    for split, own in enumerate(rows):
+        keys = jax.random.split(jax.random.fold_in(key, split), config.augmentation - 1)
+        variants = [np.asarray(redraw(one, grammar, own)).astype(own.dtype) for one in keys]
+        augmented.append(np.concatenate([own, *variants]))
+    return np.stack(augmented)
 
 
 def ensemble_of(config: AnyRunConfig) -> Ensemble:
@@ -153,7 +193,7 @@ def train_run(config: AnyRunConfig, root: Path | str, *, progress: bool = True) 
         train(
             run_key(config, NETWORKS),
             ensemble_of(config),
-            make_data(config).train,
+            training_rows(config, make_data(config)),
             run.checkpoints,
             identity=configs.to_json(config),
             checkpoint_epochs=epochs_of(config)[1:],
@@ -188,7 +228,7 @@ def train_block(
         train(
             key,
             block.ensemble(whole),
-            make_data(config).train[slice(*block.splits)],
+            training_rows(config, make_data(config))[slice(*block.splits)],
             checkpoints.folder,
             identity=checkpoints.identity,
             checkpoint_epochs=epochs[1:],

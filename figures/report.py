@@ -39,14 +39,22 @@ def claims_as_text(claims: Sequence[Summary]) -> str:
 def write(folder: Path) -> Path:
     """Write ``report.html`` from the ``report.json`` and the files of a folder.
 
+    Beside figures, claims and runs, ``report.json`` may hold a ``title``, a ``question`` and the
+    ``answer`` to it; without, the report is the reproduction's, of a ``scale``.
+
     Returns:
         The HTML file.
     """
     summary = json.loads((folder / "report.json").read_text())
     figures = summary["figures"]
+    title = summary.get("title") or (
+        f"Biased generalisation on a tree grammar: {summary['scale']} scale"
+    )
+    answer = summary.get("answer")
     parts = [
-        f"<h1>Biased generalisation on a tree grammar: {_text(summary['scale'])} scale</h1>",
-        f"<p>{QUESTION}</p>",
+        f"<h1>{_text(title)}</h1>",
+        f"<p>{_text(summary.get('question', QUESTION))}</p>",
+        f"<p><b>{_text(answer)}</b></p>" if answer else "",
         f"<p>{_text(summary['purpose'])} Made again by <code>{_text(summary['command'])}</code>."
         "</p>",
         _navigation(figures),
@@ -62,7 +70,7 @@ def write(folder: Path) -> Path:
     path.write_text(
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>hiermodel: {_text(summary['scale'])} report</title><style>{style}</style></head>"
+        f"<title>hiermodel: {_text(title)}</title><style>{style}</style></head>"
         f"<body>\n{body}\n</body></html>\n"
     )
     return path
@@ -135,7 +143,7 @@ def _numbers(folder: Path, name: str) -> str:
 
 
 def _settings(settings: Summary) -> str:
-    head = ("size", "setting", "value")
+    head = ("run", "setting", "value")
     rows = [
         f"<td>{_text(size)}</td><td>{_text(name)}</td><td>{_text(value)}</td>"
         for size, values in settings.items()

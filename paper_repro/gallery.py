@@ -14,6 +14,8 @@ from typing import Any
 
 import tyro
 
+from figures.markdown import claims_table, fill
+
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SPEED_BEGIN, SPEED_END = "<!-- speed:begin -->", "<!-- speed:end -->"
 GALLERY = "figures/gallery"
@@ -37,13 +39,12 @@ def results_text(summary: Mapping[str, Any]) -> str:
     figures = summary["figures"]
     parts = [_what_was_run(summary)]
     for name, figure in figures.items():
-        rows = [_row(claim) for claim in summary["claims"] if claim["figure"] == name]
+        claims = [claim for claim in summary["claims"] if claim["figure"] == name]
         state = "" if figure["state"] == "finished" else f" ({figure['state']})"
         pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
         parts.append(f"**{pictures}**{state}: {figure['content']}.")
-        if rows:
-            head = ["| claim | statistic | estimate [95 %] | verdict |", "|---|---|---|---|"]
-            parts.append("\n".join([*head, *rows]))
+        if claims:
+            parts.append(claims_table(claims))
     return "\n\n".join(parts)
 
 
@@ -73,13 +74,6 @@ def _what_was_run(summary: Mapping[str, Any]) -> str:
     return f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
 
 
-def _row(claim: Mapping[str, Any]) -> str:
-    return (
-        f"| {claim['statement']} | {claim['statistic']} | {claim['estimate']:.2g} "
-        f"[{claim['low']:.2g}, {claim['high']:.2g}] | {claim['verdict']} |"
-    )
-
-
 def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
     """The rows of a benchmark as a table in Markdown; with ``compared`` those with a ratio."""
     provenance = benchmarks["provenance"]
@@ -103,13 +97,6 @@ def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def fill(readme: str, text: str, begin: str = BEGIN, end: str = END) -> str:
-    """The README with the text between its markers."""
-    before, rest = readme.split(begin)
-    _, after = rest.split(end)
-    return f"{before}{begin}\n{text}\n{end}{after}"
 
 
 def copy_report(report: Path, gallery: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
+from experiments.configs import Protocol
 from experiments.images.configs import (
     ImageDataConfig,
     ImageEvaluationConfig,
@@ -20,7 +21,6 @@ from experiments.images.configs import (
 from experiments.images.files import prepare_images, read_array
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
-from paper_repro.scale import Protocol
 
 IMAGE_SIZES = ("images", "images_haar", "images_pca")
 """The runs on images, by what is left in them."""

@@ -16,6 +16,7 @@ from experiments.configs import (
     GenerationConfig,
     GrammarConfig,
     LevelsConfig,
+    Protocol,
     RandomUTurnConfig,
     RunConfig,
     UTurnConfig,
@@ -30,7 +31,6 @@ from paper_repro.image_protocol import (
     smoke_images,
     with_images,
 )
-from paper_repro.scale import Protocol
 
 SIZES = ("small", "middle", "large")
 """Training-set sizes: n = 5k, 12k and 70k in the paper."""

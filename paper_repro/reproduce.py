@@ -9,15 +9,16 @@ from types import ModuleType
 from typing import Any
 
 from experiments import configs, store
+from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
+from experiments.progress import context_of
 from experiments.store import Measurements
 from experiments.train import available_splits, train_run
 from figures import report, style, tables
 from hiermodel.checks import require
-from paper_repro.claims import Claim, Run, examine_runs
-from paper_repro.listing import context_of, examples, label_of, settings_of
+from paper_repro.claims import Run, examine_runs
+from paper_repro.listing import examples, label_of, settings_of
 from paper_repro.protocol import ALL_SIZES, FIGURES, Scale, protocol
-from paper_repro.scale import Protocol
 
 Results = Mapping[str, Measurements]
 
@@ -234,7 +235,7 @@ def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
         "purpose": job.scale.purpose,
         "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
         "figures": shown,
-        "claims": [_claim_json(claim) for claim in examine_runs(runs, shown)],
+        "claims": [claim.to_json() for claim in examine_runs(runs, shown)],
         "runs": {size: _run_json(job, size) for size in runs},
     }
     store.write_json(file, summary)
@@ -265,20 +266,4 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
         f"n = {own.run.split_size} {examples(own.run)} each",
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),
-    }
-
-
-def _claim_json(claim: Claim) -> dict[str, Any]:
-    estimate, low, high, level = claim.interval
-    fields = ("name", "figure", "statement", "statistic", "verdict", "note")
-    # JSON has no infinity: a claim without an upper end has null there.
-    ends = [end if abs(end) < float("inf") else None for end in (claim.low, claim.high)]
-    return {
-        **{field: getattr(claim, field) for field in fields},
-        "estimate": float(estimate),
-        "low": float(low),
-        "high": float(high),
-        "level": level,
-        "claimed": ends,
-        "values": claim.values.tolist(),
     }

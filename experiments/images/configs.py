@@ -6,7 +6,6 @@ from typing import Literal, cast
 
 import numpy as np
 
-from experiments.configs import PLACE
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.unet import UNetConfig
@@ -30,7 +29,7 @@ class ImageDataConfig:
 
     source: Literal["digits", "file"] = "digits"
     checksum: str = ""
-    file: Path | None = dataclasses.field(default=None, metadata=PLACE)
+    file: Path | None = dataclasses.field(default=None, metadata={"place": True})
     filtering: Literal["none", "haar", "pca"] = "none"
     filter_level: int = 0
 

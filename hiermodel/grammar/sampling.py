@@ -67,11 +67,10 @@ def _sample_trees(
         choice = uniforms[:, used : used + count]
         used += count
         if level == filter_level:
-            cumulative = _cumulative(root_transitions(grammar, level))  # (nodes, root, vocab)
-            symbols = _choose(cumulative[jnp.arange(count), tree[0]], choice)
+            symbols = draw_given_root(grammar, level, symbols, choice)
             tree += [None] * (level - 1)
         else:
-            symbols = _apply_rules(grammar, level - 1, symbols, choice)
+            symbols = apply_rules(grammar, level - 1, symbols, choice)
         tree.append(symbols)
     return tuple(tree)
 
@@ -81,7 +80,18 @@ def _num_choices(grammar: Grammar, level: int, filter_level: int) -> int:
     return grammar.branching ** (level if level == filter_level else level - 1)
 
 
-def _apply_rules(
+def draw_given_root(
+    grammar: Grammar,
+    level: int,
+    root: Int[Array, "num_samples 1"],
+    uniforms: Float[Array, "num_samples nodes"],
+) -> Int[Array, "num_samples nodes"]:
+    """Draw the nodes of a filter level, each by itself."""
+    cumulative = _cumulative(root_transitions(grammar, level))  # (nodes, root, vocab)
+    return _choose(cumulative[jnp.arange(uniforms.shape[-1]), root], uniforms)
+
+
+def apply_rules(
     grammar: Grammar,
     level: int,
     parents: Int[Array, "num_samples nodes"],

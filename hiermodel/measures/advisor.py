@@ -97,7 +97,7 @@ def advise_stop(
     that a test loss which does not rise is said to. With a ``PermutedGap`` this is exact; with
     curves it holds as far as units are independent, in large numbers (some twenty at least), and
     what training adds to a curve from look to look is independent normal noise, whose size is
-    estimated from the curve itself; nothing is said about curves before the sixth look.
+    estimated from the curve itself; nothing is said about curves before the eighth look.
 
     A gap above zero says that samples depend on the training set, however little; in the grammar
     data that begins long before the divergences turn. To be warned of more, tolerate some.

@@ -15,11 +15,11 @@ from jaxtyping import Float
 from hiermodel.checks import check_integer, require
 from hiermodel.measures.onset import DROP
 
-FEWEST = 6
+FEWEST = 8
 """Looks before which nothing is said about a curve, since its roughness is not known."""
 
-NORMAL_MEDIAN = 0.6745
-"""Median size of a standard normal."""
+AVERAGED = 3
+"""Looks that are averaged before a curve is said to have risen: one high one proves nothing."""
 
 
 def first_alarm(
@@ -59,13 +59,14 @@ def rise_statistics(
     jitter: Float[np.ndarray, "looks rows"],
     begin: int,
 ) -> Float[np.ndarray, "rows+1 looks"]:
-    """By how many standard deviations a mean curve lies above its lowest point so far.
+    """By how many standard deviations the last looks of a curve lie above its lowest so far.
 
     Two things move a curve that has no trend: finitely many units, and the training itself, which
     makes networks better and worse from one checkpoint to the next. The rows of chance have both:
     the sign of every unit's changes flipped at random, alike at all looks (exact for changes that
     are symmetric about zero, careful where curves fall), and normal noise as large as the
-    :func:`roughness` of the curve so far.
+    :func:`roughness` of the curve so far. Each row's rise is divided by what its own roughness
+    makes likely, as in Student's test, since a few looks tell the size of that noise but vaguely.
 
     Args:
         curves: one curve per independent unit.
@@ -80,30 +81,52 @@ def rise_statistics(
     num_looks, num_units = curves.shape
     # A unit's level cancels in differences; without it they keep their digits.
     changes = curves - curves.mean(0)
-    observed, flipped = changes.mean(1), changes @ signs.T / num_units
+    observed, flipped = changes.mean(1, keepdims=True), changes @ signs.T / num_units
     statistics = np.full((len(signs) + 1, num_looks), -np.inf)
-    for look in range(max(begin + 1, FEWEST - 1), num_looks):
-        rough = roughness(curves[: look + 1])
-        by_chance = flipped[: look + 1] + rough * jitter[: look + 1]
-        rows = np.concatenate([observed[: look + 1, None], by_chance], 1)
-        rise = rows[look] - rows[begin:look]
-        spread = np.sqrt(np.square(rise).mean(1, keepdims=True))
-        known = spread[:, 0] > 0
-        if known.any():
-            statistics[:, look] = (rise[known] / spread[known]).max(0)
+    for look in range(max(begin + AVERAGED, FEWEST - 1), num_looks):
+        now = slice(look + 1)
+        bends = second_differences(curves[now])
+        sampling = np.mean(bends.var(1, ddof=1)) / num_units
+        # Here sampling counts as roughness too: with few looks, none may seem to be left.
+        rough = roughness(observed[now], 0.0)
+        rows = np.concatenate([observed[now], flipped[now] + rough * jitter[now]], 1)
+        variance = np.square(_rises(flipped[now], begin)).mean(1, keepdims=True)
+        spread = np.sqrt(variance + 2 / AVERAGED * np.square(roughness(rows, sampling)))
+        rise = _rises(rows, begin)
+        known = spread > 0
+        statistics[:, look] = np.where(known, rise / np.where(known, spread, 1), -np.inf).max(0)
     return statistics
 
 
-def roughness(curves: Float[np.ndarray, "looks units"]) -> float:
-    """Standard deviation of what training adds to a mean curve, independently at every look.
+def _rises(rows: Float[np.ndarray, "looks rows"], begin: int) -> Float[np.ndarray, "before rows"]:
+    """How far the newest looks lie above each earlier few, on average, that do not overlap them."""
+    sums = np.cumsum(np.pad(rows, ((1, 0), (0, 0))), 0)
+    means = (sums[AVERAGED:] - sums[:-AVERAGED]) / AVERAGED
+    first = min(begin, len(means) - AVERAGED - 1)
+    return means[-1] - means[first:-AVERAGED]
 
-    From second differences, which a straight line does not have: their median size, less what
-    finitely many units explain. A bent curve counts as a rough one.
+
+def roughness(
+    curves: Float[np.ndarray, "looks rows"], sampling: float
+) -> Float[np.ndarray, " rows"]:
+    """Standard deviation of what training adds to each curve, independently at every look.
+
+    From second differences, which a straight line does not have. A bent curve counts as rough.
+
+    Args:
+        curves: mean curves.
+        sampling: variance of their second differences that finitely many units explain.
     """
-    bends = curves[2:] - 2 * curves[1:-1] + curves[:-2]
-    size = np.median(np.abs(bends.mean(1))) / NORMAL_MEDIAN
-    sampling = np.mean(bends.var(1, ddof=1)) / curves.shape[1]
-    return float(np.sqrt(max(np.square(size) - sampling, 0.0) / 6))  # 1 + 4 + 1
+    size = np.square(second_differences(curves)).mean(0)
+    return np.sqrt(np.maximum(size - sampling, 0) / 6)  # 1 + 4 + 1
+
+
+def second_differences(
+    curves: Float[np.ndarray, "looks rows"],
+) -> Float[np.ndarray, "bends rows"]:
+    """Of the later half of the looks, eight at least if there are so many: training calms down."""
+    recent = curves[-max(8, len(curves) // 2 + 1) :]
+    return recent[2:] - 2 * recent[1:-1] + recent[:-2]
 
 
 def transient_end(mean: Float[np.ndarray, " looks"]) -> int:

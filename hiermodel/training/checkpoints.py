@@ -93,6 +93,8 @@ class Checkpoints:
     def save(self, states: TrainState, *, keep_params: bool = True) -> None:
         """Save the state of all members, at the epoch that they have reached.
 
+        Where a running average is kept, it is what is saved to be measured.
+
         Args:
             states: stacked members, all at the same epoch.
             keep_params: whether this is a checkpoint to measure, or only one to resume from.
@@ -103,7 +105,7 @@ class Checkpoints:
         arrays = flatten_state(states)
         epoch = int(arrays["epoch"].flat[0])
         if keep_params:
-            prefix = "params/"
+            prefix = "params/" if states.average is None else "average/"
             params = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
             self._write(self._params, epoch, params)
         # The state to resume from comes second: where there is one, its parameters are kept.

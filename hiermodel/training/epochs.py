@@ -21,7 +21,13 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num
 
-from hiermodel.training.state import Ensemble, MemberSettings, TrainState, learning_rate
+from hiermodel.training.state import (
+    Ensemble,
+    MemberSettings,
+    TrainState,
+    learning_rate,
+    running_average,
+)
 from hiermodel.training.step import train_step
 
 
@@ -77,7 +83,7 @@ def train_one_epoch(
     rate = learning_rate(ensemble.training, state.epoch, own.learning_rate)
 
     def body(index, carry):
-        params, opt_state, stats = carry
+        params, opt_state, average, stats = carry
         batch = (sequences[split, rows[index]], weights[index])
         params, opt_state, loss, grad_norm = train_step(
             params,
@@ -91,6 +97,8 @@ def train_one_epoch(
             batch_axis,
             own,
         )
+        if average is not None and ensemble.training.ema_decay is not None:
+            average = running_average(ensemble.training.ema_decay, average, params)
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         first = (stats.failed_step < 0) & ~fine
         failed = jnp.where(first, state.epoch * len(rows) + index, stats.failed_step)
@@ -105,11 +113,11 @@ def train_one_epoch(
             failed_grad_norm=jnp.where(first, grad_norm, stats.failed_grad_norm),
             largest_grad_norm=largest,
         )
-        return params, opt_state, stats
+        return params, opt_state, average, stats
 
-    start = state.params, state.opt_state, _no_stats(state)
-    params, opt_state, stats = jax.lax.fori_loop(0, len(rows), body, start)
-    return TrainState(params, opt_state, state.epoch + 1, state.key), stats
+    start = state.params, state.opt_state, state.average, _no_stats(state)
+    params, opt_state, average, stats = jax.lax.fori_loop(0, len(rows), body, start)
+    return TrainState(params, opt_state, state.epoch + 1, state.key, average), stats
 
 
 def _no_stats(state: TrainState) -> EpochStats:

@@ -75,6 +75,25 @@ def mean_over_rows(
     return jnp.where(row_weights > 0, rows * row_weights, 0).sum() / total
 
 
+def window_weights(
+    schedule: Schedule, window: tuple[float, float], inside: float
+) -> Float[Array, " steps_plus_1"]:
+    """Weights per step, in the ratio ``inside`` : 1 within and without a window, of mean 1.
+
+    The mean is over the steps 1…T, from which training draws. Entry 0 is no step; it holds 0.
+
+    Args:
+        schedule: the noise.
+        window: first and last t/T of the window, both within it.
+        inside: weight in the window before normalisation.
+    """
+    steps = jnp.arange(1, schedule.num_steps + 1)
+    first, last = (bound * schedule.num_steps for bound in window)
+    weights = jnp.where((first <= steps) & (steps <= last), inside, 1.0)
+    weights = (weights / weights.mean()).astype(schedule.alpha_bar.dtype)
+    return jnp.concatenate([jnp.zeros_like(weights[:1]), weights])
+
+
 def variational_weights(schedule: Schedule) -> Float[Array, " steps_plus_1"]:
     """Weights per step of the variational bound, of mean 1 and then clipped to [0.01, 50].
 

@@ -36,9 +36,11 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
     """
     key = jax.random.key(0)
 
+    averaged = ensemble.training.ema_decay is not None
+
     def kept_between_steps():
-        member = init_member(key, ensemble.network)
-        return member.params, member.opt_state
+        member = init_member(key, ensemble.network, averaged=averaged)
+        return member.params, member.opt_state, member.average
 
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
@@ -60,7 +62,7 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
 
         return jax.vjp(loss, params)[1]
 
-    params, _ = state
+    params = state[0]
     step = 2 * _num_bytes(params) + _num_bytes(jax.eval_shape(kept_in_step, params))
     return MemberMemory(_num_bytes(state), step)
 

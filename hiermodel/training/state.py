@@ -18,6 +18,10 @@ from hiermodel.training.losses import LossName
 OPTIMISER = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
 
+OMIT_DEFAULT = {"omit_default": True}
+"""Metadata of settings that came later: at their default they are left out of a run's identity."""
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """How each network is trained; the defaults are the paper's (SPEC section 5).
@@ -35,13 +39,21 @@ class TrainingConfig:
         decay_factor: rate factor at its end.
         final_factor: rate factor at ``num_epochs``, and after it.
         loss: "cross_entropy" or "squared_error".
-        step_weighting: "uniform", or "variational" for the weights of the variational bound.
+        step_weighting: "uniform", "variational" for the weights of the variational bound, or
+            "outside_window" for less weight in ``weight_window``.
         compute_dtype: of the matrix products in the blocks while training: "parameters", theirs;
             or "bfloat16", with parameters, sums, norms, softmax, loss and Adam as they are.
             Trained networks are evaluated in the dtype of their parameters either way.
         micro_batch_size: sequences per forward and backward pass, whose gradients are added up to
             the batch's, for batches that do not fit into memory; None for the whole batch at once.
         remat: compute the inside of each block again in the backward pass rather than keep it.
+        weight_decay: pull of all parameters to zero: each step takes rate × ``weight_decay`` of
+            them away, besides Adam's update (AdamW: Loshchilov and Hutter, arXiv:1711.05101).
+        ema_decay: share that the running average of the parameters, which starts from the untrained
+            ones, keeps at each step. The average is then what is saved and measured; what is
+            trained does not depend on it. None for no average.
+        weight_window: first and last t/T of the window; None if there is none.
+        window_weight: weight inside it relative to outside; over all steps the mean stays 1.
 
     Raises:
         ValueError: for any value outside these.
@@ -55,10 +67,16 @@ class TrainingConfig:
     decay_factor: float = 0.5
     final_factor: float = 0.1
     loss: LossName = "cross_entropy"
-    step_weighting: Literal["uniform", "variational"] = "uniform"
+    step_weighting: Literal["uniform", "variational", "outside_window"] = "uniform"
     compute_dtype: Literal["parameters", "bfloat16"] = "parameters"
     micro_batch_size: int | None = None
     remat: bool = False
+    weight_decay: float = dataclasses.field(default=0.0, metadata=OMIT_DEFAULT)
+    ema_decay: float | None = dataclasses.field(default=None, metadata=OMIT_DEFAULT)
+    weight_window: tuple[float, float] | None = dataclasses.field(
+        default=None, metadata=OMIT_DEFAULT
+    )
+    window_weight: float = dataclasses.field(default=0.1, metadata=OMIT_DEFAULT)
 
     def __post_init__(self):
         check_integer("num_epochs", self.num_epochs, 1)
@@ -72,10 +90,26 @@ class TrainingConfig:
         for name, allowed in (
             ("rate_schedule", ("paper", "cosine", "constant")),
             ("loss", ("cross_entropy", "squared_error")),
-            ("step_weighting", ("uniform", "variational")),
+            ("step_weighting", ("uniform", "variational", "outside_window")),
             ("compute_dtype", ("parameters", "bfloat16")),
         ):
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
+        self._check_mitigations()
+
+    def _check_mitigations(self) -> None:
+        decay, average = self.weight_decay, self.ema_decay
+        require(0 <= decay < math.inf, "weight_decay", decay, "at least 0 and finite")
+        is_share = average is None or 0 <= average < 1
+        require(is_share, "ema_decay", average, "None, or at least 0 and below 1")
+        inside, window = self.window_weight, self.weight_window
+        require(0 <= inside < math.inf, "window_weight", inside, "at least 0 and finite")
+        if self.step_weighting == "outside_window":
+            fits = window is not None and 0 <= window[0] <= window[1] <= 1
+            fits = fits and (inside > 0 or window != (0, 1))
+            require(fits, "weight_window", window, "two increasing numbers in 0…1, not all of it")
+        else:
+            only = "None unless step_weighting is 'outside_window'"
+            require(window is None, "weight_window", window, only)
 
 
 class MemberSettings(NamedTuple):
@@ -84,10 +118,12 @@ class MemberSettings(NamedTuple):
     Attributes:
         learning_rate: float32, Adam's rate before its factor; None where all have the config's.
         dropout: float32, rate of dropout; None likewise.
+        weight_decay: float32; None likewise.
     """
 
     learning_rate: Float[Array, "..."] | None = None
     dropout: Float[Array, "..."] | None = None
+    weight_decay: Float[Array, "..."] | None = None
 
 
 ALL_ALIKE = MemberSettings()
@@ -131,12 +167,14 @@ class TrainState:
         opt_state: Adam's moments and step count.
         epoch: int32 number of epochs done.
         key: the member's own; never changed: what an epoch draws depends on key and epoch alone.
+        average: running average of the parameters; None if none is kept.
     """
 
     params: Params
     opt_state: Any
     epoch: Int[Array, "..."]
     key: Key[Array, "..."]
+    average: Params | None = None
 
 
 @jax.tree_util.register_dataclass
@@ -187,13 +225,23 @@ def member_key(key: Key[Array, ""], split: int | Array, seed: int | Array) -> Ke
 
 
 def init_member(
-    key: Key[Array, ""], network: NetworkConfig, dtype: DTypeLike = jnp.float32
+    key: Key[Array, ""],
+    network: NetworkConfig,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
-    """One untrained member from its own key."""
+    """One untrained member from its own key, with a running average or without."""
     params_key, training_key = jax.random.split(key)
     params = init_params(params_key, network, dtype)
     epoch = jnp.zeros((), jnp.int32)
-    return TrainState(params, OPTIMISER.init(params), epoch, training_key)
+    average = jax.tree.map(jnp.copy, params) if averaged else None
+    return TrainState(params, OPTIMISER.init(params), epoch, training_key, average)
+
+
+def running_average(decay: float, average: Params, params: Params) -> Params:
+    """One step of the average: ``decay`` of it stays, the rest comes from the parameters."""
+    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
 
 
 def init_ensemble(
@@ -212,4 +260,5 @@ def init_ensemble(
     check_key(key)
     splits, seeds = jnp.divmod(jnp.arange(ensemble.num_members), ensemble.num_seeds)
     keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
-    return jax.vmap(lambda one: init_member(one, ensemble.network, dtype))(keys)
+    averaged = ensemble.training.ema_decay is not None
+    return jax.vmap(lambda one: init_member(one, ensemble.network, dtype, averaged=averaged))(keys)

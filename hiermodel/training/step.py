@@ -23,6 +23,7 @@ from hiermodel.training.losses import (
     noise_losses,
     position_losses,
     variational_weights,
+    window_weights,
 )
 from hiermodel.training.state import ALL_ALIKE, OPTIMISER, MemberSettings, TrainingConfig
 
@@ -62,6 +63,17 @@ def clean_inputs(
     return one_hot(x_0, network.vocab_size, jnp.dtype(dtype))
 
 
+def step_weights_of(
+    training: TrainingConfig, schedule: Schedule
+) -> Float[Array, " steps_plus_1"] | None:
+    """The loss's factor at each step of the noise; None for 1."""
+    if training.step_weighting == "variational":
+        return variational_weights(schedule)
+    if training.weight_window is not None:
+        return window_weights(schedule, training.weight_window, training.window_weight)
+    return None
+
+
 def step_loss(
     params: Params,
     network: NetworkConfig,
@@ -91,8 +103,8 @@ def step_loss(
         remat=training.remat,
         dropout=dropout,
     )
-    variational = training.step_weighting == "variational"
-    step_weights = variational_weights(schedule)[t].astype(dtype) if variational else None
+    by_step = step_weights_of(training, schedule)
+    step_weights = None if by_step is None else by_step[t].astype(dtype)
     weights = batch.weights.astype(dtype)
     if isinstance(network, UNetConfig):
         rows = noise_losses(output, noise)
@@ -191,5 +203,8 @@ def train_step(
         params, network, training, schedule, rows, key, batch_axis, own.dropout
     )
     updates, opt_state = OPTIMISER.update(gradient, opt_state)
+    if training.weight_decay > 0 or own.weight_decay is not None:
+        decay = training.weight_decay if own.weight_decay is None else own.weight_decay
+        updates = jax.tree.map(lambda u, p: u + jnp.asarray(decay, p.dtype) * p, updates, params)
     params = jax.tree.map(lambda p, u: p - rate.astype(p.dtype) * u, params, updates)
     return params, opt_state, loss, optax.tree.norm(gradient)

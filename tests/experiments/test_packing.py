@@ -13,7 +13,7 @@ from experiments.packing import RunsFailedError, pack, pack_ensemble, pack_key, 
 from experiments.train import checkpoints_of, epochs_of, open_run, train_block, train_run
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training import loop
-from hiermodel.training.state import TrainingConfig
+from hiermodel.training.state import ALL_ALIKE, TrainingConfig
 
 CONFIG = RunConfig(
     grammar=GrammarConfig(depth=1),
@@ -35,13 +35,19 @@ def with_rate(rate, config=CONFIG):
     )
 
 
+def with_decay(decay):
+    return dataclasses.replace(
+        CONFIG, training=dataclasses.replace(CONFIG.training, weight_decay=decay)
+    )
+
+
 def with_dropout(rate, config=CONFIG):
     return dataclasses.replace(config, network=dataclasses.replace(config.network, dropout=rate))
 
 
 VARIED = [
     CONFIG,
-    with_rate(1e-2),
+    with_rate(1e-2, with_decay(0.1)),
     dataclasses.replace(
         CONFIG, grammar=GrammarConfig(depth=1, sigma=2.0, seed=3), seed=1, num_splits=2, test_size=5
     ),
@@ -104,7 +110,8 @@ def test_settings_that_runs_share_stay_part_of_the_program():
     assert ensemble.network == CONFIG.network
     rates = [3e-4, 3e-4, 1e-2, 1e-2, *[3e-4] * 4]
     np.testing.assert_allclose(ensemble.own.learning_rate, rates, rtol=1e-6)
-    assert pack_ensemble(VARIED[::2]).own.learning_rate is None
+    np.testing.assert_allclose(ensemble.own.weight_decay, [0, 0, 0.1, 0.1, 0, 0, 0, 0], rtol=1e-6)
+    assert pack_ensemble(VARIED[::2]).own == ALL_ALIKE
 
 
 @pytest.mark.parametrize(

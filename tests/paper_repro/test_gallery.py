@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from figures.markdown import fill
 from paper_repro.__main__ import Arguments
 from paper_repro.gallery import (
     BEGIN,
@@ -14,7 +15,6 @@ from paper_repro.gallery import (
     SPEED_BEGIN,
     SPEED_END,
     copy_report,
-    fill,
     results_text,
     speed_text,
     summary_text,
@@ -32,8 +32,8 @@ def readme_blocks(language: str) -> list[str]:
 
 def test_readme_shows_the_committed_results():
     summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
-    assert fill(README, summary_text(summary)) == README
-    assert fill(GALLERY, results_text(summary)) == GALLERY
+    assert fill(README, summary_text(summary), BEGIN, END) == README
+    assert fill(GALLERY, results_text(summary), BEGIN, END) == GALLERY
     assert README.index(BEGIN) < README.index(END)
 
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import pytest
 
 from experiments import configs
+from experiments.costs import cost, forward_operations
+from experiments.progress import stages_with_needs
 from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
-from paper_repro.costs import cost, forward_operations
-from paper_repro.listing import stages_with_needs
 from paper_repro.protocol import FIGURES, SCALES, SIZES, protocol
 
 PROJECT = Path(__file__).parents[2]

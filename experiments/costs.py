@@ -1,4 +1,4 @@
-"""What a reproduction costs: operations, time and disk, from the settings alone.
+"""What runs cost: operations, time and disk, from the settings alone.
 
 Counted are matrix products of the networks, two operations per multiplication and addition, a
 backward pass as two forward ones; exact inference, neighbours and tests come on top and matter
@@ -8,27 +8,32 @@ only for tiny networks.
 import dataclasses
 import functools
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
+from experiments.benchmarks.timing import matmul_rate
 from experiments.configs import (
     AlongTimeConfig,
+    AnyRunConfig,
     DecompositionConfig,
     EvaluationConfig,
+    Protocol,
     RandomUTurnConfig,
     UTurnConfig,
 )
 from experiments.evaluation import same_data_pairs, split_pairs
 from experiments.images.configs import ImageEvaluationConfig
-from experiments.train import AnyRunConfig, epochs_of
+from experiments.pipeline import READS
+from experiments.progress import context_of, progress_of
+from experiments.train import epochs_of
 from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.unet import UNetConfig
-from paper_repro.scale import Protocol
 
-EFFICIENCY = 0.25
+EFFICIENCY = 0.3
 """Share of the rate of a large matrix product that networks are taken to reach, before any run."""
 
 COMPILATION = 5.0
@@ -150,3 +155,77 @@ def _sample_bytes(own: Protocol, stages: Collection[str]) -> float:
     size = 4 * math.prod(network.event_shape) if is_image else network.num_leaves
     per_member = own.generation.num_samples * size
     return float(_num_sampled(own) * _num_members(own.run) * per_member)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pace:
+    """How fast a stage is expected to go.
+
+    Attributes:
+        rates: operations per second by stage, from finished runs.
+        constant: mean seconds of stages in which no operations are counted, from finished runs.
+        assumed: operations per second of the other stages.
+    """
+
+    rates: Mapping[str, float]
+    constant: Mapping[str, float]
+    assumed: float
+
+    def seconds(self, operations: Mapping[str, float]) -> float:
+        """Expected time of these operations."""
+        return sum(self._stage_seconds(stage, number) for stage, number in operations.items())
+
+    def _stage_seconds(self, stage: str, number: float) -> float:
+        if stage in self.rates and number:
+            return number / self.rates[stage]
+        return self.constant.get(stage, COMPILATION + number / self.assumed)
+
+    def source(self, operations: Iterable[str]) -> str:
+        """Where the expectation comes from."""
+        known = [stage for stage in operations if stage in {**self.rates, **self.constant}]
+        assumed = f"a matrix product's rate × {EFFICIENCY} + {COMPILATION:g} s to compile a stage"
+        return f"finished runs for {', '.join(known)}, else {assumed}" if known else assumed
+
+
+def measured_pace(
+    finished: Iterable[tuple[Mapping[str, float], Mapping[str, float]]],
+    rate: Callable[[], float] = matmul_rate,
+) -> Pace:
+    """The pace of finished stages, and of a large matrix product.
+
+    Args:
+        finished: of every run, operations and seconds by finished stage.
+        rate: gives GFLOP/s of a large matrix product.
+    """
+    operations: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {}
+    for counted, timings in finished:
+        for stage in counted.keys() & timings.keys():
+            operations[stage] = operations.get(stage, 0.0) + counted[stage]
+            seconds.setdefault(stage, []).append(max(timings[stage], 1e-3))
+    rates = {stage: number / sum(seconds[stage]) for stage, number in operations.items() if number}
+    constant = {stage: sum(its) / len(its) for stage, its in seconds.items() if stage not in rates}
+    return Pace(rates, constant, rate() * 1e9 * EFFICIENCY)
+
+
+def finished_stages(own: Protocol, root: Path) -> tuple[dict[str, float], dict[str, float]]:
+    """Operations and seconds of the stages of a run that are finished, for ``measured_pace``."""
+    timings = context_of(own, root).run.timings()
+    seconds = {
+        stage: spent for stage, spent in timings.items() if progress_of(own, stage, root).finished
+    }
+    return cost(own, [stage for stage in seconds if stage in READS]).operations, seconds
+
+
+def duration(seconds: float) -> str:
+    """A time in the largest unit that fits."""
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def device_name() -> str:
+    """The devices of this process."""
+    devices = jax.devices()
+    return f"{len(devices)} × {devices[0].device_kind}"

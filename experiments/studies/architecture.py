@@ -1,0 +1,93 @@
+"""A transformer against a perceptron, and training with dropout against training without."""
+
+import numpy as np
+
+from experiments.claim import Claim
+from experiments.study import Budget, Grid, Study
+from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
+from experiments.study.laptop import BASE, EVALUATION, GENERATION, NETWORK
+from experiments.study.table import Rows, Table
+from hiermodel.networks.mlp import MLPConfig
+
+NAME = "architecture"
+
+RESPONSES = {
+    "bias": "bias sets in later",
+    "test": "the test loss is lowest later",
+    "ratio": "the biased phase lasts longer",
+    "loss": "the loss at its minimum is further above the exact denoiser's",
+    "copies": "more samples at the test-loss minimum are copies of the own training set",
+}
+"""What is compared, in the words of a claim."""
+
+
+def answer(table: Table) -> Answer:
+    """Effects of architecture and of dropout on both times, the loss and the copies."""
+    claims = _effects(table.rows)
+    of = {claim.name: claim for claim in claims}
+
+    def sentence(change: str, whose: str) -> str:
+        bias, test, ratio, loss, copies = (of[f"{change}-{name}"] for name in RESPONSES)
+        return (
+            f"{whose} multiplies τ_bias by {number(bias.interval, np.exp)} and τ_test by "
+            f"{number(test.interval, np.exp)}: the biased phase, τ_test/τ_bias, "
+            f"{_word(ratio, 'lengthens', 'shortens')} ({number(ratio.interval, np.exp)}). The "
+            f"lowest test loss {_word(loss, 'rises', 'falls')} by {number(loss.interval)} nats "
+            f"per position, and the excess of copies there "
+            f"{_word(copies, 'rises', 'falls')} by {number(copies.interval)} of the samples."
+        )
+
+    paragraph = (
+        f"{sentence('mlp', 'Taking the perceptron for the transformer')} "
+        f"{sentence('dropout', 'Dropout of 0.1')} Numbers are main effects, over both settings of "
+        f"the other, with 95 % intervals over networks."
+    )
+    return Answer(paragraph, claims)
+
+
+def _word(claim: Claim, positive: str, negative: str) -> str:
+    return choose(claim.interval, positive, negative, "is not shown to change")
+
+
+def _effects(rows: Rows) -> list[Claim]:
+    predictors = {
+        "mlp": (rows["network"] == "MLP").astype(float),
+        "dropout": (rows["network.dropout"] > 0).astype(float),
+    }
+    whose = {"mlp": "with the perceptron", "dropout": "with dropout"}
+    responses = {
+        "bias": (np.log(rows["tau_bias"]), "change of ln τ_bias", ("bias",)),
+        "test": (np.log(rows["tau_test"]), "change of ln τ_test", ("test",)),
+        "ratio": (np.log(rows["ratio"]), "change of ln(τ_test/τ_bias)", ("bias", "test")),
+        "loss": (rows["test_loss_above_floor"], "change, nats per position", ("test",)),
+        "copies": (rows["excess_copies"], "change of own − other fraction", ("test",)),
+    }
+    claims = []
+    for change in predictors:
+        for name, (response, statistic, columns) in responses.items():
+            claim = make_claim(
+                NAME,
+                f"{change}-{name}",
+                f"{RESPONSES[name]} {whose[change]}",
+                statistic,
+                effects(rows, response, predictors)[change],
+            )
+            located = (f"tau_{column}_located" for column in columns)
+            claims.append(with_note(claim, rows, *located))
+    return claims
+
+
+STUDY = Study(
+    name=NAME,
+    question="How do architecture and dropout move the onset of bias and the test-loss minimum?",
+    base=BASE,
+    axes=(
+        Grid("network", (NETWORK, MLPConfig(num_leaves=8, vocab_size=6, width=256, num_blocks=3))),
+        Grid("network.dropout", (0.0, 0.1)),
+    ),
+    measures={"evaluation": EVALUATION, "comparison": GENERATION},
+    seeds=(1,),
+    budget=Budget(seconds=30 * 60),
+    against=("network.dropout", "network"),
+    answer=answer,
+)

@@ -1,0 +1,112 @@
+"""How the tree's depth and its rules per symbol move the order in which levels are learned."""
+
+import dataclasses
+
+import numpy as np
+
+from experiments.claim import Claim
+from experiments.study import Budget, Grid, Study
+from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
+from experiments.study.laptop import BASE, EVALUATION, longer
+from experiments.study.table import Rows, Table
+
+NAME = "depth_and_rules"
+
+
+def answer(table: Table) -> Answer:
+    """Whether coarse levels come first everywhere, and what moves the delay between them."""
+    rows = table.rows
+    order = [claim for own in _settings(rows) for claim in _order(own)]
+    deeper, more_rules = _delay(rows)
+    counts = {
+        verdict: sum(claim.verdict == verdict for claim in order)
+        for verdict in ("shown", "contradicted", "not shown")
+    }
+    finest = [claim for claim in order if claim.name.startswith("order-1-0")]
+    finest_shown = sum(claim.verdict == "shown" for claim in finest)
+    paragraph = (
+        f"Over {len(_settings(rows))} settings of depth and rules per symbol, {len(order)} pairs "
+        f"of neighbouring levels can be put in order: the coarser is learned first, with an "
+        f"interval to show it, in {counts['shown']}, the finer in {counts['contradicted']}; "
+        f"{counts['not shown']} are undecided. Of the {len(finest)} finest pairs, k = 1 before "
+        f"k = 0, {finest_shown} are shown. The delay from the coarsest level to the whole tree, "
+        f"ln(τ_0/τ_L), {_moves(deeper)} with depth, by a factor of "
+        f"{number(deeper.interval, np.exp)} in τ_0/τ_L per level, and {_moves(more_rules)} with "
+        f"the number of rules, as m^{number(more_rules.interval)}."
+    )
+    return Answer(paragraph, [deeper, more_rules, *order])
+
+
+def _moves(claim: Claim) -> str:
+    return choose(claim.interval, "grows", "shrinks", "is not shown to change")
+
+
+def _settings(rows: Rows) -> list[Rows]:
+    keys = zip(rows["grammar.depth"], rows["grammar.rules_per_symbol"], strict=True)
+    return [
+        rows[(rows["grammar.depth"] == depth) & (rows["grammar.rules_per_symbol"] == rules)]
+        for depth, rules in sorted(set(keys))
+    ]
+
+
+def _order(rows: Rows) -> list[Claim]:
+    """Level k before k − 1, for every k of one setting."""
+    depth, rules = int(rows["grammar.depth"][0]), int(rows["grammar.rules_per_symbol"][0])
+    claims = []
+    for level in range(depth, 0, -1):
+        claim = make_claim(
+            NAME,
+            f"order-{level}-{level - 1}-depth-{depth}-rules-{rules}",
+            f"depth {depth}, {rules} rules: level k = {level} is learned before k = {level - 1}",
+            f"ln(τ_{level - 1}/τ_{level}), minima of the model–oracle divergences",
+            np.log(rows[f"tau_level_{level - 1}"] / rows[f"tau_level_{level}"]),
+        )
+        located = (f"tau_level_located_{k}" for k in (level, level - 1))
+        claims.append(with_note(claim, rows, *located))
+    return claims
+
+
+def _delay(rows: Rows) -> list[Claim]:
+    """How the delay from the coarsest to the finest level moves with depth and with rules."""
+    depths, rules = rows["grammar.depth"], rows["grammar.rules_per_symbol"]
+    coarsest = np.array([row[f"tau_level_{row['grammar.depth']}"] for row in rows])
+    response = np.log(rows["tau_level_0"] / coarsest)
+    found = effects(rows, response, {"depth": depths, "rules": np.log(rules)})
+    about = "ln(τ_0/τ_L), at fixed"
+    return [
+        with_note(claim, rows, "tau_level_located_0")
+        for claim in (
+            make_claim(
+                NAME,
+                "delay-grows-with-depth",
+                "the whole tree is learned later, relative to single symbols, the deeper it is",
+                f"change of {about} rules, per level of depth",
+                found["depth"],
+            ),
+            make_claim(
+                NAME,
+                "delay-grows-with-rules",
+                "the whole tree is learned later, relative to single symbols, the more rules there "
+                "are",
+                f"change of {about} depth, per unit of ln m",
+                found["rules"],
+            ),
+        )
+    ]
+
+
+STUDY = Study(
+    name=NAME,
+    question="How do depth and rules per symbol move the order in which levels are learned?",
+    base=dataclasses.replace(longer(BASE, 1000), num_seeds=2),
+    axes=(
+        Grid("grammar.depth", (2, 3, 4)),
+        Grid("grammar.rules_per_symbol", (3, 4, 6)),
+    ),
+    measures={"evaluation": EVALUATION},
+    seeds=(1,),
+    budget=Budget(seconds=30 * 60),
+    against=("grammar.rules_per_symbol", "grammar.depth"),
+    answer=answer,
+    picture="levels",
+)

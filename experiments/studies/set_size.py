@@ -1,0 +1,136 @@
+"""How the onset of bias and the test-loss minimum move with the size of the training set."""
+
+import numpy as np
+
+from experiments.study import Budget, Study, Zipped
+from experiments.study.answers import (
+    Answer,
+    choose,
+    effects,
+    make_claim,
+    number,
+    per_unit,
+    with_note,
+)
+from experiments.study.laptop import BASE, EVALUATION, GENERATION
+from experiments.study.table import Rows, Table
+
+NAME = "set_size"
+DEPTH = 3
+"""Of the runs that differ in n alone; the others keep n/N of one of them."""
+
+PER_LEAF = 14
+"""n/N of the second part."""
+
+
+def answer(table: Table) -> Answer:
+    """Exponents of both times in n, and the biased phase at fixed n/N."""
+    rows = table.rows
+    sizes = rows[rows["grammar.depth"] == DEPTH]
+    leaves = 2 ** rows["grammar.depth"]
+    fixed = rows[rows["split_size"] == PER_LEAF * leaves]
+    growth = _growth(sizes)
+    phases = _phases(fixed)
+    bias, test, ratio = (claim.interval for claim in growth[:3])
+    steps = [claim.interval for claim in growth[3:]]
+    low, high = sizes["split_size"].min(), sizes["split_size"].max()
+    widths = [
+        f"{number(claim.interval, np.exp)} at depth {depth} (n = {PER_LEAF * 2**depth})"
+        for depth, claim in zip(sorted(set(fixed["grammar.depth"])), phases[1:], strict=True)
+    ]
+    trend = choose(phases[0].interval, "lengthens", "shortens", "is not shown to change")
+    paragraph = (
+        f"From n = {low} to {high} at depth {DEPTH}, the onset of bias moves as "
+        f"n^{number(bias)} and the test-loss minimum as n^{number(test)} in epochs "
+        f"({number(steps[0])} and {number(steps[1])} in optimiser steps, of which there are more "
+        f"per epoch for larger n). The biased phase, τ_test/τ_bias, "
+        f"{choose(ratio, 'lengthens', 'shortens', 'is not shown to change')} with n: its "
+        f"exponent is {number(ratio)}. At fixed n/N = {PER_LEAF}, τ_test/τ_bias is "
+        f"{', '.join(widths)}; it {trend} with depth."
+    )
+    return Answer(paragraph, [*growth, *phases])
+
+
+def _growth(rows: Rows) -> list:
+    log_n = np.log(rows["split_size"])
+    log_steps = np.log(rows["steps_per_epoch"])
+    claims = []
+    for name, response, what, unit, columns in (
+        ("bias", np.log(rows["tau_bias"]), "the onset of bias", "τ_bias in epochs", ("bias",)),
+        ("test", np.log(rows["tau_test"]), "the test-loss minimum", "τ_test in epochs", ("test",)),
+        ("ratio", np.log(rows["ratio"]), "the biased phase", "τ_test/τ_bias", ("bias", "test")),
+        (
+            "bias-steps",
+            np.log(rows["tau_bias"]) + log_steps,
+            "the onset of bias, in steps,",
+            "τ_bias in optimiser steps",
+            ("bias",),
+        ),
+        (
+            "test-steps",
+            np.log(rows["tau_test"]) + log_steps,
+            "the test-loss minimum, in steps,",
+            "τ_test in optimiser steps",
+            ("test",),
+        ),
+    ):
+        slopes = effects(rows, response, {"n": log_n})["n"]
+        verb = "lasts longer" if name == "ratio" else "comes later"
+        claim = make_claim(
+            NAME,
+            f"{name}-grows",
+            f"{what} {verb} the larger the training set",
+            f"exponent of {unit} in n",
+            slopes,
+        )
+        located = (f"tau_{column}_located" for column in columns)
+        claims.append(with_note(claim, rows, *located))
+    return claims
+
+
+def _phases(rows: Rows) -> list:
+    slopes = effects(rows, np.log(rows["ratio"]), {"depth": rows["grammar.depth"]})["depth"]
+    located = ("tau_bias_located", "tau_test_located")
+    trend = make_claim(
+        NAME,
+        "phase-grows-with-depth",
+        f"at fixed n/N = {PER_LEAF} the biased phase lasts longer the deeper the tree",
+        "change of ln(τ_test/τ_bias) per level of depth",
+        slopes,
+    )
+    claims = [with_note(trend, rows, *located)]
+    for depth in sorted(set(rows["grammar.depth"].tolist())):
+        own = rows[rows["grammar.depth"] == depth]
+        claim = make_claim(
+            NAME,
+            f"phase-{depth}",
+            f"there is a biased phase at depth {depth}, n = {PER_LEAF * 2**depth}",
+            "ln(τ_test/τ_bias)",
+            np.log(per_unit(own, "ratio")),
+        )
+        claims.append(with_note(claim, own, *located))
+    return claims
+
+
+STUDY = Study(
+    name=NAME,
+    question="How do the onset of bias and the test-loss minimum grow with the training set, and "
+    "how long is the biased phase at a fixed number of sequences per leaf?",
+    base=BASE,
+    axes=(
+        # Lengths follow n as in the reproduction, so that both minima lie within. The last two
+        # keep n/N of n = 112 at other depths.
+        Zipped(
+            {
+                "split_size": (48, 80, 112, 160, 224, 56, 224),
+                "grammar.depth": (3, 3, 3, 3, 3, 2, 4),
+                "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500, 1200),
+            }
+        ),
+    ),
+    measures={"evaluation": EVALUATION, "comparison": GENERATION},
+    seeds=(1,),
+    budget=Budget(seconds=60 * 60),
+    against=("split_size", "grammar.depth"),
+    answer=answer,
+)

@@ -1,0 +1,185 @@
+"""``python -m experiments.study plan|run|status|report|publish STUDY``.
+
+Exit codes: 0 done; 1 an error, said on stderr, or some runs failed; 2 unknown arguments; 3 over
+budget; 75 stopped by SIGTERM, 130 by SIGINT, with all that is done kept: the same command goes on.
+"""
+
+import dataclasses
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Literal
+
+import tyro
+
+from experiments import signals
+
+OVER_BUDGET = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Plan a parameter study, run it, see how far it is, and report what came out.
+
+    Attributes:
+        command: plan (what it costs), run (go on until all is done), status, report (table and
+            HTML from what is done), or publish (picture, table and answer into the project).
+        study: a .py or .toml file, or the name of a shipped study.
+        root: where run folders are.
+        processes: workers on this machine; one per GPU, or one if there is none.
+        memory: bound on each process's memory on the host, in GiB.
+        retry: try failed runs again.
+        over_budget: run although the plan is over the study's budget.
+        distributed: this is one of several processes, on several hosts, that train each run
+            together (jax.distributed).
+        progress: show progress bars.
+    """
+
+    command: tyro.conf.Positional[Literal["plan", "run", "status", "report", "publish"]]
+    study: tyro.conf.Positional[str]
+    root: Path = Path("runs")
+    processes: int | None = None
+    memory: float | None = None
+    retry: bool = False
+    over_budget: bool = False
+    distributed: bool = False
+    progress: bool = True
+
+
+def main() -> None:
+    """Parse the command line and do it."""
+    arguments = tyro.cli(Arguments)
+    signals.install()  # first of all: imports take seconds
+    commands = {
+        "plan": _plan,
+        "run": _run,
+        "status": _status,
+        "report": _report,
+        "publish": _publish,
+    }
+    try:
+        code = commands[arguments.command](arguments)
+    except ValueError as error:
+        sys.exit(str(error))
+    sys.exit(code)
+
+
+def _plan(arguments: Arguments) -> int:
+    _prepare(arguments)
+    from experiments.study.files import load_study
+    from experiments.study.summary import make_plan, plan_text
+
+    print(plan_text(make_plan(load_study(arguments.study), arguments.root)))
+    return 0
+
+
+def _run(arguments: Arguments) -> int:
+    from experiments.study.workers import bound_memory, visible_gpus
+
+    bound_memory(arguments.memory)
+    processes = arguments.processes
+    if processes is None:
+        processes = 1 if arguments.distributed else max(1, len(visible_gpus()))
+    return _run_here(arguments) if processes == 1 else _run_workers(arguments, processes)
+
+
+def _run_here(arguments: Arguments) -> int:
+    _prepare(arguments)
+    from experiments.study.files import load_study
+    from experiments.study.runner import forget_failures, run_study
+    from experiments.study.summary import make_plan, write_study
+
+    study = load_study(arguments.study)
+    plan = make_plan(study, arguments.root)
+    if plan.over_budget and not arguments.over_budget:
+        excess = "; ".join(plan.over_budget)
+        print(f"over budget: {excess}. Give --over-budget to run all the same", file=sys.stderr)
+        return OVER_BUDGET
+    write_study(study, arguments.root, plan)
+    if arguments.retry:
+        forget_failures(study, arguments.root)
+    run_study(study, arguments.root, progress=arguments.progress)
+    return _show_status(arguments)
+
+
+def _run_workers(arguments: Arguments, processes: int) -> int:
+    _keep_off_accelerators()
+    from experiments.study.files import load_study
+    from experiments.study.runner import forget_failures
+    from experiments.study.summary import study_folder
+    from experiments.study.workers import run_workers
+
+    study = load_study(arguments.study)
+    if arguments.retry:
+        forget_failures(study, arguments.root)
+    options = ["--root", str(arguments.root), "--processes", "1", "--no-progress"]
+    if arguments.memory is not None:
+        options += ["--memory", str(arguments.memory)]
+    if arguments.over_budget:
+        options.append("--over-budget")
+    command = ["-m", "experiments.study", "run", arguments.study, *options]
+    folder = study_folder(study, arguments.root)
+    try:
+        run_workers(study, arguments.root, command, processes, folder)
+    except RuntimeError as error:
+        sys.exit(str(error))
+    return _show_status(arguments)
+
+
+def _status(arguments: Arguments) -> int:
+    _keep_off_accelerators()
+    _show_status(arguments)
+    return 0
+
+
+def _show_status(arguments: Arguments) -> int:
+    """Print where all runs stand; 1 if some failed."""
+    from experiments.study.files import load_study
+    from experiments.study.state import State
+    from experiments.study.summary import known_rate, make_plan, status_text
+
+    study = load_study(arguments.study)
+    plan = make_plan(study, arguments.root, known_rate(study, arguments.root))
+    print(status_text(plan, arguments.root))
+    return int(any(stands.state == State.FAILED for stands in plan.standings))
+
+
+def _report(arguments: Arguments) -> int:
+    _keep_off_accelerators()
+    path = _figures().write_report(arguments.study, arguments.root)
+    print(f"report: {path}")
+    return 0
+
+
+def _publish(arguments: Arguments) -> int:
+    _keep_off_accelerators()
+    for path in _figures().publish(arguments.study, arguments.root):
+        print(path)
+    return 0
+
+
+def _figures() -> ModuleType:
+    """What draws: found by its name, since figures are built on experiments."""
+    return importlib.import_module("figures.study_report")
+
+
+def _prepare(arguments: Arguments) -> None:
+    from experiments.runtime import prepare
+
+    if arguments.distributed:
+        import jax
+
+        jax.distributed.initialize()
+    prepare(arguments.root)
+
+
+def _keep_off_accelerators() -> None:
+    """For commands that only read: JAX would take a GPU's memory from those who train on it."""
+    import jax
+
+    jax.config.update("jax_platforms", "cpu")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""What a study varies: each axis is a list of points, each point a value per dotted path.
+
+A study's design is the product of its axes. A path leads into a configuration, such as
+``training.learning_rate`` or ``grammar.depth``; the name of a field alone may be given a whole
+configuration, such as an architecture for ``network``.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+
+from hiermodel.checks import check_integer, require
+
+Point = dict[str, Any]
+"""A value for each of some paths."""
+
+
+@runtime_checkable
+class Axis(Protocol):
+    """One thing that is varied."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies."""
+        ...
+
+    def points(self) -> list[Point]:
+        """All its points, in order."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """Every one of some values.
+
+    Raises:
+        ValueError: for no values, or one that stands twice.
+    """
+
+    path: str
+    values: Sequence[Any]
+
+    def __post_init__(self):
+        _check_values(self.path, self.values)
+        repeated = [value for value in self.values if list(self.values).count(value) > 1]
+        require(not repeated, self.path, repeated, "different values")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies."""
+        return (self.path,)
+
+    def points(self) -> list[Point]:
+        """A point per value."""
+        return [{self.path: value} for value in self.values]
+
+
+@dataclasses.dataclass(frozen=True)
+class Zipped:
+    """Settings that change together: the i-th values of all paths make the i-th point.
+
+    Raises:
+        ValueError: for no paths, or lists of different lengths.
+    """
+
+    values: Mapping[str, Sequence[Any]]
+
+    def __post_init__(self):
+        require(bool(self.values), "values", self.values, "lists of values by path")
+        for path, values in self.values.items():
+            _check_values(path, values)
+        lengths = {path: len(values) for path, values in self.values.items()}
+        require(len(set(lengths.values())) == 1, "values", lengths, "lists of the same length")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies."""
+        return tuple(self.values)
+
+    def points(self) -> list[Point]:
+        """A point per place in the lists."""
+        columns = zip(*self.values.values(), strict=True)
+        return [dict(zip(self.values, column, strict=True)) for column in columns]
+
+
+@dataclasses.dataclass(frozen=True)
+class LogSpaced:
+    """Values evenly spaced in their logarithm, both ends included.
+
+    Attributes:
+        path: what is varied.
+        low: first value, positive.
+        high: last value.
+        count: how many, at least 2; where rounding makes some coincide, fewer.
+        integer: round to whole numbers.
+
+    Raises:
+        ValueError: for values outside these.
+    """
+
+    path: str
+    low: float
+    high: float
+    count: int
+    integer: bool = False
+
+    def __post_init__(self):
+        require(0 < self.low < self.high, "low", self.low, f"positive and below high={self.high}")
+        check_integer("count", self.count, 2)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies."""
+        return (self.path,)
+
+    def points(self) -> list[Point]:
+        """A point per value."""
+        values = np.geomspace(self.low, self.high, self.count).tolist()
+        values[0], values[-1] = self.low, self.high  # to the last bit
+        if self.integer:
+            values = sorted({round(value) for value in values})
+        return [{self.path: value} for value in values]
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """Where a random value lies, uniformly or uniformly in its logarithm.
+
+    Raises:
+        ValueError: if the ends are not in order, or not positive where logarithms are taken.
+    """
+
+    low: float
+    high: float
+    scale: Literal["linear", "log"] = "linear"
+    integer: bool = False
+
+    def __post_init__(self):
+        require(self.scale in ("linear", "log"), "scale", self.scale, "'linear' or 'log'")
+        lowest = 0 if self.scale == "log" else -np.inf
+        require(lowest < self.low < self.high, "low", self.low, f"above {lowest}, below high")
+
+    def at(self, share: float) -> float | int:
+        """The value below which a share in [0, 1) of all draws lies."""
+        # An integer range holds both its ends: each number has an interval of its own.
+        low, high = self.low, self.high + (1 if self.integer else 0)
+        if self.scale == "log":
+            value = float(np.exp(np.log(low) + share * (np.log(high) - np.log(low))))
+        else:
+            value = low + share * (high - low)
+        return int(np.floor(value)) if self.integer else value
+
+
+@dataclasses.dataclass(frozen=True)
+class Random:
+    """Points drawn independently, each path within its range.
+
+    The first points stay the same when more are asked for.
+
+    Attributes:
+        ranges: where each path's value lies.
+        count: how many points.
+        seed: of the draws.
+    """
+
+    ranges: Mapping[str, Range]
+    count: int
+    seed: int = 0
+
+    def __post_init__(self):
+        require(bool(self.ranges), "ranges", self.ranges, "a range per path")
+        check_integer("count", self.count, 1)
+        check_integer("seed", self.seed, 0)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies."""
+        return tuple(self.ranges)
+
+    def points(self) -> list[Point]:
+        """The points drawn."""
+        shares = np.random.default_rng(self.seed).random((self.count, len(self.ranges)))
+        return [
+            {
+                path: its.at(share)
+                for (path, its), share in zip(self.ranges.items(), row, strict=True)
+            }
+            for row in shares.tolist()
+        ]
+
+
+def product(axes: Iterable[Axis]) -> list[Point]:
+    """Every combination of one point per axis; the last axis changes fastest.
+
+    Raises:
+        ValueError: if two axes vary the same path.
+    """
+    axes = list(axes)
+    paths = [path for axis in axes for path in axis.paths]
+    repeated = sorted({path for path in paths if paths.count(path) > 1})
+    require(not repeated, "axes", repeated, "paths that no other axis varies")
+    combinations = itertools.product(*(axis.points() for axis in axes))
+    return [
+        {path: value for part in parts for path, value in part.items()} for parts in combinations
+    ]
+
+
+def with_values(config: Any, values: Mapping[str, Any]) -> Any:
+    """A configuration with the values at some dotted paths replaced, all at once.
+
+    Values of whole fields come first, so that ``network`` and ``network.dropout`` may both be set.
+
+    Raises:
+        ValueError: for a path that leads nowhere, or values that the configuration refuses.
+    """
+    whole = {path: value for path, value in values.items() if "." not in path}
+    deeper: dict[str, dict[str, Any]] = {}
+    for path, value in values.items():
+        if "." in path:
+            field, rest = path.split(".", 1)
+            deeper.setdefault(field, {})[rest] = value
+    names = [field.name for field in dataclasses.fields(config)]
+    for field in {*whole, *deeper}:
+        require(field in names, "path", field, f"a field of {type(config).__name__}: {names}")
+    for field, inner in deeper.items():
+        before = whole.get(field, getattr(config, field))
+        is_config = dataclasses.is_dataclass(before)
+        require(is_config, "path", f"{field}.{next(iter(inner))}", f"no deeper than {field}")
+        whole[field] = with_values(before, inner)
+    return dataclasses.replace(config, **whole)
+
+
+def value_at(config: Any, path: str) -> Any:
+    """The value at a dotted path."""
+    for field in path.split("."):
+        config = getattr(config, field)
+    return config
+
+
+def _check_values(path: str, values: Sequence[Any]) -> None:
+    fits = isinstance(values, list | tuple) and len(values) > 0
+    require(fits, path, values, "a list of at least one value")

@@ -1,0 +1,109 @@
+"""A study: a question, and the runs that answer it."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from experiments import configs
+from experiments.study.axes import Axis, Point, product, value_at, with_values
+from experiments.study.kinds import Kind, kind_of
+from hiermodel.checks import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Budget:
+    """The most that a study may cost; None for no bound.
+
+    Attributes:
+        seconds: on this machine, as planned.
+        operations: floating-point operations, as counted.
+    """
+
+    seconds: float | None = None
+    operations: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Study:
+    """What is varied, what is measured, and why.
+
+    Attributes:
+        name: of its folder and its files; letters, digits, - and _.
+        question: that it answers, in a sentence.
+        base: the configuration from which every run is made.
+        axes: what is varied; runs are the product of all axes and seeds.
+        measures: settings by stage, such as {"evaluation": EvaluationConfig()}.
+        seeds: values of the run's ``seed``: other data, initial values and noise.
+        budget: the most that it may cost.
+        derive: from a run's configuration to what it should be, for settings that follow others.
+            What must fit anyhow, such as a network's number of leaves, follows without it.
+        against: paths, one or two, that results are drawn against; those of the first axes if none.
+        answer: from the table of results (``experiments.study.table``) to an answer.
+        picture: the picture that is published with the answer: "phases" or "levels".
+
+    Raises:
+        ValueError: for a name that is no file name, or settings that do not exist or do not fit.
+    """
+
+    name: str
+    question: str
+    base: Any
+    axes: tuple[Axis, ...]
+    measures: Mapping[str, Any]
+    seeds: tuple[int, ...] = (1,)
+    budget: Budget = Budget()
+    derive: Callable[[Any], Any] | None = None
+    against: tuple[str, ...] = ()
+    answer: Callable[[Any], Any] | None = None
+    picture: str = "phases"
+
+    def __post_init__(self):
+        require(
+            bool(re.fullmatch(r"[\w-]+", self.name)), "name", self.name, "a word: a-z, 0-9, _, -"
+        )
+        require(bool(self.seeds), "seeds", self.seeds, "at least one number")
+        self.kind.check_measures(self.measures)
+        unknown = [path for path in self.against if path not in self.varied]
+        require(not unknown, "against", unknown, f"out of what is varied: {list(self.varied)}")
+        require(len(self.against) <= 2, "against", self.against, "at most two paths")
+
+    @property
+    def kind(self) -> Kind:
+        """How its runs are made and measured."""
+        return kind_of(self.base)
+
+    @property
+    def varied(self) -> tuple[str, ...]:
+        """Paths that its axes vary."""
+        return tuple(path for axis in self.axes for path in axis.paths)
+
+    def points(self) -> list[Point]:
+        """A value of every varied path, for every run of one seed."""
+        return product(self.axes)
+
+    def runs(self) -> list[Any]:
+        """Every run's configuration, each once.
+
+        Raises:
+            ValueError: naming the point whose settings are refused.
+        """
+        made: dict[str, Any] = {}
+        for seed in self.seeds:
+            for point in self.points():
+                config = self._run(point, seed)
+                made.setdefault(configs.identity(config), config)
+        return list(made.values())
+
+    def settings(self, config: Any) -> Point:
+        """What a run has at the varied paths, and its seed."""
+        return {path: value_at(config, path) for path in (*self.varied, "seed")}
+
+    def _run(self, point: Point, seed: int) -> Any:
+        try:
+            config = with_values(self.base, {"seed": seed, **point})
+            config = self.kind.complete(config)
+            return config if self.derive is None else self.kind.complete(self.derive(config))
+        except ValueError as error:
+            words = ", ".join(f"{path} = {value}" for path, value in point.items())
+            raise ValueError(f"the run with {words} is not possible: {error}") from error

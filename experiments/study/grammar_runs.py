@@ -1,0 +1,211 @@
+"""Runs on sequences from a grammar, as studies know them (``experiments.study.kinds.Kind``)."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from experiments import costs, packing
+from experiments import progress as progress_
+from experiments.configs import EvaluationConfig, GenerationConfig, Protocol, RunConfig
+from experiments.measure import FURTHER, load_finished, measure_run
+from experiments.onsets import find_onsets, nearest_epochs
+from experiments.progress import Progress, stages_with_needs
+from experiments.store import Measurements, trained_checkpoints
+from experiments.train import train_run
+from hiermodel.checks import require
+
+CONFIG = RunConfig
+
+SETTINGS: Mapping[str, type] = {
+    "evaluation": EvaluationConfig,
+    "comparison": GenerationConfig,
+    **FURTHER,
+}
+
+_WHERE_LOWEST = "training time at which the {} is lowest"
+_AT_TEST = ", at the checkpoint nearest to tau_test"
+
+UNITS: Mapping[str, str] = {
+    "split": "number; the training set",
+    "member": "number; the network among those of its training set",
+    "steps_per_epoch": "optimiser steps",
+    "tau_bias": f"epochs; {_WHERE_LOWEST.format('nearest-neighbour divergence')}",
+    "tau_bias_located": "true or false; whether that minimum lies within the measured range",
+    "tau_test": f"epochs; {_WHERE_LOWEST.format('test loss')}",
+    "tau_test_located": "true or false; whether that minimum lies within the measured range",
+    "ratio": "1; tau_test / tau_bias: the biased phase lasts as long as this factor above 1",
+    "tau_level": f"epochs; {_WHERE_LOWEST.format('divergence from filtered denoiser k')}",
+    "tau_level_located": "true or false; whether that minimum lies within the measured range",
+    "test_loss": f"nats per position; denoising loss on the test set{_AT_TEST}",
+    "test_loss_above_floor": f"nats per position; the same less the exact denoiser's{_AT_TEST}",
+    "excess_copies": "fraction; samples that are sequences of the own training set − of another"
+    f"{_AT_TEST}",
+    "copies_above_fresh": "fraction; samples that are training sequences − fresh sequences that are"
+    f"{_AT_TEST}",
+    "gap": f"symbols; own–other gap of nearest neighbours{_AT_TEST}",
+}
+
+
+def complete(config: RunConfig) -> RunConfig:
+    """The network sees as many leaves and symbols as the grammar makes."""
+    grammar = config.grammar
+    network = dataclasses.replace(
+        config.network,
+        num_leaves=grammar.branching**grammar.depth,
+        vocab_size=grammar.vocab_size,
+    )
+    return dataclasses.replace(config, network=network)
+
+
+def check_measures(measures: Mapping[str, Any]) -> None:
+    """Refuse stages that do not exist, and settings of another type.
+
+    Raises:
+        ValueError: naming the stage.
+    """
+    require(bool(measures), "measures", measures, f"settings by stage, out of {list(SETTINGS)}")
+    for stage, settings in measures.items():
+        require(stage in SETTINGS, "measures", stage, f"out of {list(SETTINGS)}")
+        allowed = f"a {SETTINGS[stage].__name__}"
+        require(isinstance(settings, SETTINGS[stage]), f"measures[{stage!r}]", settings, allowed)
+
+
+def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
+    """Runs of the same shapes together, as many as fit; alone where several hosts train each."""
+    if jax.process_count() > 1:
+        return [[config] for config in configs]
+    return packing.pack(configs)
+
+
+def train(configs: Sequence[RunConfig], root: Path, progress: bool) -> None:
+    """Train the runs of one pack."""
+    if len(configs) == 1:
+        train_run(configs[0], root, progress=progress)
+    else:
+        packing.train_pack(configs, root, progress=progress)
+
+
+def measure(config: RunConfig, measures: Mapping[str, Any], root: Path, progress: bool) -> None:
+    """Make the stages of a trained run."""
+    own = _protocol(config, measures)
+    measure_run(
+        config,
+        own.evaluation,
+        own.generation,
+        root,
+        stages=own.stages,
+        wanted=tuple(measures),
+        progress=progress,
+    )
+
+
+def progress(config: RunConfig, measures: Mapping[str, Any], root: Path) -> dict[str, Progress]:
+    """How far training and every stage are."""
+    own = _protocol(config, measures)
+    stages = ("train", *stages_with_needs(measures))
+    return {stage: progress_.progress_of(own, stage, root) for stage in stages}
+
+
+def cost(config: RunConfig, measures: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+    """Operations by stage, and bytes on disk."""
+    counted = costs.cost(_protocol(config, measures), stages_with_needs(measures))
+    return counted.operations, counted.disk
+
+
+def load(
+    config: RunConfig, measures: Mapping[str, Any] | None, root: Path
+) -> dict[str, Measurements]:
+    """Measurements by stage, as far as they are finished; creates nothing.
+
+    Without measures, those that are there.
+
+    Raises:
+        ValueError: without measures, if a stage was made with several settings.
+    """
+    own = _protocol(config, measures or {})
+    run = progress_.context_of(own, root).run
+    if not run.path.exists():
+        return {}
+    if measures is None:
+        found = {stage: run.only_measurements(stage) for stage in SETTINGS}
+        results: dict[str, Measurements] = {
+            stage: measured for stage, measured in found.items() if measured is not None
+        }
+        if "evaluation" in results:
+            results["onsets"] = find_onsets(results["evaluation"], results.get("comparison", {}))
+        return results
+    return load_finished(
+        config, own.evaluation, own.generation, root, stages=own.stages, wanted=tuple(measures)
+    )
+
+
+def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
+    """What came out, per network; only columns whose stages are finished."""
+    batch = min(config.training.batch_size, config.split_size)
+    found: dict[str, np.ndarray] = {
+        "split": np.repeat(np.arange(config.num_splits), config.num_seeds),
+        "member": np.tile(np.arange(config.num_seeds), config.num_splits),
+        "steps_per_epoch": np.full(
+            config.num_splits * config.num_seeds, -(-config.split_size // batch)
+        ),
+    }
+    if "onsets" in results:
+        found |= _onset_columns(results["onsets"])
+        found |= _loss_columns(results["evaluation"], found["tau_test"])
+    if "onsets" in results and "comparison" in results:
+        found["ratio"] = found["tau_test"] / found["tau_bias"]
+        found |= _sample_columns(results["comparison"], found["tau_test"], found["split"])
+    return [
+        {name: values[member].item() for name, values in found.items()}
+        for member in range(len(found["split"]))
+    ]
+
+
+def _protocol(config: RunConfig, measures: Mapping[str, Any]) -> Protocol:
+    """The run with settings of all its stages; standard ones for those that are not wanted."""
+    return Protocol(
+        config,
+        measures.get("evaluation", EvaluationConfig()),
+        measures.get("comparison", GenerationConfig()),
+        {stage: settings for stage, settings in measures.items() if stage in FURTHER},
+    )
+
+
+def _onset_columns(onsets: Measurements) -> dict[str, np.ndarray]:
+    columns = {}
+    for column, name in (("tau_bias", "tau_neighbour"), ("tau_test", "tau_test")):
+        if name in onsets:
+            columns[column] = onsets[name].values
+            columns[f"{column}_located"] = onsets[f"{name}_located"].values
+    for level, tau in enumerate(onsets["tau_level"].values.T):
+        columns[f"tau_level_{level}"] = tau
+        columns[f"tau_level_located_{level}"] = onsets["tau_level_located"].values[:, level]
+    return columns
+
+
+def _loss_columns(evaluation: Measurements, taus: np.ndarray) -> dict[str, np.ndarray]:
+    loss = _at(evaluation, "loss", taus)[:, 1]
+    floor = evaluation["loss_floor"].values[:, 1]
+    return {"test_loss": loss, "test_loss_above_floor": loss - floor}
+
+
+def _sample_columns(
+    comparison: Measurements, taus: np.ndarray, splits: np.ndarray
+) -> dict[str, np.ndarray]:
+    fresh = comparison["copies_fresh"].values.mean(-1)[splits]
+    columns = {"copies_above_fresh": _at(comparison, "copies", taus) - fresh}
+    if "gap" in comparison:
+        columns["excess_copies"] = _at(comparison, "block_reproduction", taus)[:, 0]
+        columns["gap"] = _at(comparison, "gap", taus)
+    return columns
+
+
+def _at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray:
+    """Each member's value at the checkpoint nearest to its own time."""
+    trained, epochs = trained_checkpoints(measured)
+    places = np.searchsorted(epochs, nearest_epochs(measured, taus))
+    return measured[name].values[trained][places, np.arange(len(taus))]

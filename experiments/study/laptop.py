@@ -1,0 +1,38 @@
+"""Settings that shipped studies start from: the laptop scale of the reproduction, lightly measured.
+
+They stand as ``paper_repro.protocol.laptop`` chose them, on seeds from 1000.
+"""
+
+import dataclasses
+
+from experiments.configs import EvaluationConfig, GenerationConfig, GrammarConfig, RunConfig
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.training.state import TrainingConfig
+
+NETWORK = TransformerConfig(
+    num_leaves=8, vocab_size=6, width=64, num_layers=3, num_heads=4, dropout=0.0, pre_norm=True
+)
+
+BASE = RunConfig(
+    grammar=GrammarConfig(depth=3),
+    network=NETWORK,
+    training=TrainingConfig(num_epochs=1500, batch_size=112, learning_rate=2e-3),
+    num_splits=2,
+    num_seeds=3,
+    split_size=112,
+    test_size=1000,
+    num_steps=60,
+    first_checkpoint=24,
+    num_checkpoints=22,
+    seed=1,
+)
+
+EVALUATION = EvaluationConfig(num_sequences=300, num_noises=2, num_loss_noises=3)
+
+GENERATION = GenerationConfig(num_samples=400, every=2)
+
+
+def longer(run: RunConfig, num_epochs: int) -> RunConfig:
+    """The run with another length."""
+    training = dataclasses.replace(run.training, num_epochs=num_epochs)
+    return dataclasses.replace(run, training=training)

@@ -1,0 +1,55 @@
+"""When each filter level is learned, against what a study varies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.study.table import Rows, interval_of
+from figures import style
+from figures.study_phases import Axis
+
+CAPTION = (
+    "Training time at which the divergence from the denoiser of each filter level k is lowest: "
+    "k = 0 (dark) is the whole tree, the largest k (light) single symbols. Geometric means with "
+    "95 % Student intervals over networks (over training sets from five on); hollow where some "
+    "minima lie on the border of the measured range."
+)
+
+
+def draw(rows: Rows, against: Sequence[str]) -> Figure:
+    """A panel for every value of the second path, a line per level along the first."""
+    across = Axis.of(rows, against[0])
+    panels = Axis.of(rows, against[1]) if len(against) > 1 else None
+    values = panels.values if panels else [None]
+    figure, axes = style.new_figure(len(values), 2.8)
+    names = [name for name in rows.dtype.names or () if name.startswith("tau_level_located_")]
+    for axis, value in zip(axes, values, strict=True):
+        own = rows if panels is None else rows[rows[panels.path] == value]
+        for level in range(len(names)):
+            _draw_level(axis, own, across, level, len(names))
+        if panels:
+            axis.set_title(f"{panels.path.rsplit('.', 1)[-1].replace('_', ' ')} {value}")
+        style.log_height(axis)
+        across.finish(axis)
+    axes[0].set_ylabel("training time of the minimum (epochs)")
+    style.legend_below(figure, axes[-1])
+    return figure
+
+
+def _draw_level(axis: Axes, rows: Rows, across: Axis, level: int, num_levels: int) -> None:
+    color = style.level_color(level, num_levels)
+    points: list[tuple[float, float, np.ndarray]] = []
+    for place, value in zip(across.places(), across.values, strict=True):
+        own = rows[rows[across.path] == value]
+        own = own[np.isfinite(own[f"tau_level_{level}"])]
+        interval = interval_of(own, f"tau_level_{level}", logarithmic=True) if len(own) else None
+        if interval is not None:
+            axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
+            located = own[f"tau_level_located_{level}"].astype(bool)
+            points.append((place, float(interval.estimate), located))
+    if points:
+        axis.plot([p[0] for p in points], [p[1] for p in points], color=color, label=f"k = {level}")
+    for place, height, located in points:
+        style.dot_on_bar(axis, place, height, located, color)

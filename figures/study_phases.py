@@ -1,0 +1,133 @@
+"""Phase diagrams of a study: when bias sets in, when the test loss is lowest, and copies there."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.study.table import Rows, interval_of
+from figures import style
+
+CAPTION = (
+    "Minima of the nearest-neighbour divergence (τ_bias) and of the test loss (τ_test), their "
+    "ratio, above 1 where there is a biased phase, and how many more samples at τ_test are copies "
+    "of the own training set than of another. Times and ratios are geometric means; bars are 95 % "
+    "Student intervals over networks (over training sets from five on). Hollow: some minima lie on "
+    "the border of the measured range and only bound the time."
+)
+
+PANELS = (
+    ("tau_bias", "onset of bias τ_bias (epochs)", True),
+    ("tau_test", "test-loss minimum τ_test (epochs)", True),
+    ("ratio", "biased phase τ_test / τ_bias", True),
+    ("excess_copies", "excess of copies at τ_test", False),
+)
+"""Column, its label, and whether it is drawn along a logarithm."""
+
+COLORS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
+
+
+@dataclasses.dataclass(frozen=True)
+class Axis:
+    """What results are drawn against.
+
+    Attributes:
+        path: of the setting, a column of the table.
+        values: that it takes, in order.
+    """
+
+    path: str
+    values: Sequence[Any]
+
+    @classmethod
+    def of(cls, rows: Rows, path: str) -> "Axis":
+        """The axis with all values in the table; words keep the order that they have there."""
+        values = list(dict.fromkeys(rows[path].tolist()))
+        return cls(path, values if rows[path].dtype.kind == "U" else sorted(values))
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its values lie on a scale."""
+        return not isinstance(self.values[0], str | bool)
+
+    @property
+    def logarithmic(self) -> bool:
+        """Whether it is drawn along a logarithm: values over more than a factor of four."""
+        return self.numeric and min(self.values) > 0 and max(self.values) > 4 * min(self.values)
+
+    def places(self, shift: float = 0.0) -> np.ndarray:
+        """Where its values are drawn, words beside one another; shifted by a share of the axis."""
+        places = np.array(self.values if self.numeric else range(len(self.values)), float)
+        if self.logarithmic:
+            return places * (places.max() / places.min()) ** shift
+        return places + shift * (np.ptp(places) or 1.0)
+
+    def finish(self, axis: Axes) -> None:
+        """Label the horizontal axis."""
+        axis.set_xlabel(self.path.rsplit(".", 1)[-1].replace("_", " "))
+        if self.logarithmic:
+            axis.set_xscale("log")
+        axis.set_xticks(self.places(), [f"{v:g}" if self.numeric else v for v in self.values])
+        axis.set_xticks([], minor=True)
+        low, high = axis.get_xlim()
+        if not self.numeric:
+            axis.set_xlim(low - 0.3, high + 0.3)
+
+
+def draw(rows: Rows, against: Sequence[str]) -> Figure:
+    """Draw all panels against one path, with a series for each value of a second one."""
+    panels = [panel for panel in PANELS if panel[0] in (rows.dtype.names or ())]
+    figure, axes = style.new_figure(2 if len(panels) > 1 else 1, 4.6, -(-len(panels) // 2))
+    across = Axis.of(rows, against[0])
+    series = Axis.of(rows, against[1]) if len(against) > 1 else None
+    for axis, (column, label, logarithmic) in zip(axes, panels, strict=False):
+        names = series.values if series else [None]
+        for index, value in enumerate(names):
+            own = rows if series is None else rows[rows[series.path] == value]
+            color = COLORS[index % len(COLORS)]
+            shift = 0.015 * (index - (len(names) - 1) / 2)  # bars beside one another
+            _draw_series(axis, own, across, column, logarithmic, color, value, shift)
+        axis.set_title(label)
+        if column == "ratio":
+            axis.axhline(1, color=style.GREY, lw=0.8, zorder=0)
+        if logarithmic:
+            style.log_height(axis)
+        else:
+            axis.axhline(0, color=style.GREY, lw=0.8, zorder=0)
+        across.finish(axis)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    if series:
+        style.legend_below(figure, axes[0], series.path.rsplit(".", 1)[-1].replace("_", " "))
+    return figure
+
+
+def _draw_series(
+    axis: Axes,
+    rows: Rows,
+    across: Axis,
+    column: str,
+    logarithmic: bool,
+    color: str,
+    label: Any,
+    shift: float,
+) -> None:
+    """A line through the means, with their intervals."""
+    flags = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
+    points: list[tuple[float, float, np.ndarray]] = []
+    for place, value in zip(across.places(shift), across.values, strict=True):
+        own = rows[rows[across.path] == value]
+        interval = interval_of(own, column, logarithmic=logarithmic) if len(own) else None
+        if interval is None:
+            continue
+        names = (f"{name}_located" for name in flags.get(column, (column,)))
+        located = np.concatenate([own[name] for name in names])
+        axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
+        points.append((place, float(interval.estimate), located))
+    line = {"label": label} if label is not None else {}
+    axis.plot([p[0] for p in points], [p[1] for p in points], color=color, **line)
+    for place, height, located in points:
+        style.dot_on_bar(axis, place, height, located, color)

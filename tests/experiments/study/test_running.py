@@ -1,0 +1,217 @@
+"""Runs are made once, failures stay alone, and the folder tells how far everything is."""
+
+import contextlib
+import dataclasses
+import os
+import re
+import socket
+import sys
+from types import SimpleNamespace
+
+import pytest
+from tiny import PARTLY_IMPOSSIBLE, STUDY
+
+from experiments import configs, store
+from experiments.study import Budget, Grid, grammar_runs, runner
+from experiments.study.runner import forget_failures, run_study
+from experiments.study.state import State, folder_of, record_failure, standing
+from experiments.study.summary import make_plan, plan_text, status_text
+from experiments.study.workers import run_workers, shares
+from hiermodel.training.folders import hold
+
+
+def states(study, root):
+    return [standing(study, config, root).state for config in study.runs()]
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """Runs that only note that they were made; those at a rate above 1 fail when together."""
+    made = []
+
+    def train(configs, root, progress):
+        if len(configs) > 1 and any(config.training.learning_rate > 1 for config in configs):
+            raise RuntimeError("a loss is not finite")
+        for config in configs:
+            if config.training.learning_rate > 1:
+                raise RuntimeError("the loss is not finite")
+            made.append(config.training.learning_rate)
+            (folder_of(config, root).path / "made").touch()
+
+    def progress(config, measures, root):
+        there = (folder_of(config, root).path / "made").exists()
+        return {"train": grammar_runs.Progress(int(there), 1)}
+
+    monkeypatch.setattr(grammar_runs, "train", train)
+    monkeypatch.setattr(grammar_runs, "measure", lambda *_: None)
+    monkeypatch.setattr(grammar_runs, "progress", progress)
+    return SimpleNamespace(made=made)
+
+
+def rates(*values):
+    return dataclasses.replace(STUDY, axes=(Grid("training.learning_rate", values),))
+
+
+def test_a_study_runs_to_its_end_and_then_has_nothing_to_do(finished, monkeypatch):
+    assert states(STUDY, finished) == [State.DONE] * 2
+
+    def never(*_):
+        raise AssertionError("a finished run was started again")
+
+    monkeypatch.setattr(grammar_runs, "train", never)
+    monkeypatch.setattr(grammar_runs, "measure", never)
+    run_study(STUDY, finished, progress=False)
+    assert "2 done" in status_text(make_plan(STUDY, finished, lambda: 1.0), finished)
+
+
+def test_studies_share_runs_that_are_alike(finished):
+    other = dataclasses.replace(STUDY, axes=(Grid("training.learning_rate", (0.003, 0.1)),))
+    assert states(other, finished) == [State.DONE, State.WAITING]
+
+
+def test_a_failed_run_is_recorded_and_the_others_go_on(finished):
+    assert states(PARTLY_IMPOSSIBLE, finished) == [State.FAILED, State.DONE, State.DONE]
+    failed = standing(PARTLY_IMPOSSIBLE, PARTLY_IMPOSSIBLE.runs()[0], finished)
+    error = store.read_json(failed.folder.error_file)
+    assert (error["stage"], error["error"], error["format"]) == (
+        "train",
+        "ValueError",
+        store.FORMAT,
+    )
+    assert "rules_per_symbol" in error["message"]
+    assert "Traceback" in error["traceback"]
+    text = status_text(make_plan(PARTLY_IMPOSSIBLE, finished, lambda: 1.0), finished)
+    assert "2 done, 0 running, 1 failed, 0 waiting" in text
+    assert str(failed.folder.log_file) in text
+    assert "rules_per_symbol" in text
+
+
+def test_failed_runs_are_tried_again_only_when_asked(fake, tmp_path):
+    study = rates(2.0, 0.5)
+    run_study(study, tmp_path, progress=False)
+    assert states(study, tmp_path) == [State.FAILED, State.DONE]
+    error = folder_of(study.runs()[0], tmp_path).error_file
+    before = error.stat().st_mtime_ns
+    run_study(study, tmp_path, progress=False)
+    assert error.stat().st_mtime_ns == before
+    assert forget_failures(study, tmp_path) == 1
+    assert states(study, tmp_path) == [State.WAITING, State.DONE]
+    run_study(study, tmp_path, progress=False)
+    assert error.stat().st_mtime_ns > before
+    assert fake.made == [0.5]
+
+
+def test_a_pack_with_one_bad_run_trains_the_others(fake, tmp_path):
+    study = rates(0.1, 2.0, 0.5)
+    run_study(study, tmp_path, progress=False)
+    assert states(study, tmp_path) == [State.DONE, State.FAILED, State.DONE]
+    assert fake.made == [0.1, 0.5]
+
+
+def test_chosen_runs_run_alone(fake, tmp_path):
+    study = rates(0.1, 0.2, 0.3)
+    run_study(study, tmp_path, only=[configs.identity(study.runs()[1])], progress=False)
+    assert fake.made == [0.2]
+
+
+def test_runs_that_another_process_holds_are_left_to_it(fake, tmp_path, monkeypatch):
+    study = rates(0.1, 0.2, 0.3)
+    folder = folder_of(study.runs()[0], tmp_path)
+    with hold(folder.path):
+        assert states(study, tmp_path) == [State.RUNNING, State.WAITING, State.WAITING]
+        text = status_text(make_plan(study, tmp_path, lambda: 1.0), tmp_path)
+        assert f"process {os.getpid()} on {socket.gethostname()}" in text
+        # Of two processes that find a run waiting, the second to take it finds it held.
+        monkeypatch.setattr(runner, "hold", _refuse)
+        run_study(study, tmp_path, progress=False)
+    assert fake.made == [0.3]
+
+
+def _refuse(path):
+    if path.name == configs.identity(rates(0.2).runs()[0])[:16]:
+        raise runner.FolderInUseError(f"{path} is in use")
+    return contextlib.nullcontext()
+
+
+def test_a_holder_that_has_ended_is_not_running(fake, tmp_path):
+    study = rates(0.1)
+    folder = folder_of(study.runs()[0], tmp_path)
+    folder.path.mkdir()
+    gone = {"host": socket.gethostname(), "process": 2**22 + 1, "since": "long ago"}
+    store.write_json(folder.holder_file, gone)
+    assert states(study, tmp_path) == [State.WAITING]
+    store.write_json(folder.holder_file, {**gone, "host": "elsewhere"})
+    assert states(study, tmp_path) == [State.RUNNING]
+
+
+def test_what_is_finished_counts_whatever_failed_before(finished):
+    folder = folder_of(STUDY.runs()[0], finished)
+    try:
+        record_failure(folder, "measure", RuntimeError("of another study"))
+        assert states(STUDY, finished) == [State.DONE] * 2
+    finally:
+        folder.error_file.unlink()
+
+
+def test_plan_counts_runs_time_and_what_is_over_budget(finished):
+    more = dataclasses.replace(
+        STUDY,
+        axes=(Grid("training.learning_rate", (0.01, 0.003, 0.5)),),
+        budget=Budget(seconds=1e-3, operations=1.0),
+    )
+    plan = make_plan(more, finished, lambda: 100.0)
+    text = plan_text(plan)
+    assert "3 runs in 1 packs of up to 3" in text
+    assert "2 done, 0 running, 0 failed, 1 waiting" in text
+    assert len(plan.over_budget) == 2
+    assert text.count("over budget") == 2
+    assert "finished runs for" in text
+    # What is finished gives the pace, so the whole costs half as much again as it took.
+    spent = sum(sum(folder_of(config, finished).timings().values()) for config in STUDY.runs())
+    assert plan.seconds() == pytest.approx(1.5 * spent, rel=1e-6)
+    assert plan.seconds(left=True) == pytest.approx(spent / 2, rel=1e-6)
+
+
+def test_the_plan_of_another_study_is_within_its_budget(tmp_path):
+    assert make_plan(STUDY, tmp_path, lambda: 1.0).over_budget == []
+
+
+DIES = """
+import json, os, pathlib, signal, sys
+for folder in map(pathlib.Path, sys.argv[1:]):
+    if not (folder / "error.json").exists() and not (folder / "made").exists():
+        break
+else:
+    sys.exit(0)
+folder.mkdir(exist_ok=True, parents=True)
+holder = {"host": "here", "process": os.getpid(), "since": "now"}
+(folder / "holder.json").write_text(json.dumps(holder))
+os.kill(os.getpid(), signal.SIGKILL) if folder.name == pathlib.Path(sys.argv[1]).name else None
+(folder / "holder.json").unlink()
+(folder / "made").touch()
+"""
+
+
+def test_a_worker_that_is_killed_loses_its_run_alone(fake, tmp_path):
+    study = rates(0.1, 0.2)
+    folders = [str(folder_of(config, tmp_path).path) for config in study.runs()]
+    run_workers(study, tmp_path, ["-c", DIES, *folders], 1, tmp_path / "logs")
+    assert states(study, tmp_path) == [State.FAILED, State.DONE]
+    killed = standing(study, study.runs()[0], tmp_path)
+    assert re.search(r"process \d+ was killed by signal 9", killed.about)
+
+
+def test_a_worker_with_an_error_of_its_own_is_reported(tmp_path):
+    with pytest.raises(RuntimeError, match=r"ended with code 2: see .*worker-0\.log"):
+        run_workers(STUDY, tmp_path, ["-c", "import sys; sys.exit(2)"], 1, tmp_path)
+    assert sys.executable
+
+
+def test_workers_share_gpus_and_cores():
+    four = shares(4, ["0", "1"], range(6))
+    assert [share.gpu for share in four] == ["0", "1", "0", "1"]
+    assert {share.environment()["XLA_PYTHON_CLIENT_MEM_FRACTION"] for share in four} == {"0.450"}
+    assert sorted(core for share in four for core in share.cores) == list(range(6))
+    assert shares(1, [], range(2))[0].environment() == {}
+    with pytest.raises(ValueError, match="at most the number of cores"):
+        shares(3, [], range(2))
