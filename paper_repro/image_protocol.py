@@ -37,7 +37,7 @@ def smoke_images() -> dict[str, Protocol]:
             num_seeds=2,
             split_size=16,
             test_size=32,
-            num_steps=20,
+            num_steps=40,
             first_checkpoint=4,
             num_checkpoints=4,
         ),
