@@ -247,7 +247,7 @@ def _run(job: Job, size: str) -> Run:
     run = own.run
     steps = -(-run.split_size // min(run.training.batch_size, run.split_size))
     results = _finished(job, own)
-    label = "" if size in ("middle", "images") else label_of(run)
+    label = "" if size == "images" else label_of(run)
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label)
 
 

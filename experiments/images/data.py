@@ -95,7 +95,7 @@ def _digits() -> np.ndarray:
 def _of_file(config: ImageDataConfig) -> np.ndarray:
     file = config.file
     if file is None or not file.exists():
-        raise ValueError(f"file={file!r} is not allowed: it must be the array of the run's images")
+        raise ValueError(f"file={file!r} is not allowed: it must hold the images (--images PATH)")
     images = read_array(file)
     found = checksum_of(images)
     require(found == config.checksum, f"checksum of {file}", found, config.checksum)
