@@ -55,19 +55,19 @@ def laptop_images() -> dict[str, Protocol]:
             data=ImageDataConfig(),
             network=UNetConfig(8, 8, base_width=16, multipliers=(1, 2), num_res_blocks=1),
             training=TrainingConfig(
-                num_epochs=600, batch_size=64, learning_rate=1e-3, rate_schedule="constant"
+                num_epochs=600, batch_size=64, learning_rate=2e-3, rate_schedule="constant"
             ),
             num_splits=4,
             num_seeds=2,
-            split_size=128,
+            split_size=64,
             test_size=500,
-            num_steps=60,
-            first_checkpoint=10,
-            num_checkpoints=14,
+            num_steps=50,
+            first_checkpoint=12,
+            num_checkpoints=15,
             seed=1,
         ),
-        evaluation=ImageEvaluationConfig(num_images=500, num_loss_noises=4),
-        generation=ImageGenerationConfig(num_samples=96),
+        evaluation=ImageEvaluationConfig(num_images=400, num_loss_noises=3),
+        generation=ImageGenerationConfig(num_samples=64),
         stages={},
     )
     return _filtered(images, haar=1, pca=8, num_splits=2)

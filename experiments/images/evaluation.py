@@ -13,6 +13,7 @@ from experiments.configs import step_at
 from experiments.evaluation import split_pairs
 from experiments.images.configs import ImageEvaluationConfig, image_config
 from experiments.images.data import ImageSplits
+from experiments.images.spread import map_over_devices
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
@@ -209,7 +210,7 @@ def _losses(
         own, split = member
         return jnp.stack([one_set(own, given) for given in _own_inputs(inputs, split)])
 
-    return jax.lax.map(one_member, (params, member_split))
+    return map_over_devices(one_member, (params, member_split))
 
 
 @functools.partial(jax.jit, static_argnames="network")
@@ -231,4 +232,4 @@ def _cosines(
         per_set = _own_inputs(inputs, member_split[pair[0]])
         return jnp.stack([jax.lax.map(one, (given.x_t, steps)) for given in per_set])
 
-    return jax.lax.map(one_pair, pairs)
+    return map_over_devices(one_pair, pairs)

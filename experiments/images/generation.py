@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Key
 
 from experiments.evaluation import same_data_pairs, split_pairs
 from experiments.generation import partner_split, sampled_epochs
 from experiments.images.configs import ImageGenerationConfig, image_config
+from experiments.images.spread import map_over_devices
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import FRESH, GENERATION, checkpoints_of, make_data, run_key
@@ -23,7 +23,6 @@ from hiermodel.measures.neighbours import nearest_images, own_other_gap
 from hiermodel.measures.several_neighbours import neighbour_ratio
 from hiermodel.measures.uncertainty import bootstrap_interval
 from hiermodel.networks.learned import learned_pixel_denoiser
-from hiermodel.training.epochs import training_mesh
 
 MAX_BATCH = 512
 """Images denoised at once; they do not depend on it, since each has its own key."""
@@ -92,14 +91,7 @@ def _generate_block(
         denoiser = learned_pixel_denoiser(network, own, schedule)
         return sample_ancestral(key, denoiser, schedule, size)
 
-    # Members are spread over the devices that there are, as in training.
-    members = PartitionSpec("member")
-    mesh = training_mesh(len(jax.tree.leaves(params)[0]))
-    one_by_one = functools.partial(jax.lax.map, one_member)
-    spread = jax.shard_map(
-        one_by_one, mesh=mesh, in_specs=members, out_specs=members, check_vma=False
-    )
-    return spread(params)
+    return map_over_devices(one_member, params)
 
 
 def sample_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
