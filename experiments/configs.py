@@ -115,6 +115,8 @@ class RunConfig:
         check_integer("num_duplicated", self.num_duplicated, 0, self.split_size)
         for name in ("num_copies", "augmentation"):
             check_integer(name, getattr(self, name), 1)
+            single = getattr(self, name) == 1 or self.training.privacy is None
+            require(single, name, getattr(self, name), "1 with privacy, which counts single rows")
 
     @property
     def schedule(self) -> Schedule:

@@ -36,8 +36,9 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
         oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
         add("tau_level", oracle, ("member", "level"), "the model–oracle divergence of the level")
     if "noise_cosine" in evaluation:
-        cosine = _minima(evaluation, "noise_cosine", _maximum, set_index=TEST)
-        add("tau_cosine", cosine, ("pair", "noise_level"), "1 − the cosine of predicted noises")
+        cosine = _minima(evaluation, "noise_cosine", _maximum_after_transient, set_index=TEST)
+        what = "1 − the cosine of predicted noises, after its transient,"
+        add("tau_cosine", cosine, ("pair", "noise_level"), what)
     if "sample_split" in evaluation:
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
         add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
@@ -76,5 +77,5 @@ def _minima(
     return locate(epochs, np.moveaxis(curves, 0, -1))
 
 
-def _maximum(times: np.ndarray, curves: np.ndarray) -> Minimum:
-    return locate_minimum(times, -curves)
+def _maximum_after_transient(times: np.ndarray, curves: np.ndarray) -> Minimum:
+    return minimum_after_transient(times, np.maximum(1 - curves, 0))

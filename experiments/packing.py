@@ -25,6 +25,7 @@ from experiments.train import (
     make_data,
     num_training_rows,
     open_run,
+    report_privacy,
     run_key,
     to_train,
     training_rows,
@@ -203,6 +204,8 @@ def train_pack(
     alike = len({pack_key(run) for run in runs}) == 1
     require(alike, "runs", [configs.identity(run)[:16] for run in runs], "of one pack_key")
     folders = [(config, open_run(config, root)) for config in dict.fromkeys(runs)]
+    for config, run in folders:
+        report_privacy(config, run)
     opened = [(config, run, to_train(config, run)) for config, run in folders]
     parts = [_Part(config, run, saved) for config, run, saved in opened if saved is not None]
     errors: dict[configs.RunConfig, Exception] = {}

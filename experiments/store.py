@@ -6,6 +6,7 @@
         timings.json         seconds spent per stage
         log.txt              what was compiled, how long stages took, warnings; all starts
         error.json           why the last attempt failed, if it did
+        privacy.json         epsilon at each checkpoint, if the run is private
         holder.json          the process at work, if one is
         checkpoints/         networks along training
         measurements/        one .npz per stage and settings, each array with dimensions and units
@@ -106,6 +107,11 @@ class RunFolder:
     def timings_file(self) -> Path:
         """Seconds per stage."""
         return self.path / "timings.json"
+
+    @property
+    def privacy_file(self) -> Path:
+        """What a private run has given away by each checkpoint."""
+        return self.path / "privacy.json"
 
     @property
     def log_file(self) -> Path:

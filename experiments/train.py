@@ -18,6 +18,7 @@ from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.resampling import redraw_leaves
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.loop import checkpoint_epochs, train
+from hiermodel.training.privacy import epsilon_spent
 from hiermodel.training.state import Ensemble
 
 (
@@ -161,6 +162,16 @@ def _block_checkpoints(config: AnyRunConfig, run: store.RunFolder, block: Block)
     return Checkpoints(folder, identity)
 
 
+def report_privacy(config: AnyRunConfig, run: store.RunFolder) -> None:
+    """Write what a private run gives away, for adding or removing one sequence, by checkpoint."""
+    privacy, training = config.training.privacy, config.training
+    if privacy is None or run.privacy_file.exists():
+        return
+    spent = functools.partial(epsilon_spent, privacy, config.split_size, training.batch_size)
+    epsilons = {epoch: spent(epoch) for epoch in epochs_of(config)}
+    store.write_json(run.privacy_file, {"delta": 1 / config.split_size, "epsilon": epsilons})
+
+
 def to_train(config: AnyRunConfig, run: store.RunFolder) -> Checkpoints | None:
     """Checkpoints of a run that is to be trained as a whole; None if all its networks are there.
 
@@ -187,6 +198,7 @@ def train_run(config: AnyRunConfig, root: Path | str, *, progress: bool = True) 
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
     run = open_run(config, root)
+    report_privacy(config, run)
     if to_train(config, run) is None:
         return
     with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
@@ -214,6 +226,7 @@ def train_block(
         wanted = getattr(block, name)
         require(wanted[1] <= count, name, wanted, f"within 0…{count}")
     run = open_run(config, root)
+    report_privacy(config, run)
     epochs = epochs_of(config)
     if run.checkpoints.exists():
         raise ValueError(f"block={block} is not allowed: {run.path} was trained as a whole")

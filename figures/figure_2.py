@@ -12,8 +12,8 @@ CAPTION = (
     "Cosine of the noises that two networks trained on disjoint splits predict in the same noisy "
     "image, on training images of one of them (left) and test images (middle), at "
     "several t/T; and the denoising loss (right). Lines are means, bands two standard errors over "
-    "pairs or networks; dots are maxima of the cosine and minima of the loss (geometric "
-    "mean, bar its 95 % interval), hollow and without bar where some lie on the border."
+    "pairs or networks; dots are maxima of the cosine, after its transient, and minima of the loss "
+    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
 )
 
 STAGES = ("evaluation",)

@@ -40,16 +40,21 @@ def draw(rows: Rows, against: Sequence[str]) -> Figure:
 
 def _draw_level(axis: Axes, rows: Rows, across: Axis, level: int, num_levels: int) -> None:
     color = style.level_color(level, num_levels)
-    points: list[tuple[float, float, np.ndarray]] = []
+    x: list[float] = []
+    y: list[float] = []
+    flags: list[np.ndarray] = []
     for place, value in zip(across.places(), across.values, strict=True):
         own = rows[rows[across.path] == value]
         own = own[np.isfinite(own[f"tau_level_{level}"])]
         interval = interval_of(own, f"tau_level_{level}", logarithmic=True) if len(own) else None
         if interval is not None:
-            axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
-            located = own[f"tau_level_located_{level}"].astype(bool)
-            points.append((place, float(interval.estimate), located))
-    if points:
-        axis.plot([p[0] for p in points], [p[1] for p in points], color=color, label=f"k = {level}")
-    for place, height, located in points:
+            axis.plot(
+                [place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0
+            )
+            x.append(float(place))
+            y.append(float(interval.estimate))
+            flags.append(own[f"tau_level_located_{level}"].astype(bool))
+    if x:
+        axis.plot(x, y, color=color, label=f"k = {level}")
+    for place, height, located in zip(x, y, flags, strict=True):
         style.dot_on_bar(axis, place, height, located, color)

@@ -116,18 +116,21 @@ def _draw_series(
     shift: float,
 ) -> None:
     """A line through the means, with their intervals."""
-    flags = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
-    points: list[tuple[float, float, np.ndarray]] = []
+    minima = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
+    x: list[float] = []
+    y: list[float] = []
+    flags: list[np.ndarray] = []
     for place, value in zip(across.places(shift), across.values, strict=True):
         own = rows[rows[across.path] == value]
         interval = interval_of(own, column, logarithmic=logarithmic) if len(own) else None
         if interval is None:
             continue
-        names = (f"{name}_located" for name in flags.get(column, (column,)))
-        located = np.concatenate([own[name] for name in names])
-        axis.plot([place, place], [interval.low, interval.high], color=color, lw=1.0)
-        points.append((place, float(interval.estimate), located))
+        names = (f"{name}_located" for name in minima.get(column, (column,)))
+        axis.plot([place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0)
+        x.append(float(place))
+        y.append(float(interval.estimate))
+        flags.append(np.concatenate([own[name] for name in names]))
     line = {"label": label} if label is not None else {}
-    axis.plot([p[0] for p in points], [p[1] for p in points], color=color, **line)
-    for place, height, located in points:
+    axis.plot(x, y, color=color, **line)
+    for place, height, located in zip(x, y, flags, strict=True):
         style.dot_on_bar(axis, place, height, located, color)

@@ -98,9 +98,11 @@ def _delay(rows: Rows) -> list[Claim]:
 STUDY = Study(
     name=NAME,
     question="How do depth and rules per symbol move the order in which levels are learned?",
-    base=dataclasses.replace(longer(BASE, 1000), num_seeds=2),
+    base=dataclasses.replace(longer(BASE, 1200), split_size=48, num_seeds=2),
+    # Few sequences, since the deeper the tree the later all minima. Of shallower trees' sequences
+    # the training sets would leave too few to test on.
     axes=(
-        Grid("grammar.depth", (2, 3, 4)),
+        Grid("grammar.depth", (3, 4, 5)),
         Grid("grammar.rules_per_symbol", (3, 4, 6)),
     ),
     measures={"evaluation": EVALUATION},

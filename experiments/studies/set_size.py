@@ -19,7 +19,7 @@ NAME = "set_size"
 DEPTH = 3
 """Of the runs that differ in n alone; the others keep n/N of one of them."""
 
-PER_LEAF = 14
+PER_LEAF = 6
 """n/N of the second part."""
 
 
@@ -118,13 +118,13 @@ STUDY = Study(
     "how long is the biased phase at a fixed number of sequences per leaf?",
     base=BASE,
     axes=(
-        # Lengths follow n as in the reproduction, so that both minima lie within. The last two
-        # keep n/N of n = 112 at other depths.
+        # Lengths follow n as in the reproduction, so that both minima lie within. The last one
+        # keeps n/N of n = 48 at another depth.
         Zipped(
             {
-                "split_size": (48, 80, 112, 160, 224, 56, 224),
-                "grammar.depth": (3, 3, 3, 3, 3, 2, 4),
-                "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500, 1200),
+                "split_size": (48, 80, 112, 160, 224, 96),
+                "grammar.depth": (3, 3, 3, 3, 3, 4),
+                "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500),
             }
         ),
     ),

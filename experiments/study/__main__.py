@@ -6,6 +6,7 @@ budget; 75 stopped by SIGTERM, 130 by SIGINT, with all that is done kept: the sa
 
 import dataclasses
 import importlib
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,7 @@ class Arguments:
         retry: try failed runs again.
         over_budget: run although the plan is over the study's budget.
         distributed: this is one of several processes, on several hosts, that train each run
-            together (jax.distributed).
+            together (jax.distributed); the same command without it, on one, then measures.
         progress: show progress bars.
     """
 
@@ -168,10 +169,18 @@ def _prepare(arguments: Arguments) -> None:
     from experiments.runtime import prepare
 
     if arguments.distributed:
-        import jax
-
-        jax.distributed.initialize()
+        _join_others()
     prepare(arguments.root)
+
+
+def _join_others() -> None:
+    """Meet the other processes; SLURM, TPUs and Open MPI say by themselves who they are."""
+    import jax
+
+    number, own = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
+    jax.distributed.initialize(
+        num_processes=int(number) if number else None, process_id=int(own) if own else None
+    )
 
 
 def _keep_off_accelerators() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from experiments import configs, signals
 from experiments.packing import RunsFailedError
@@ -48,6 +49,8 @@ def run_study(
 ) -> None:
     """Train and measure the runs that wait; record those that fail and go on with the others.
 
+    Where several processes train each run together, they do not measure: one process does, later.
+
     Args:
         study: the study.
         root: where run folders are.
@@ -59,6 +62,8 @@ def run_study(
     """
     chosen = [run for run in study.runs() if only is None or configs.identity(run) in only]
     packs = study.kind.pack(_waiting(study, chosen, root))
+    # Of processes that train together, none takes a run before all have seen that it waits.
+    multihost_utils.sync_global_devices("study")
     for number, pack in enumerate(packs):
         _run_pack(study, pack, root, f"pack {number + 1} of {len(packs)}", progress)
 
@@ -72,7 +77,9 @@ def _run_pack(study: Study, pack: Sequence[Any], root: Path, name: str, progress
             return
         _LOG.info("%s: %d runs", name, len(runs))
         for config in _train(study, runs, root, progress):
-            if jax.process_index() == 0:
+            if (
+                jax.process_count() == 1
+            ):  # several train only: reading checkpoints takes all of them
                 _measure(study, config, root, progress)
     jax.clear_caches()  # other packs have other shapes; compiled programs are on disk
 

@@ -21,9 +21,11 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num
 
+from hiermodel.training.privacy import poisson_batch
 from hiermodel.training.state import (
     Ensemble,
     MemberSettings,
+    TrainingConfig,
     TrainState,
     learning_rate,
     running_average,
@@ -68,6 +70,17 @@ def epoch_batches(
     return jnp.pad(rows, (0, padding)).reshape(shape), jnp.asarray(weights.reshape(shape))
 
 
+def _batches(training: TrainingConfig, key: Key[Array, ""], num_sequences: int):
+    """Number of batches of an epoch, and a function from a batch's number to rows and weights."""
+    if training.privacy is None:
+        rows, weights = epoch_batches(key, num_sequences, training.batch_size)
+        return len(rows), lambda index: (rows[index], weights[index])
+    size = min(training.batch_size, num_sequences)
+    return -(-num_sequences // size), lambda index: poisson_batch(
+        jax.random.fold_in(key, index), num_sequences, size
+    )
+
+
 def train_one_epoch(
     ensemble: Ensemble,
     state: TrainState,
@@ -79,12 +92,13 @@ def train_one_epoch(
     """One member, one pass over its split; all randomness from (member key, epoch, batch, row)."""
     num_sequences = sequences.shape[1]
     order_key, batches_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-    rows, weights = epoch_batches(order_key, num_sequences, ensemble.training.batch_size)
+    num_batches, batch_at = _batches(ensemble.training, order_key, num_sequences)
     rate = learning_rate(ensemble.training, state.epoch, own.learning_rate)
 
     def body(index, carry):
         params, opt_state, average, stats = carry
-        batch = (sequences[split, rows[index]], weights[index])
+        rows, weights = batch_at(index)
+        batch = (sequences[split, rows], weights)
         params, opt_state, loss, grad_norm = train_step(
             params,
             opt_state,
@@ -101,14 +115,14 @@ def train_one_epoch(
             average = running_average(ensemble.training.ema_decay, average, params)
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         first = (stats.failed_step < 0) & ~fine
-        failed = jnp.where(first, state.epoch * len(rows) + index, stats.failed_step)
+        failed = jnp.where(first, state.epoch * num_batches + index, stats.failed_step)
         largest = jnp.where(
             fine, jnp.maximum(stats.largest_grad_norm, grad_norm), stats.largest_grad_norm
         )
-        share = (weights[index].sum() / num_sequences).astype(loss.dtype)
+        share = (weights.sum() / num_sequences).astype(loss.dtype)
         stats = EpochStats(
             loss=stats.loss + share * loss,
-            grad_norm=stats.grad_norm + grad_norm / len(rows),
+            grad_norm=stats.grad_norm + grad_norm / num_batches,
             failed_step=failed,
             failed_grad_norm=jnp.where(first, grad_norm, stats.failed_grad_norm),
             largest_grad_norm=largest,
@@ -116,7 +130,7 @@ def train_one_epoch(
         return params, opt_state, average, stats
 
     start = state.params, state.opt_state, state.average, _no_stats(state)
-    params, opt_state, average, stats = jax.lax.fori_loop(0, len(rows), body, start)
+    params, opt_state, average, stats = jax.lax.fori_loop(0, num_batches, body, start)
     return TrainState(params, opt_state, state.epoch + 1, state.key, average), stats
 
 

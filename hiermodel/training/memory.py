@@ -44,7 +44,7 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
 
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
-    rows = min(training.batch_size, training.micro_batch_size or training.batch_size)
+    rows = min(training.batch_size, training.rows_at_once)
     network = ensemble.network
     if isinstance(network, UNetConfig):
         x_0 = jnp.zeros((rows, network.height, network.width, network.channels), jnp.uint8)
@@ -63,7 +63,8 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
         return jax.vjp(loss, params)[1]
 
     params = state[0]
-    step = 2 * _num_bytes(params) + _num_bytes(jax.eval_shape(kept_in_step, params))
+    gradients = 1 if training.privacy is None else rows  # private ones are held row by row
+    step = (1 + gradients) * _num_bytes(params) + _num_bytes(jax.eval_shape(kept_in_step, params))
     return MemberMemory(_num_bytes(state), step)
 
 

@@ -14,6 +14,7 @@ from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, init_params
 from hiermodel.training.losses import LossName
+from hiermodel.training.privacy import PrivacyConfig
 
 OPTIMISER = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
 
@@ -54,6 +55,9 @@ class TrainingConfig:
             trained does not depend on it. None for no average.
         weight_window: first and last t/T of the window; None if there is none.
         window_weight: weight inside it relative to outside; over all steps the mean stays 1.
+        privacy: train by DP-SGD (``hiermodel.training.privacy``), in batches of random size about
+            ``batch_size``; None for ordinary training. ``micro_batch_size`` is then the number of
+            rows whose gradients are held at a time, by default a quarter of the batch's.
 
     Raises:
         ValueError: for any value outside these.
@@ -77,6 +81,7 @@ class TrainingConfig:
         default=None, metadata=OMIT_DEFAULT
     )
     window_weight: float = dataclasses.field(default=0.1, metadata=OMIT_DEFAULT)
+    privacy: PrivacyConfig | None = dataclasses.field(default=None, metadata=OMIT_DEFAULT)
 
     def __post_init__(self):
         check_integer("num_epochs", self.num_epochs, 1)
@@ -95,6 +100,12 @@ class TrainingConfig:
         ):
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
         self._check_mitigations()
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of a batch in one forward and backward pass, on one device."""
+        whole = self.batch_size if self.privacy is None else -(-self.batch_size // 4)
+        return self.micro_batch_size or whole
 
     def _check_mitigations(self) -> None:
         decay, average = self.weight_decay, self.ema_decay

@@ -25,6 +25,7 @@ from hiermodel.training.losses import (
     variational_weights,
     window_weights,
 )
+from hiermodel.training.privacy import private_gradient
 from hiermodel.training.state import ALL_ALIKE, OPTIMISER, MemberSettings, TrainingConfig
 
 
@@ -147,6 +148,10 @@ def loss_and_gradient(
         batch_axis: mesh axis over whose devices to spread the rows; None for no mesh.
         dropout: rate of this member; None for the network's.
     """
+    if training.privacy is not None:
+        return _private_loss_and_gradient(
+            params, network, training, schedule, batch, key, batch_axis, dropout
+        )
     total = batch.weights.sum().astype(jax.tree.leaves(params)[0].dtype)
 
     def of_part(part: Batch) -> tuple[Array, Params]:
@@ -167,6 +172,31 @@ def loss_and_gradient(
             cut(batch, num_parts),
         )
     return result if batch_axis is None else jax.lax.psum(result, batch_axis)
+
+
+def _private_loss_and_gradient(
+    params, network, training, schedule, batch, key, batch_axis, dropout
+) -> tuple[Float[Array, ""], Params]:
+    """The same by DP-SGD; the loss is exact."""
+    noise_key, rows_key = jax.random.split(key)
+    one = jnp.ones((), jax.tree.leaves(params)[0].dtype)
+
+    def loss_of_row(params: Params, row: Batch) -> Array:
+        # Whether a row is padding decides nothing here: padding is left out of the sum.
+        row = row._replace(weights=jnp.ones_like(row.weights))
+        return step_loss(params, network, training, schedule, row, rows_key, one, dropout)
+
+    return private_gradient(
+        loss_of_row,
+        params,
+        batch,
+        batch.weights > 0,
+        noise_key,
+        training.privacy,
+        batch_size=training.batch_size,
+        micro_batch_size=training.rows_at_once,
+        batch_axis=batch_axis,
+    )
 
 
 def train_step(

@@ -1,6 +1,7 @@
 """Copies and variants of what is trained on, and identities of runs that have none."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -12,10 +13,12 @@ from experiments.train import (
     make_data,
     num_training_rows,
     open_run,
+    report_privacy,
     train_run,
     training_rows,
 )
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.training.privacy import PrivacyConfig, epsilon_spent
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = RunConfig(
@@ -96,3 +99,20 @@ def test_runs_without_new_settings_keep_their_identity():
     new = dataclasses.replace(CONFIG, augmentation=2)
     assert to_json(new)["augmentation"] == 2
     assert identity(new) != identity(CONFIG)
+
+
+def test_a_private_run_reports_its_epsilon_at_every_checkpoint(tmp_path):
+    privacy = PrivacyConfig(noise_multiplier=2.0)
+    training = dataclasses.replace(CONFIG.training, privacy=privacy)
+    config = dataclasses.replace(CONFIG, training=training)
+    run = open_run(config, tmp_path)
+    report_privacy(config, run)
+    report = json.loads(run.privacy_file.read_text())
+    assert report["delta"] == 1 / 10
+    assert report["epsilon"] == {
+        "0": 0.0,
+        "2": epsilon_spent(privacy, 10, 8, 2),
+    }
+    with pytest.raises(ValueError, match="augmentation"):
+        dataclasses.replace(config, augmentation=2)
+    assert not open_run(CONFIG, tmp_path).privacy_file.exists()

@@ -1,0 +1,139 @@
+"""Answers of the shipped studies, on made-up tables whose truth is known."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from experiments.study.answers import effects
+from experiments.study.axes import value_at
+from experiments.study.files import load_study, shipped
+from experiments.study.table import Table, label
+
+
+def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=2, num_seeds=3):
+    """A table as the study would give it, with the given laws of a run's configuration."""
+    study, draws = load_study(name), np.random.default_rng(0)
+    rows = []
+    for run in study.runs():
+        settings = {path: label(value_at(run, path)) for path in (*study.varied, "seed")}
+        for split, member in itertools.product(range(num_splits), range(num_seeds)):
+            bias, test, *rest = (
+                value * np.exp(noise * draws.normal())
+                for value in (tau_bias(run), tau_test(run), *(levels(run) if levels else ()))
+            )
+            row = {**settings, "split": split, "member": member}
+            row |= {"tau_bias": bias, "tau_test": test, "ratio": test / bias}
+            row |= {"tau_bias_located": True, "tau_test_located": True}
+            row |= {"steps_per_epoch": -(-run.split_size // 112)}
+            row |= {"test_loss_above_floor": 0.1 + 0.01 * draws.normal()}
+            row |= {"excess_copies": 0.05 + 0.001 * draws.normal()}
+            for level in range(6):
+                row[f"tau_level_{level}"] = rest[level] if level < len(rest) else np.nan
+                row[f"tau_level_located_{level}"] = level < len(rest)
+            rows.append(row)
+    columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    table = np.empty(len(rows), [(key, values.dtype) for key, values in columns.items()])
+    for key, values in columns.items():
+        table[key] = values
+    return Table(table, {})
+
+
+def verdicts(answer):
+    return {claim.name: claim.verdict for claim in answer.claims}
+
+
+def test_exponents_are_found():
+    def tau_bias(run):
+        return 20 * run.split_size**0.4
+
+    def tau_test(run):
+        return 5 * run.split_size**0.9 * 1.5**run.grammar.depth
+
+    table = made_up("set_size", tau_bias, tau_test)
+    answer = load_study("set_size").answer(table)
+    found = {claim.name: claim.interval for claim in answer.claims}
+    # Noise of 0.02 over a factor of 4.7 in n, six networks: standard errors of about 0.01.
+    assert found["bias-grows"].estimate == pytest.approx(0.4, abs=0.05)
+    assert found["test-grows"].estimate == pytest.approx(0.9, abs=0.05)
+    assert found["ratio-grows"].estimate == pytest.approx(0.5, abs=0.07)
+    # At fixed n/N, n doubles with every level of depth.
+    expected = 0.5 * np.log(2) + np.log(1.5)
+    assert found["phase-grows-with-depth"].estimate == pytest.approx(expected, abs=0.05)
+    assert set(verdicts(answer).values()) == {"shown"}
+    assert "lengthens with n" in answer.paragraph
+    assert "From n = 48 to 224" in answer.paragraph
+
+
+def test_what_does_not_move_is_not_shown_to_change():
+    table = made_up("set_size", lambda run: 100.0, lambda run: 300.0, noise=0.1)
+    answer = load_study("set_size").answer(table)
+    # Each interval holds zero in 95 of 100 draws; this draw is fixed.
+    assert verdicts(answer)["ratio-grows"] == "not shown"
+    assert "is not shown to change with n" in answer.paragraph
+
+
+def test_order_of_levels_and_what_moves_it():
+    def levels(run):
+        depth, rules = run.grammar.depth, run.grammar.rules_per_symbol
+        delay = np.exp(0.3 * depth) * rules**0.5
+        return [100 * delay ** (1 - k / depth) for k in range(depth + 1)]
+
+    table = made_up("depth_and_rules", lambda _: 1.0, lambda _: 2.0, levels)
+    answer = load_study("depth_and_rules").answer(table)
+    found = {claim.name: claim.interval for claim in answer.claims}
+    assert found["delay-grows-with-depth"].estimate == pytest.approx(0.3, abs=0.03)
+    assert found["delay-grows-with-rules"].estimate == pytest.approx(0.5, abs=0.05)
+    assert len(answer.claims) == 2 + 3 * (3 + 4 + 5)
+    assert set(verdicts(answer).values()) == {"shown"}
+    assert "in 36, the finer in 0" in answer.paragraph
+
+
+def test_effects_of_architecture_and_dropout_are_told_apart():
+    def tau_bias(run):
+        return 100.0 * (2 if "MLP" in type(run.network).__name__ else 1)
+
+    def tau_test(run):
+        return 400.0 * (1.5 if run.network.dropout else 1)
+
+    answer = load_study("architecture").answer(made_up("architecture", tau_bias, tau_test))
+    found = {claim.name: np.exp(claim.interval.estimate) for claim in answer.claims}
+    assert found["mlp-bias"] == pytest.approx(2, rel=0.05)
+    assert found["dropout-bias"] == pytest.approx(1, rel=0.05)
+    assert found["mlp-test"] == pytest.approx(1, rel=0.05)
+    assert found["dropout-test"] == pytest.approx(1.5, rel=0.05)
+    assert verdicts(answer)["mlp-ratio"] == "contradicted"  # it shortens
+    assert "phase, τ_test/τ_bias, shortens" in answer.paragraph
+
+
+def test_effects_that_cannot_be_told_apart_are_refused():
+    table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
+    rows = table.rows[table.rows["split_size"] == 48]
+    with pytest.raises(ValueError, match="cannot be told apart"):
+        effects(rows, np.log(rows["tau_bias"]), {"n": np.log(rows["split_size"])})
+
+
+def test_minima_on_the_border_are_noted():
+    table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
+    table.rows["tau_test_located"][:2] = False
+    notes = {c.name: c.note for c in load_study("set_size").answer(table).claims}
+    assert notes["test-grows"] == "on the border: tau_test 2 of 30"
+    assert notes["bias-grows"] == ""
+
+
+def test_three_studies_are_shipped():
+    assert shipped() == ["architecture", "depth_and_rules", "set_size"]
+
+
+def test_studies_share_the_run_that_is_alike():
+    ours, theirs = (load_study(name).runs() for name in ("set_size", "architecture"))
+    assert len([run for run in ours if run in theirs]) == 1
+
+
+def test_shipped_studies_stand_on_the_reproductions_settings():
+    from experiments.study.laptop import BASE
+    from paper_repro.protocol import laptop
+
+    middle = laptop().sizes["middle"].run
+    for field in ("grammar", "network", "training", "num_steps", "num_checkpoints", "seed"):
+        assert getattr(BASE, field) == getattr(middle, field)

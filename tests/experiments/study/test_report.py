@@ -1,0 +1,127 @@
+"""From a finished study to its report, and into the project."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tiny
+import tyro
+
+from experiments.claim import Claim
+from experiments.store import read_json
+from experiments.study.__main__ import Arguments
+from experiments.study.answers import Answer, make_claim
+from experiments.study.files import load_study, shipped
+from figures import study_report
+from figures.markdown import fill
+from figures.study_report import GALLERY, markers, publish, result_text, write_report
+
+PROJECT = Path(__file__).parents[3]
+GUIDE = (PROJECT / "experiments" / "README.md").read_text()
+
+
+def answer(table) -> Answer:
+    ratios = table.rows["ratio"]
+    claim: Claim = make_claim("tiny", "ratio", "the ratio is positive", "ratio", ratios)
+    return Answer(f"It is {claim.interval.estimate:.3g}, a < b.", [claim])
+
+
+@pytest.fixture
+def answered(monkeypatch):
+    """The tiny study, with an answer, whatever source is given."""
+    study = dataclasses.replace(tiny.STUDY, answer=answer)
+    monkeypatch.setattr(study_report, "load_study", lambda _: study)
+    return study
+
+
+def test_a_report_holds_everything_in_one_file(answered, finished):
+    path = write_report("tiny.py", finished)
+    text = path.read_text()
+    summary = read_json(path.with_name("report.json"))
+    assert "does anything come out?" in text
+    assert summary["answer"].replace("<", "&lt;") in text
+    assert text.count("<img alt=") == 3  # phases, levels, curves
+    assert "the ratio is positive" in text
+    assert "tau_bias_low" in text  # the table of runs
+    assert len(summary["runs"]) == 2
+    for name in ("phases.pdf", "levels.png", "curves.png", "networks.npz", "runs.csv"):
+        assert path.with_name(name).exists()
+
+
+def test_a_study_that_is_not_finished_is_reported_as_partial(answered, finished, monkeypatch):
+    more = dataclasses.replace(answered, axes=(tiny.Grid("training.learning_rate", (0.01, 0.5)),))
+    monkeypatch.setattr(study_report, "load_study", lambda _: more)
+    path = write_report("tiny.py", finished)
+    assert "partial: 1 done, 0 running, 0 failed, 1 waiting" in path.read_text()
+    assert read_json(path.with_name("report.json"))["answer"] is None
+    with pytest.raises(ValueError, match="is not finished"):
+        publish("tiny.py", finished)
+
+
+def test_without_results_there_is_no_report(tmp_path):
+    with pytest.raises(ValueError, match="nothing of study 'tiny' is measured"):
+        write_report(Path(tiny.__file__), tmp_path)
+
+
+def test_a_result_can_be_published(answered, finished, tmp_path):
+    guide = tmp_path / "experiments" / "README.md"
+    guide.parent.mkdir()
+    begin, end = markers("tiny")
+    guide.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
+    written = publish("tiny.py", finished, tmp_path)
+    names = {path.name for path in written}
+    assert names == {"tiny.png", "tiny.pdf", "tiny.csv", "tiny.json", "README.md"}
+    summary = read_json(tmp_path / GALLERY / "tiny.json")
+    text = guide.read_text()
+    assert result_text(summary) in text
+    assert "old" not in text
+    assert text.startswith("before")
+    assert "2 runs" in text
+    assert (tmp_path / GALLERY / "tiny.csv").read_text().startswith("run,training.learning_rate")
+
+
+def test_the_guide_has_a_place_for_every_shipped_study():
+    for name in shipped():
+        assert all(GUIDE.count(marker) == 1 for marker in markers(name))
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_the_guide_shows_the_committed_results(name):
+    file = PROJECT / GALLERY / f"{name}.json"
+    if not file.exists():
+        pytest.skip("not published yet")
+    assert fill(GUIDE, result_text(json.loads(file.read_text())), *markers(name)) == GUIDE
+    for ending in ("png", "pdf", "csv"):
+        assert file.with_suffix(f".{ending}").exists()
+
+
+def test_studies_of_the_guide_are_studies(tmp_path):
+    first, more = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "rates.toml").write_text(first)
+    study = load_study(tmp_path / "rates.toml")
+    assert (study.name, len(study.runs())) == ("rates", 4)
+    (tmp_path / "more.toml").write_text(first + more)
+    assert len(load_study(tmp_path / "more.toml").runs()) == 4 * 3 * 8
+
+
+def test_commands_of_the_guide_parse():
+    lines = [
+        line.split("#")[0].strip()
+        for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
+        for line in block.splitlines()
+    ]
+    from experiments.launch import Arguments as LaunchArguments
+
+    parsed = 0
+    for line in lines:
+        for module, arguments in (
+            ("experiments.study", Arguments),
+            ("experiments.launch", LaunchArguments),
+        ):
+            if f"-m {module} " in line:
+                words = line.split(f"-m {module} ")[1].strip('"').split()
+                tyro.cli(arguments, args=words)
+                parsed += 1
+    assert parsed >= 9
