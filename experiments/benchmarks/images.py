@@ -23,7 +23,7 @@ from hiermodel.training.epochs import place_members, train_epochs
 from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble
 
 NETWORK = UNetConfig(8, 8, base_width=16, multipliers=(1, 2), num_res_blocks=1)
-SCHEDULE = hm.Schedule.linear(50)
+DIFFUSION_STEPS = 50
 BATCH, NUM_STEPS, NUM_SAMPLES = 64, 10, 64
 NAME = "U-Net of width 16, 8 × 8"
 
@@ -74,8 +74,9 @@ def rows() -> Iterator[Row]:
 
 def training(num_members: int) -> Row:
     """Steps of this project's engine, of all members together."""
+    schedule = hm.Schedule.linear(DIFFUSION_STEPS)
     config = TrainingConfig(num_epochs=1000, batch_size=BATCH, rate_schedule="constant")
-    ensemble = Ensemble(NETWORK, config, SCHEDULE, num_seeds=num_members)
+    ensemble = Ensemble(NETWORK, config, schedule, num_seeds=num_members)
     data = jnp.asarray(images()[None])
     held = [place_members(init_ensemble(jax.random.key(1), ensemble), num_members)]
 
@@ -89,6 +90,7 @@ def training(num_members: int) -> Row:
 
 def plain_training() -> Row:
     """Steps of the plain version."""
+    schedule = hm.Schedule.linear(DIFFUSION_STEPS)
     network = plain_network()
     optimizer = nnx.Optimizer(network, optax.adam(3e-4), wrt=nnx.Param)
     data, random = np.asarray(pixels(images())), np.random.default_rng(0)
@@ -96,9 +98,9 @@ def plain_training() -> Row:
     @nnx.jit
     def step(network, optimizer, x_0, key):
         step_key, noise_key = jax.random.split(key)
-        t = jax.random.randint(step_key, (len(x_0),), 1, SCHEDULE.num_steps + 1)
+        t = jax.random.randint(step_key, (len(x_0),), 1, DIFFUSION_STEPS + 1)
         noise = jax.random.normal(noise_key, x_0.shape)
-        alpha_bar = SCHEDULE.alpha_bar[t][:, None, None]
+        alpha_bar = schedule.alpha_bar[t][:, None, None]
         x_t = jnp.sqrt(alpha_bar) * x_0 + jnp.sqrt(1 - alpha_bar) * noise
 
         def loss_of(network):
@@ -123,23 +125,25 @@ def plain_training() -> Row:
 
 def sampling() -> Row:
     """All steps of ancestral sampling by this project."""
+    schedule = hm.Schedule.linear(DIFFUSION_STEPS)
     params = init_params(jax.random.key(0), NETWORK)
-    denoiser = learned_pixel_denoiser(NETWORK, params, SCHEDULE)
+    denoiser = learned_pixel_denoiser(NETWORK, params, schedule)
 
     def sample() -> jax.Array:
-        return hm.sample_ancestral(jax.random.key(1), denoiser, SCHEDULE, NUM_SAMPLES)
+        return hm.sample_ancestral(jax.random.key(1), denoiser, schedule, NUM_SAMPLES)
 
-    name = f"sampling, {NAME}, {SCHEDULE.num_steps} steps, batch {NUM_SAMPLES}"
+    name = f"sampling, {NAME}, {DIFFUSION_STEPS} steps, batch {NUM_SAMPLES}"
     return measure(name, sample, count=NUM_SAMPLES, unit="images", repeats=3)
 
 
 def plain_sampling() -> Row:
     """The same with a Python loop over compiled steps."""
+    schedule = hm.Schedule.linear(DIFFUSION_STEPS)
     network = plain_network()
 
     @nnx.jit
     def step(network, x_t, t, key):
-        alpha_bar, before = SCHEDULE.alpha_bar[t], SCHEDULE.alpha_bar[t - 1]
+        alpha_bar, before = schedule.alpha_bar[t], schedule.alpha_bar[t - 1]
         alpha = alpha_bar / before
         noise = network(x_t, t)
         mean = (x_t - (1 - alpha) / jnp.sqrt(1 - alpha_bar) * noise) / jnp.sqrt(alpha)
@@ -147,11 +151,11 @@ def plain_sampling() -> Row:
         return mean + spread * jax.random.normal(key, x_t.shape)
 
     def sample() -> jax.Array:
-        keys = jax.random.split(jax.random.key(1), SCHEDULE.num_steps)
+        keys = jax.random.split(jax.random.key(1), DIFFUSION_STEPS)
         x_t = jax.random.normal(jax.random.key(2), (NUM_SAMPLES, *NETWORK.event_shape))
-        for t in range(SCHEDULE.num_steps, 0, -1):
+        for t in range(DIFFUSION_STEPS, 0, -1):
             x_t = step(network, x_t, jnp.int32(t), keys[t - 1])
         return x_t
 
-    name = f"the same in plain flax.nnx, {SCHEDULE.num_steps} steps, batch {NUM_SAMPLES}"
+    name = f"the same in plain flax.nnx, {DIFFUSION_STEPS} steps, batch {NUM_SAMPLES}"
     return measure(name, sample, count=NUM_SAMPLES, unit="images", repeats=3)
