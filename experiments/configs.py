@@ -11,6 +11,11 @@ from typing import Any, Literal
 
 import jax
 
+from experiments.images.configs import (
+    ImageEvaluationConfig,
+    ImageGenerationConfig,
+    ImageRunConfig,
+)
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
@@ -327,6 +332,10 @@ class TradeoffConfig:
         _check_relative_times(self.relative_time)
 
 
+AnyRunConfig = RunConfig | ImageRunConfig
+AnyEvaluationConfig = EvaluationConfig | ImageEvaluationConfig
+AnyGenerationConfig = GenerationConfig | ImageGenerationConfig
+
 StageConfig = (
     DecompositionConfig
     | AlongTimeConfig
@@ -351,9 +360,9 @@ class Protocol:
         stages: the further stages, by name.
     """
 
-    run: RunConfig
-    evaluation: EvaluationConfig
-    generation: GenerationConfig
+    run: AnyRunConfig
+    evaluation: AnyEvaluationConfig
+    generation: AnyGenerationConfig
     stages: Mapping[str, StageConfig]
 
 
@@ -376,12 +385,14 @@ def _check_relative_times(*times: float) -> None:
 def to_json(config: Any) -> Any:
     """A dataclass as JSON values, each with the name of its type.
 
-    Settings that came later are left out at their default, so that older runs stay what they were.
+    Settings that came later are left out at their default, so that older runs stay what they were;
+    fields that say where something lies are no part of what a run is.
     """
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         fields = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
         for field in dataclasses.fields(config):
-            if "omit_default" in field.metadata and fields[field.name] == field.default:
+            is_default = "omit_default" in field.metadata and fields[field.name] == field.default
+            if is_default or "place" in field.metadata:
                 del fields[field.name]
         return {"type": type(config).__name__, **{n: to_json(v) for n, v in fields.items()}}
     if isinstance(config, list | tuple):

@@ -6,30 +6,35 @@ only for tiny networks.
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from experiments.benchmarks.timing import matmul_rate
 from experiments.configs import (
     AdviceConfig,
     AlongTimeConfig,
+    AnyRunConfig,
     AttacksConfig,
     DecompositionConfig,
+    EvaluationConfig,
     Protocol,
     RandomUTurnConfig,
-    RunConfig,
     TradeoffConfig,
     UTurnConfig,
 )
 from experiments.evaluation import same_data_pairs, split_pairs
+from experiments.images.configs import ImageEvaluationConfig
 from experiments.pipeline import READS
 from experiments.progress import context_of, progress_of
 from experiments.train import epochs_of
-from hiermodel.networks.learned import init_params
+from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.unet import UNetConfig
 
 EFFICIENCY = 0.3
 """Share of the rate of a large matrix product that networks are taken to reach, before any run."""
@@ -67,7 +72,9 @@ def cost(own: Protocol, stages: Collection[str]) -> Cost:
 
 
 def forward_operations(network) -> float:
-    """Operations of one forward pass of one sequence."""
+    """Operations of one forward pass of one sequence or image."""
+    if isinstance(network, UNetConfig):
+        return _compiled_operations(network)
     if not isinstance(network, TransformerConfig):
         return 2.0 * _num_params(network)
     tokens, width = network.num_leaves, network.width
@@ -76,16 +83,32 @@ def forward_operations(network) -> float:
     return float(tokens * (network.num_layers * block + ends))
 
 
+@functools.cache
+def _compiled_operations(network: UNetConfig) -> float:
+    """As XLA counts them, activations and norms included: its layers differ too much to add up."""
+    params = jax.eval_shape(lambda key: init_params(key, network), jax.random.key(0))
+    x_t = jax.ShapeDtypeStruct((16, *network.event_shape), jnp.float32)
+    t = jax.ShapeDtypeStruct((16,), jnp.int32)
+    lowered = jax.jit(lambda *inputs: apply(network, *inputs)).lower(params, x_t, t)
+    counted = lowered.cost_analysis() or {}
+    return float(counted.get("flops", 2.0 * _num_params(network))) / 16
+
+
 def _passes(own: Protocol, stage: str) -> float:
     """Forward passes of a measuring stage, counted per sequence."""
     run, members = own.run, _num_members(own.run)
     settings = own.stages.get(stage)
-    if stage == "evaluation":
+    if isinstance(own.evaluation, EvaluationConfig) and stage == "evaluation":
         noises = own.evaluation.num_loss_noises + own.evaluation.num_noises
         pairs = split_pairs(run.num_splits, run.num_seeds)
         pairs = pairs + same_data_pairs(run.num_splits, run.num_seeds)
         per_row = members * noises + 2 * len(pairs) * own.evaluation.num_noises
         return len(epochs_of(run)) * per_row * _rows(own, own.evaluation.num_sequences)
+    if isinstance(own.evaluation, ImageEvaluationConfig) and stage == "evaluation":
+        noises = own.evaluation.num_noises * len(own.evaluation.relative_times)
+        pairs = split_pairs(run.num_splits, run.num_seeds)
+        per_row = members * own.evaluation.num_loss_noises + 2 * len(pairs) * noises
+        return len(epochs_of(run)) * per_row * _rows(own, own.evaluation.num_images)
     if stage == "samples":
         return _num_sampled(own) * members * own.generation.num_samples * run.num_steps
     if isinstance(settings, DecompositionConfig):
@@ -125,7 +148,7 @@ def _rows(own: Protocol, num_sequences: int) -> int:
     return min(num_sequences, own.run.split_size) + min(num_sequences, own.run.test_size)
 
 
-def _num_members(run: RunConfig) -> int:
+def _num_members(run: AnyRunConfig) -> int:
     return run.num_splits * run.num_seeds
 
 
@@ -138,7 +161,7 @@ def _num_params(network) -> int:
     return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
-def _checkpoint_bytes(run: RunConfig) -> float:
+def _checkpoint_bytes(run: AnyRunConfig) -> float:
     """Parameters at every checkpoint, and the last two states with Adam's moments."""
     copies = len(epochs_of(run)) + 2 * 3
     return 4.0 * _num_params(run.network) * _num_members(run) * copies
@@ -147,7 +170,10 @@ def _checkpoint_bytes(run: RunConfig) -> float:
 def _sample_bytes(own: Protocol, stages: Collection[str]) -> float:
     if "samples" not in stages:
         return 0.0
-    per_member = own.generation.num_samples * own.run.network.num_leaves
+    network = own.run.network
+    is_image = isinstance(network, UNetConfig)
+    size = 4 * math.prod(network.event_shape) if is_image else network.num_leaves
+    per_member = own.generation.num_samples * size
     return float(_num_sampled(own) * _num_members(own.run) * per_member)
 
 

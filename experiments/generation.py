@@ -7,10 +7,18 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from experiments.configs import GenerationConfig, RunConfig
+from experiments.configs import GenerationConfig
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
-from experiments.train import FRESH, GENERATION, checkpoints_of, epochs_of, make_data, run_key
+from experiments.train import (
+    FRESH,
+    GENERATION,
+    AnyRunConfig,
+    checkpoints_of,
+    epochs_of,
+    make_data,
+    run_key,
+)
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, symbol_dtype
@@ -28,7 +36,7 @@ MAX_BATCH = 2048
 """Sequences denoised at once; samples do not depend on it, since each has its own key."""
 
 
-def sampled_epochs(config: RunConfig, settings: GenerationConfig) -> list[int]:
+def sampled_epochs(config: AnyRunConfig, settings: GenerationConfig) -> list[int]:
     """Every so many checkpoints, so that the last is among them."""
     return epochs_of(config)[:: -settings.every][::-1]
 

@@ -16,6 +16,9 @@ from experiments import (
     tradeoff,
     u_turns,
 )
+from experiments.images import evaluation as image_evaluation
+from experiments.images import generation as image_generation
+from experiments.images.configs import ImageRunConfig
 from experiments.pipeline import READS, Context, Plan, make
 from experiments.store import Measurements
 from hiermodel.checks import require
@@ -34,6 +37,13 @@ PLANS: Mapping[str, Callable[[Context], Plan]] = {
     "tradeoff": tradeoff.plan,
 }
 
+IMAGE_PLANS: Mapping[str, Callable[[Context], Plan]] = {
+    "evaluation": image_evaluation.plan,
+    "samples": image_generation.plan_samples,
+    "comparison": image_generation.plan_comparison,
+}
+"""The same stages of runs on images."""
+
 FURTHER: Mapping[str, type[configs.StageConfig]] = {
     "decomposition": configs.DecompositionConfig,
     "along_time": configs.AlongTimeConfig,
@@ -50,9 +60,9 @@ NOTHING: Mapping[str, configs.StageConfig] = MappingProxyType({})
 
 
 def measure_run(
-    config: configs.RunConfig,
-    evaluating: configs.EvaluationConfig,
-    generating: configs.GenerationConfig,
+    config: configs.AnyRunConfig,
+    evaluating: configs.AnyEvaluationConfig,
+    generating: configs.AnyGenerationConfig,
     root: Path | str,
     *,
     stages: Mapping[str, configs.StageConfig] = NOTHING,
@@ -79,15 +89,16 @@ def measure_run(
     """
     context = Context.open(config, evaluating, generating, stages, root)
     names = _with_needs(stages, wanted)
+    plans = IMAGE_PLANS if isinstance(config, ImageRunConfig) else PLANS
     for name in names:
-        make(context, name, PLANS[name](context), progress)
+        make(context, name, plans[name](context), progress)
     return _results(context, names)
 
 
 def load_finished(
-    config: configs.RunConfig,
-    evaluating: configs.EvaluationConfig,
-    generating: configs.GenerationConfig,
+    config: configs.AnyRunConfig,
+    evaluating: configs.AnyEvaluationConfig,
+    generating: configs.AnyGenerationConfig,
     root: Path | str,
     *,
     stages: Mapping[str, configs.StageConfig] = NOTHING,

@@ -17,7 +17,6 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from hiermodel.training.privacy import PrivacyConfig
 
 from experiments import configs, runtime, signals, store
 from experiments.advice_score import score_advice, score_table
@@ -29,6 +28,7 @@ from experiments.study import laptop
 from experiments.train import open_run
 from hiermodel.measures.onset import locate_minimum
 from hiermodel.measures.uncertainty import Interval, student_interval
+from hiermodel.training.privacy import PrivacyConfig
 
 BASELINE = "baseline"
 WINDOW = (0.1, 0.2)

@@ -32,15 +32,25 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
 
     loss = _minima(evaluation, "loss", locate_minimum, set_index=TEST)
     add("tau_test", loss, ("member",), "the test loss")
-    oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
-    add("tau_level", oracle, ("member", "level"), "the model–oracle divergence of the level")
+    if "model_oracle" in evaluation:
+        oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
+        add("tau_level", oracle, ("member", "level"), "the model–oracle divergence of the level")
+    if "noise_cosine" in evaluation:
+        cosine = _minima(evaluation, "noise_cosine", _maximum_after_transient, set_index=TEST)
+        what = "1 − the cosine of predicted noises, after its transient,"
+        add("tau_cosine", cosine, ("pair", "noise_level"), what)
     if "sample_split" in evaluation:
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
         add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
     if "split_excess" in evaluation:
         excess = _minima(evaluation, "split_excess", locate_minimum, set_index=TEST)
         add("tau_excess", excess, ("pair",), "the sample-split divergence above its control")
-    if comparison:
+    if "dissimilarity" in comparison:
+        pair = _minima(comparison, "dissimilarity", minimum_after_transient)
+        add(
+            "tau_pair", pair, ("pair",), "the dissimilarity of paired samples, after its transient,"
+        )
+    if "neighbour_divergence" in comparison:
         neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
         add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
     return onsets
@@ -65,3 +75,7 @@ def _minima(
     if set_index is not None:
         curves = curves[:, :, set_index]
     return locate(epochs, np.moveaxis(curves, 0, -1))
+
+
+def _maximum_after_transient(times: np.ndarray, curves: np.ndarray) -> Minimum:
+    return minimum_after_transient(times, np.maximum(1 - curves, 0))

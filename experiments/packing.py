@@ -32,7 +32,7 @@ from experiments.train import (
 )
 from hiermodel.checks import require
 from hiermodel.networks.layers import rounded_rate
-from hiermodel.training.checkpoints import Checkpoints
+from hiermodel.training.checkpoints import Checkpoints, flatten_state
 from hiermodel.training.loop import NotFiniteError, train_from
 from hiermodel.training.memory import free_bytes, member_memory, members_in
 from hiermodel.training.state import Ensemble, MemberSettings, TrainState, init_ensemble
@@ -176,10 +176,17 @@ class _PackCheckpoints:
 
     def save(self, states: TrainState, *, keep_params: bool = True) -> None:
         """Save all members."""
+        arrays = flatten_state(states)  # cut in host memory, where cutting compiles nothing
         for part, end in zip(self._parts, self._ends, strict=True):
             own = slice(end - num_members(part.config), end)
-            members = jax.tree.map(lambda leaf, own=own: leaf[own], states)
-            part.checkpoints.save(members, keep_params=keep_params)
+            members = {name: array[own] for name, array in arrays.items()}
+            part.checkpoints.save_arrays(members, keep_params=keep_params)
+
+
+@jax.jit
+def _stack(states: Sequence[TrainState]) -> TrainState:
+    """The members of all runs, one run after the other."""
+    return jax.tree.map(lambda *own: jnp.concatenate(own), *states)
 
 
 def train_pack(
@@ -236,7 +243,7 @@ def _train_those_behind(parts, progress, asked_to_stop, errors) -> bool:
     runs = [part.config for part in group]
     try:
         result = train_from(
-            jax.tree.map(lambda *own: jnp.concatenate(own), *(states[index] for index in behind)),
+            _stack([states[index] for index in behind]),
             pack_ensemble(runs),
             np.concatenate([training_rows(run, make_data(run)) for run in runs]),
             _PackCheckpoints(group),

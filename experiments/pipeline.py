@@ -39,21 +39,21 @@ class Context:
     """The run that is measured, and how.
 
     Attributes:
-        config: the run.
+        config: the run: a RunConfig, or an ImageRunConfig.
         own: settings of each stage, by its name.
         run: the run's folder.
     """
 
-    config: configs.RunConfig
+    config: Any
     own: Mapping[str, Any]
     run: store.RunFolder
 
     @classmethod
     def open(
         cls,
-        config: configs.RunConfig,
-        evaluating: configs.EvaluationConfig,
-        generating: configs.GenerationConfig,
+        config: Any,
+        evaluating: Any,
+        generating: Any,
         further: Mapping[str, configs.StageConfig],
         root: Path | str,
     ) -> "Context":

@@ -3,13 +3,16 @@
 import dataclasses
 import functools
 from pathlib import Path
+from typing import overload
 
 import jax
 import numpy as np
-from jaxtyping import Int
 
 from experiments import configs, runtime, signals, store
 from experiments.blocks import Block, JoinedCheckpoints
+from experiments.configs import AnyRunConfig
+from experiments.images.configs import ImageRunConfig
+from experiments.images.data import ImageSplits, load_images, split_images
 from hiermodel.checks import require
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.resampling import redraw_leaves
@@ -40,24 +43,36 @@ AUGMENTATION = 100
 """As those above; of the variants that are trained on."""
 
 
-def run_key(config: configs.RunConfig, purpose: int) -> jax.Array:
+def run_key(config: AnyRunConfig, purpose: int) -> jax.Array:
     """The key of one purpose of a run."""
     return jax.random.fold_in(jax.random.key(config.seed), purpose)
 
 
-def open_run(config: configs.RunConfig, root: Path | str) -> store.RunFolder:
+def open_run(config: AnyRunConfig, root: Path | str) -> store.RunFolder:
     """The folder of a run."""
     return store.RunFolder.open(root, configs.identity(config), configs.to_json(config))
 
 
-def epochs_of(config: configs.RunConfig) -> list[int]:
+def epochs_of(config: AnyRunConfig) -> list[int]:
     """Epochs at which the run keeps its networks, the untrained ones at 0 included."""
     last = config.training.num_epochs
     return [0, *checkpoint_epochs(config.first_checkpoint, last, config.num_checkpoints)]
 
 
-def make_data(config: configs.RunConfig) -> Splits:
+@overload
+def make_data(config: configs.RunConfig) -> Splits: ...
+@overload
+def make_data(config: ImageRunConfig) -> ImageSplits: ...
+def make_data(config: AnyRunConfig) -> Splits | ImageSplits:
     """The run's training splits and test set."""
+    if isinstance(config, ImageRunConfig):
+        return split_images(
+            run_key(config, DATA),
+            load_images(config.data),
+            num_splits=config.num_splits,
+            split_size=config.split_size,
+            test_size=config.test_size,
+        )
     return make_splits(
         run_key(config, DATA),
         config.grammar.build(),
@@ -68,21 +83,26 @@ def make_data(config: configs.RunConfig) -> Splits:
     )
 
 
-def num_training_rows(config: configs.RunConfig) -> int:
-    """Sequences of each split that an epoch passes over, copies and variants included."""
+def num_training_rows(config: AnyRunConfig) -> int:
+    """Examples of each split that an epoch passes over, copies and variants included."""
+    if isinstance(config, ImageRunConfig):
+        return config.split_size
     copies = (config.num_copies - 1) * config.num_duplicated
     return config.augmentation * (config.split_size + copies)
 
 
-def training_rows(
-    config: configs.RunConfig, splits: Splits
-) -> Int[np.ndarray, "num_splits rows leaves"]:
+def training_rows(config: AnyRunConfig, splits: Splits | ImageSplits) -> np.ndarray:
     """What is trained on: the splits, with the copies and variants that a run asks for.
 
     All originals come first, then further copies of the first ``num_duplicated``, then variants of
     all of these, which copies have each of their own.
+
+    Returns:
+        (num_splits, rows, num_leaves), or images (num_splits, rows, height, width, channels).
     """
     train = np.asarray(splits.train)
+    if isinstance(config, ImageRunConfig):
+        return train
     copies = [train[:, : config.num_duplicated]] * (config.num_copies - 1)
     rows = np.concatenate([train, *copies], axis=1)
     if config.augmentation == 1:
@@ -97,16 +117,14 @@ def training_rows(
     return np.stack(augmented)
 
 
-def ensemble_of(config: configs.RunConfig) -> Ensemble:
+def ensemble_of(config: AnyRunConfig) -> Ensemble:
     """All networks of a run."""
     return Ensemble(
         config.network, config.training, config.schedule, config.num_splits, config.num_seeds
     )
 
 
-def checkpoints_of(
-    config: configs.RunConfig, run: store.RunFolder
-) -> Checkpoints | JoinedCheckpoints:
+def checkpoints_of(config: AnyRunConfig, run: store.RunFolder) -> Checkpoints | JoinedCheckpoints:
     """The networks that a run has kept, whether it was trained as a whole or in blocks."""
     blocks = blocks_folder(config, run)
     if run.checkpoints.exists() or not blocks.exists():
@@ -116,7 +134,7 @@ def checkpoints_of(
     return JoinedCheckpoints(parts, config.num_splits, config.num_seeds)
 
 
-def available_splits(config: configs.RunConfig, root: Path | str) -> int:
+def available_splits(config: AnyRunConfig, root: Path | str) -> int:
     """How many splits can be measured: all, unless the run is trained in blocks.
 
     Then those, from the first on, of which all networks are finished. An ensemble of the first
@@ -132,22 +150,20 @@ def available_splits(config: configs.RunConfig, root: Path | str) -> int:
     return 0
 
 
-def blocks_folder(config: configs.RunConfig, run: store.RunFolder) -> Path:
+def blocks_folder(config: AnyRunConfig, run: store.RunFolder) -> Path:
     """Members are the same in any number of splits and seeds, so ensembles share their blocks."""
     alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
     return run.path.with_name(f"blocks-{configs.identity(alike)[:16]}")
 
 
-def _block_checkpoints(
-    config: configs.RunConfig, run: store.RunFolder, block: Block
-) -> Checkpoints:
+def _block_checkpoints(config: AnyRunConfig, run: store.RunFolder, block: Block) -> Checkpoints:
     alike = dataclasses.replace(config, num_splits=1, num_seeds=1)
     folder = blocks_folder(config, run) / block.name
     identity = {"run": configs.to_json(alike), "block": configs.to_json(block)}
     return Checkpoints(folder, identity)
 
 
-def report_privacy(config: configs.RunConfig, run: store.RunFolder) -> None:
+def report_privacy(config: AnyRunConfig, run: store.RunFolder) -> None:
     """Write what a private run gives away, for adding or removing one sequence, by checkpoint."""
     privacy, training = config.training.privacy, config.training
     if privacy is None or run.privacy_file.exists():
@@ -157,7 +173,7 @@ def report_privacy(config: configs.RunConfig, run: store.RunFolder) -> None:
     store.write_json(run.privacy_file, {"delta": 1 / config.split_size, "epsilon": epsilons})
 
 
-def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | None:
+def to_train(config: AnyRunConfig, run: store.RunFolder) -> Checkpoints | None:
     """Checkpoints of a run that is to be trained as a whole; None if all its networks are there.
 
     Raises:
@@ -174,7 +190,7 @@ def to_train(config: configs.RunConfig, run: store.RunFolder) -> Checkpoints | N
     return checkpoints
 
 
-def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = True) -> None:
+def train_run(config: AnyRunConfig, root: Path | str, *, progress: bool = True) -> None:
     """Train all members of a run to the end, going on from the newest checkpoint there is.
 
     Raises:
@@ -200,7 +216,7 @@ def train_run(config: configs.RunConfig, root: Path | str, *, progress: bool = T
 
 
 def train_block(
-    config: configs.RunConfig, root: Path | str, block: Block, *, progress: bool = True
+    config: AnyRunConfig, root: Path | str, block: Block, *, progress: bool = True
 ) -> None:
     """Train some members of a run, in a folder of their own; several jobs may do so at once.
 

@@ -13,6 +13,9 @@ UNITS = ("member", "pair", "split", "repeat", "sequence")
 AXES = ("checkpoint", "time", "level", "distance")
 """What rows may run along, in the order in which they are preferred."""
 
+PICTURE = frozenset({"pixel", "height", "width"})
+"""Dimensions of pictures, which are no rows of numbers."""
+
 NAMES = {"set": ("train", "test"), "moment": ("τ_bias", "τ_test")}
 """What the entries of a dimension are called."""
 
@@ -33,7 +36,8 @@ def as_rows(measured: Measurements) -> list[list[str]]:
     where = measured[position].values if position in measured else None
     columns: list[tuple[str, np.ndarray]] = []
     for name, measurement in measured.items():
-        if axis in measurement.dims and name != position:
+        pictured = not PICTURE.isdisjoint(measurement.dims)
+        if axis in measurement.dims and name != position and not pictured:
             columns += _columns(name, measurement, axis)
     length = len(columns[0][1])
     first = (position, where) if where is not None else (axis, np.arange(length))

@@ -9,11 +9,17 @@ import json
 import sys
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
 from experiments import signals
+
+if TYPE_CHECKING:
+    from paper_repro.protocol import Scale
+
+
+Size = Literal["small", "middle", "large", "images", "images_haar", "images_pca"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +31,9 @@ class Arguments:
         scale: smoke (a minute, meaningless numbers), laptop (half an hour) or paper (GPU or TPU).
         show_list: say what each figure shows, needs and costs and what is finished; run nothing.
         draw_only: draw what is finished, however little; run nothing.
-        sizes: training-set sizes to run; figures show others as far as they are finished.
+        sizes: runs to make; figures show others as far as they are finished.
+        images: pictures of your own, a folder or a .npy or .npz file, in place of the digits; the
+            paper's scale needs CelebA's folder img_align_celeba for figures 1a, 2 and 7.
         splits: a:b, only train the members of splits a to b − 1, as one of several jobs.
         seeds: a:b, likewise for seeds.
         root: where run folders and reports go.
@@ -37,7 +45,8 @@ class Arguments:
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     show_list: Annotated[bool, tyro.conf.arg(name="list")] = False
     draw_only: bool = False
-    sizes: tuple[Literal["small", "middle", "large"], ...] = ("small", "middle", "large")
+    sizes: tuple[Size, ...] = get_args(Size)
+    images: Path | None = None
     splits: str | None = None
     seeds: str | None = None
     root: Path = Path("runs")
@@ -52,9 +61,10 @@ def main() -> None:
     from experiments.runtime import prepare
 
     prepare(arguments.root)
-    from paper_repro.protocol import FIGURES
+    from paper_repro.protocol import FIGURES, figures_without_images
 
-    figures = arguments.figures or tuple(FIGURES)
+    everything = tuple(FIGURES) if arguments.images else figures_without_images(arguments.scale)
+    figures = arguments.figures or everything
     if arguments.show_list:
         _list(arguments, figures)
     elif arguments.splits or arguments.seeds:
@@ -63,20 +73,25 @@ def main() -> None:
         _reproduce(arguments, figures)
 
 
-def _list(arguments: Arguments, figures: Collection[str]) -> None:
-    from paper_repro.listing import as_text
+def _scale(arguments: Arguments) -> "Scale":
     from paper_repro.protocol import protocol
 
     scale = protocol(arguments.scale).with_seed(arguments.seed)
+    return scale.with_images(arguments.images, arguments.root, progress=arguments.progress)
+
+
+def _list(arguments: Arguments, figures: Collection[str]) -> None:
+    from paper_repro.listing import as_text
+
+    scale = _scale(arguments)
     print(as_text(scale, figures, arguments.sizes, arguments.root))
 
 
 def _train_blocks(arguments: Arguments) -> None:
     from experiments.blocks import Block
     from experiments.train import train_block
-    from paper_repro.protocol import protocol
 
-    scale = protocol(arguments.scale).with_seed(arguments.seed)
+    scale = _scale(arguments)
     for size in arguments.sizes:
         run = scale.sizes[size].run
         splits = _range("splits", arguments.splits, run.num_splits)
@@ -107,6 +122,7 @@ def _reproduce(arguments: Arguments, figures: Collection[str]) -> None:
             figures=figures,
             sizes=arguments.sizes,
             seed=arguments.seed,
+            images=arguments.images,
             compute=not arguments.draw_only,
             progress=arguments.progress,
         )

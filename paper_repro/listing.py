@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from experiments.configs import Protocol
+from experiments.configs import AnyRunConfig, Protocol
 from experiments.costs import Pace, cost, device_name, duration, finished_stages, measured_pace
+from experiments.images.configs import ImageRunConfig
 from experiments.progress import Progress, progress_of, stages_with_needs
 from experiments.train import epochs_of
 from paper_repro.protocol import FIGURES, QUICK, Scale
@@ -43,12 +44,12 @@ def settings_of(own: Protocol) -> dict[str, str]:
     """The settings of one size in words, for the list and the report."""
     run, network = own.run, own.run.network
     words = {
-        "n": f"{run.split_size} sequences per training set",
+        "n": f"{run.split_size} {examples(run)} per training set",
         "networks": f"{run.num_splits} splits × {run.num_seeds} seeds",
         "training": f"{run.training.num_epochs} epochs, batch {run.training.batch_size}, rate "
         f"{run.training.learning_rate:g}",
         "checkpoints": f"{len(epochs_of(run)) - 1}, log-spaced from epoch {run.first_checkpoint}",
-        "data": f"depth {run.grammar.depth}, T = {run.num_steps}, seed {run.seed}",
+        "data": f"{_data_words(run)}, T = {run.num_steps}, seed {run.seed}",
         "network": ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(network).items()),
     }
     further = {"evaluation": own.evaluation, "samples": own.generation, **own.stages}
@@ -56,6 +57,26 @@ def settings_of(own: Protocol) -> dict[str, str]:
         stage: ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(settings).items())
         for stage, settings in further.items()
     }
+
+
+def examples(run: AnyRunConfig) -> str:
+    """What the run's data are examples of."""
+    return "images" if isinstance(run, ImageRunConfig) else "sequences"
+
+
+def label_of(run: AnyRunConfig) -> str:
+    """What tells a run from others in a figure or statement."""
+    if not isinstance(run, ImageRunConfig):
+        return f"n = {run.split_size}"
+    level = run.data.filter_level
+    coarse = f"blocks of {2**level} × {2**level}"
+    return {"none": "whole", "haar": coarse, "pca": f"{level} components"}[run.data.filtering]
+
+
+def _data_words(run: AnyRunConfig) -> str:
+    if not isinstance(run, ImageRunConfig):
+        return f"depth {run.grammar.depth}"
+    return f"{run.data.source}, {label_of(run)}, test set of {run.test_size}"
 
 
 def _size_text(size: str, own: Protocol) -> str:

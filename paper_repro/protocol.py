@@ -6,6 +6,7 @@ Which ensembles and stages a figure needs is in ``FIGURES``.
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from experiments.configs import (
@@ -23,9 +24,19 @@ from experiments.configs import (
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
+from paper_repro.image_protocol import (
+    IMAGE_SIZES,
+    laptop_images,
+    paper_images,
+    smoke_images,
+    with_images,
+)
 
 SIZES = ("small", "middle", "large")
 """Training-set sizes: n = 5k, 12k and 70k in the paper."""
+
+ALL_SIZES = (*SIZES, *IMAGE_SIZES)
+"""All runs: those of the controlled model by size, those on images by what is left in them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +46,7 @@ class Scale:
     Attributes:
         name: smoke, laptop or paper.
         purpose: what it is for, and what is reduced by which factor.
-        sizes: the settings by training-set size, in the order of ``SIZES``.
+        sizes: the settings by training-set size or kind of images, in the order of ``ALL_SIZES``.
     """
 
     name: str
@@ -52,6 +63,17 @@ class Scale:
             return self
         require(seed >= 0, "seed", seed, "at least 0")
         sizes = {size: _with_run(own, seed=seed) for size, own in self.sizes.items()}
+        return dataclasses.replace(self, sizes=sizes)
+
+    def with_images(self, path: Path | None, root: Path, *, progress: bool = True) -> "Scale":
+        """The same with the images of a folder or file in place of its own; unchanged for None.
+
+        Raises:
+            ValueError: as ``image_protocol.with_images``.
+        """
+        if path is None:
+            return self
+        sizes = with_images(self.sizes, path, root, progress=progress)
         return dataclasses.replace(self, sizes=sizes)
 
 
@@ -75,11 +97,24 @@ class FigureSpec:
 _MEASURED = ("evaluation", "comparison")
 
 FIGURES = {
+    "1a": FigureSpec(
+        "Figure 1a",
+        "on images: dissimilarity of paired samples of networks on disjoint splits, and the test "
+        "loss, along training; pairs with their nearest training images",
+        ("images",),
+        _MEASURED,
+    ),
     "1b": FigureSpec(
         "Figure 1b",
         "divergence from the denoiser of every filter level, and between networks of disjoint "
         "splits, along training",
         ("middle",),
+        ("evaluation",),
+    ),
+    "2": FigureSpec(
+        "Figure 2",
+        "on images: cosine of the noises predicted by networks of disjoint splits, along training",
+        ("images",),
         ("evaluation",),
     ),
     "3b": FigureSpec(
@@ -113,6 +148,12 @@ FIGURES = {
         "as figure 1b, for the small and the large training sets",
         ("small", "large"),
         ("evaluation",),
+    ),
+    "7": FigureSpec(
+        "Figure 7",
+        "as figure 1a, for images with all and with only coarse structure (Haar, PCA); more pairs",
+        IMAGE_SIZES,
+        _MEASURED,
     ),
     "9": FigureSpec(
         "Figure 9",
@@ -186,6 +227,7 @@ def smoke() -> Scale:
             "small": _with_run(middle, split_size=32),
             "middle": middle,
             "large": _with_run(middle, split_size=64),
+            **smoke_images(),
         },
     )
 
@@ -241,6 +283,7 @@ def laptop() -> Scale:
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,
             "large": _with_run(middle, split_size=224, num_epochs=2000, num_seeds=3),
+            **laptop_images(),
         },
     )
 
@@ -280,11 +323,21 @@ def paper() -> Scale:
             "small": size(5000, 20_000),
             "middle": size(12_000, 30_000),
             "large": size(70_000, 35_000),
+            **paper_images(),
         },
     )
 
 
 SCALES = {"smoke": smoke, "laptop": laptop, "paper": paper}
+
+
+def figures_without_images(scale: str) -> tuple[str, ...]:
+    """Figures that can be made where no images are given: all, or those of the tree at "paper"."""
+    return tuple(
+        name
+        for name, spec in FIGURES.items()
+        if scale != "paper" or not set(spec.sizes) & set(IMAGE_SIZES)
+    )
 
 
 def protocol(scale: str) -> Scale:

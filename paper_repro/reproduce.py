@@ -17,8 +17,8 @@ from experiments.train import available_splits, train_run
 from figures import report, style, tables
 from hiermodel.checks import require
 from paper_repro.claims import Run, examine_runs
-from paper_repro.listing import settings_of
-from paper_repro.protocol import FIGURES, SIZES, Scale, protocol
+from paper_repro.listing import examples, label_of, settings_of
+from paper_repro.protocol import ALL_SIZES, FIGURES, Scale, protocol
 
 Results = Mapping[str, Measurements]
 
@@ -33,6 +33,7 @@ class Job:
         root: where run folders and reports are.
         sizes: the sizes that may be trained and measured; of others, only what is finished counts.
         seed: in place of the protocol's own; None for that.
+        images: in place of the protocol's own; None for those.
         compute: whether to train and measure at all, or only draw what is finished.
         progress: show progress bars.
     """
@@ -40,8 +41,9 @@ class Job:
     scale: Scale
     measured: Mapping[str, Protocol]
     root: Path
-    sizes: Collection[str] = SIZES
+    sizes: Collection[str] = ALL_SIZES
     seed: int | None = None
+    images: Path | None = None
     compute: bool = True
     progress: bool = True
 
@@ -55,8 +57,9 @@ class Job:
     def options(self) -> str:
         """What makes this job on the command line, beside the figures."""
         seed = "" if self.seed is None else f" --seed {self.seed}"
-        sizes = "" if set(self.sizes) == set(SIZES) else f" --sizes {' '.join(self.sizes)}"
-        return f"{sizes} --scale {self.scale.name}{seed}".strip()
+        sizes = "" if set(self.sizes) == set(ALL_SIZES) else f" --sizes {' '.join(self.sizes)}"
+        images = "" if self.images is None else f" --images {self.images}"
+        return f"{sizes} --scale {self.scale.name}{seed}{images}".strip()
 
 
 def reproduce(
@@ -64,8 +67,9 @@ def reproduce(
     root: Path | str = "runs",
     *,
     figures: Collection[str] = tuple(FIGURES),
-    sizes: Collection[str] = SIZES,
+    sizes: Collection[str] = ALL_SIZES,
     seed: int | None = None,
+    images: Path | None = None,
     compute: bool = True,
     progress: bool = True,
 ) -> Path:
@@ -79,6 +83,7 @@ def reproduce(
         figures: their ids.
         sizes: training-set sizes to run; figures show others as far as they are finished.
         seed: in place of the protocol's own seed.
+        images: a folder of pictures or an array file, in place of the protocol's images.
         compute: False draws what is finished and runs nothing.
         progress: show progress bars.
 
@@ -91,14 +96,15 @@ def reproduce(
     for name in figures:
         require(name in FIGURES, "figures", name, f"out of {list(FIGURES)}")
     for size in sizes:
-        require(size in SIZES, "sizes", size, f"out of {list(SIZES)}")
+        require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
     settings = protocol(scale).with_seed(seed)
+    settings = settings.with_images(images, Path(root), progress=progress)
     measured = {
         size: own
-        for size in SIZES
+        for size in ALL_SIZES
         if (own := _measurable(settings.sizes[size], Path(root))) is not None
     }
-    job = Job(settings, measured, Path(root), tuple(sizes), seed, compute, progress)
+    job = Job(settings, measured, Path(root), tuple(sizes), seed, images, compute, progress)
     for name in FIGURES:
         if name in figures:
             _make_figure(job, name)
@@ -163,7 +169,7 @@ def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) ->
 def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
     """Draw a figure, save its data, and describe both for the report."""
     spec, module = FIGURES[name], figure_module(name)
-    labelled = {f"n = {job.scale.sizes[size].run.split_size}": own for size, own in results.items()}
+    labelled = {label_of(job.scale.sizes[size].run): own for size, own in results.items()}
     alone, *others = results.values()
     paths = style.save(module.draw(labelled if others else alone), job.folder, f"figure_{name}")
     data, numbers = [], []
@@ -241,7 +247,8 @@ def _run(job: Job, size: str) -> Run:
     run = own.run
     steps = -(-run.split_size // min(run.training.batch_size, run.split_size))
     results = _finished(job, own)
-    return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps)
+    label = "" if size == "images" else label_of(run)
+    return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label)
 
 
 def _run_json(job: Job, size: str) -> dict[str, Any]:
@@ -256,7 +263,7 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
             **{stage: configs.to_json(settings) for stage, settings in own.stages.items()},
         },
         "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
-        f"n = {own.run.split_size} sequences each",
+        f"n = {own.run.split_size} {examples(own.run)} each",
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),
     }

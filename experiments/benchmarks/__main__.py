@@ -10,7 +10,7 @@ import jax
 import tyro
 
 from experiments import store
-from experiments.benchmarks import independent_engine, inference, scale, training
+from experiments.benchmarks import images, independent_engine, inference, scale, training
 from experiments.benchmarks.timing import Row
 
 SUITES = {
@@ -18,6 +18,7 @@ SUITES = {
     "scale": scale.rows,
     "independent_engine": independent_engine.rows,
     "training": training.rows,
+    "images": images.rows,
 }
 
 

@@ -20,6 +20,8 @@ from hiermodel.checks import (
     check_integer,
     check_key,
     check_trailing_shape,
+    is_concrete,
+    require,
 )
 from hiermodel.diffusion.corruption import remove_noise
 from hiermodel.diffusion.denoisers import Steps, check_noisy
@@ -238,8 +240,12 @@ def learned_pixel_denoiser(
         schedule: the noise that it was trained on.
 
     Raises:
-        ValueError: if parameters are missing, unknown or misshaped.
+        ValueError: if parameters are missing, unknown or misshaped, or if the last step leaves no
+            signal: there all is noise, and knowing it says nothing of x_0.
     """
+    if is_concrete(schedule):
+        last = float(schedule.alpha_bar[-1])
+        require(last > 0, "schedule.alpha_bar[-1]", last, "above 0")
     return LearnedPixelDenoiser(config, _check_params(config, params), schedule)
 
 

@@ -126,7 +126,7 @@ class Attention(nnx.Module):
     def __init__(self, width: int, config: UNetConfig, rngs: nnx.Rngs, param_dtype: DTypeLike):
         self.norm = group_norm(width, config, rngs, param_dtype)
         self.queries_keys_values = linear(width, 3 * width, rngs, param_dtype)
-        self.output = linear(width, width, rngs, param_dtype, kernel_bound=0, bias_bound=0)
+        self.output = linear(width, width, rngs, param_dtype, kernel_bound=0.0, bias_bound=0.0)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         """Images with what their pixels attended to."""
@@ -169,7 +169,7 @@ class ResidualBlock(nnx.Module):
         self.first = Convolution(num_all, num_out, rngs, param_dtype)
         self.time = linear(4 * config.base_width, num_out, rngs, param_dtype)
         self.second_norm = group_norm(num_out, config, rngs, param_dtype)
-        self.second = Convolution(num_out, num_out, rngs, param_dtype, bound=0)
+        self.second = Convolution(num_out, num_out, rngs, param_dtype, bound=0.0)
         changes = num_all != num_out
         self.shortcut = linear(num_all, num_out, rngs, param_dtype) if changes else None
         self.attention = Attention(num_out, config, rngs, param_dtype) if attends else None
@@ -232,7 +232,7 @@ class UNet(nnx.Module):
         self.blocks = nnx.List(_blocks(config, rngs, param_dtype))
         top = base * config.multipliers[0]
         self.final_norm = group_norm(top, config, rngs, param_dtype)
-        self.output = Convolution(top, config.channels, rngs, param_dtype, bound=0)
+        self.output = Convolution(top, config.channels, rngs, param_dtype, bound=0.0)
         draw_start(self, rngs.params())
 
     def __call__(

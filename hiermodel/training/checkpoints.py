@@ -102,10 +102,19 @@ class Checkpoints:
         Raises:
             OSError: if it cannot be written, naming the place; earlier checkpoints are intact.
         """
-        arrays = flatten_state(states)
+        self.save_arrays(flatten_state(states), keep_params=keep_params)
+
+    def save_arrays(self, arrays: Mapping[str, np.ndarray], *, keep_params: bool = True) -> None:
+        """Save a state that ``flatten_state`` gave, or some members of it.
+
+        Raises:
+            OSError: as ``save``.
+        """
+        arrays = dict(arrays)
         epoch = int(arrays["epoch"].flat[0])
         if keep_params:
-            prefix = "params/" if states.average is None else "average/"
+            averaged = any(name.startswith("average/") for name in arrays)
+            prefix = "average/" if averaged else "params/"
             params = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
             self._write(self._params, epoch, params)
         # The state to resume from comes second: where there is one, its parameters are kept.

@@ -10,7 +10,7 @@ many units that is so.
 from collections.abc import Callable, Collection, Mapping
 
 from experiments.store import Measurements
-from paper_repro.claims import phases, structure, training
+from paper_repro.claims import images, phases, structure, training
 from paper_repro.claims.claim import Claim, Run
 
 __all__ = ["Claim", "Run", "examine", "examine_runs"]
@@ -39,6 +39,12 @@ EXAMINERS: Mapping[str, tuple[tuple[str, tuple[str, ...], Examiner], ...]] = {
         ("10", ("evaluation", "comparison"), training.samples_along_training),
         ("10", ("evaluation", "comparison", "u_turns"), phases.u_turns),
     ),
+    "images": (
+        ("1a", ("evaluation", "comparison"), images.samples_of_pairs),
+        ("2", ("evaluation",), images.seeing_the_same),
+    ),
+    "images_haar": (("7", ("evaluation", "comparison"), images.samples_of_pairs),),
+    "images_pca": (("7", ("evaluation", "comparison"), images.samples_of_pairs),),
 }
 
 

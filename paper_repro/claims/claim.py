@@ -19,9 +19,10 @@ class Run:
         results: measurements by stage, as ``measure_run`` returns them.
         num_splits: disjoint training sets.
         num_seeds: networks per training set.
-        size: "small", "middle" or "large".
+        size: "small", "middle", "large", or the kind of images.
         split_size: n, for statements; 0 if it does not matter.
         steps_per_epoch: optimiser steps in an epoch.
+        label: what tells this run from others in statements; n, if left out.
     """
 
     results: Mapping[str, Measurements]
@@ -30,6 +31,7 @@ class Run:
     size: str = "middle"
     split_size: int = 0
     steps_per_epoch: int = 1
+    label: str | None = None
 
     @property
     def pairs(self) -> np.ndarray:
@@ -78,8 +80,9 @@ def _claim(
     values = np.asarray(values, dtype=np.float64)
     if num_outer >= ENOUGH_SPLITS:
         values, unit = values.reshape(num_outer, run.num_seeds).mean(1), outer_unit
-    if run.size != "middle":
-        name, statement = f"{name}-{run.size}", f"n = {run.split_size}: {statement}"
+    label = f"n = {run.split_size}" if run.label is None else run.label
+    if label and run.size != "middle":
+        name, statement = f"{name}-{run.size}", f"{label}: {statement}"
     interval = student_interval(values, level=LEVEL)
     about = f"{statistic}, per {unit}"
     return Claim(name, figure, statement, about, interval, values, note, low, high)

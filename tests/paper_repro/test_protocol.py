@@ -6,14 +6,23 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from experiments import configs
 from experiments.costs import cost, forward_operations
+from experiments.images.data import load_images
 from experiments.progress import stages_with_needs
 from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
-from paper_repro.protocol import FIGURES, SCALES, SIZES, protocol
+from paper_repro.protocol import (
+    ALL_SIZES,
+    FIGURES,
+    SCALES,
+    SIZES,
+    figures_without_images,
+    protocol,
+)
 
 PROJECT = Path(__file__).parents[2]
 
@@ -26,8 +35,9 @@ def test_unknown_scale_is_refused():
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_scale_has_all_that_the_figures_need(scale):
     settings = protocol(scale)
-    assert tuple(settings.sizes) == SIZES
-    for own in settings.sizes.values():
+    assert tuple(settings.sizes) == ALL_SIZES
+    trees = {size: settings.sizes[size] for size in SIZES}
+    for own in trees.values():
         assert set(own.stages) == {
             "decomposition",
             "along_time",
@@ -35,13 +45,14 @@ def test_every_scale_has_all_that_the_figures_need(scale):
             "random_u_turns",
             "levels",
         }
-    sizes = [own.run.split_size for own in settings.sizes.values()]
+    sizes = [own.run.split_size for own in trees.values()]
     assert sizes == sorted(set(sizes))
-    assert {size for spec in FIGURES.values() for size in spec.sizes} == set(SIZES)
+    assert {size for spec in FIGURES.values() for size in spec.sizes} == set(ALL_SIZES)
 
 
 def test_paper_scale_holds_the_papers_numbers():
-    sizes = protocol("paper").sizes
+    everything = protocol("paper").sizes
+    sizes = {size: everything[size] for size in SIZES}
     assert [own.run.split_size for own in sizes.values()] == [5000, 12_000, 70_000]
     epochs = [own.run.training.num_epochs for own in sizes.values()]
     assert epochs == [20_000, 30_000, 35_000]
@@ -69,7 +80,7 @@ def test_the_committed_results_are_of_todays_laptop_run():
 
 def test_another_seed_changes_every_run_and_nothing_else():
     ours, theirs = protocol("laptop"), protocol("laptop").with_seed(7)
-    for size in SIZES:
+    for size in ALL_SIZES:
         before, after = ours.sizes[size], theirs.sizes[size]
         assert after.run == dataclasses.replace(before.run, seed=7)
         assert after.stages == before.stages
@@ -99,3 +110,41 @@ def test_cost_is_proportional_to_what_is_trained():
     assert two.operations["train"] == 2 * one.operations["train"]
     assert one.operations["train"] == 3 * 8 * 1500 * 112 * forward_operations(own.run.network)
     assert one.disk > 8 * 12 * 1000 * 8  # samples alone
+
+
+def test_paper_scale_holds_the_papers_numbers_of_images():
+    run = protocol("paper").sizes["images"].run
+    assert (run.num_splits, run.num_seeds, run.split_size, run.num_steps) == (15, 1, 1024, 1000)
+    network, training = run.network, run.training
+    assert (network.height, network.width, network.channels, network.base_width) == (32, 32, 1, 32)
+    assert (training.learning_rate, training.batch_size) == (1e-4, 512)
+    assert training.num_epochs * run.split_size // training.batch_size == 10_000
+    assert protocol("paper").sizes["images"].generation.num_samples == 512
+
+
+def test_paper_scale_without_images_leaves_their_figures_out(tmp_path):
+    assert set(FIGURES) - set(figures_without_images("paper")) == {"1a", "2", "7"}
+    assert figures_without_images("laptop") == tuple(FIGURES)
+    with pytest.raises(ValueError, match="images"):
+        load_images(protocol("paper").sizes["images"].run.data)
+
+
+def test_images_of_ones_own_take_the_place_of_the_digits(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 12, 3)).astype(np.uint8)
+    np.save(tmp_path / "mine.npy", images)
+    digits = protocol("laptop")
+    mine = digits.with_images(tmp_path / "mine.npy", tmp_path, progress=False)
+    assert digits.with_images(None, tmp_path) is digits
+    for size in ALL_SIZES[3:]:
+        network, data = mine.sizes[size].run.network, mine.sizes[size].run.data
+        assert network.event_shape == (96, 3)
+        assert data.filtering == digits.sizes[size].run.data.filtering
+        assert load_images(data).shape == images.shape
+    assert mine.sizes["middle"] == digits.sizes["middle"]
+
+
+def test_operations_of_a_unet_grow_with_its_images():
+    small = protocol("smoke").sizes["images"].run.network
+    large = dataclasses.replace(small, height=16, width=16)
+    # Attention grows faster than its images, all else in proportion.
+    assert 3.5 < forward_operations(large) / forward_operations(small) < 6

@@ -60,6 +60,9 @@ def test_every_row_of_claims_is_tested(smoke):
     assert {"neighbour-before-test-large", "u-turns-part-large"} <= tested["10"]
     assert {"bias-grows-small-middle", "test-grows-small-middle"} <= tested["9"]
     assert {"bias-grows-middle-large", "test-grows-middle-large"} <= tested["10"]
+    assert {"alike-before-test", "image-gap-at-test", "not-yet-memorised"} <= tested["1a"]
+    assert {"cosine-before-test-0.1", "cosine-falls-0.1"} <= tested["2"]
+    assert {"alike-before-test-images_haar", "alike-before-test-images_pca"} <= tested["7"]
     for claim in claims:
         assert claim["verdict"] in ("shown", "not shown", "contradicted")
         assert claim["low"] <= claim["estimate"] <= claim["high"]
@@ -122,6 +125,22 @@ def test_measurements_have_named_dimensions(smoke):
     assert (comparison["validity"].values[..., -1] == 1).all()
 
 
+def test_runs_on_images_have_the_same_stages(smoke):
+    root, _ = smoke
+    comparison = load_measurements(root / "report-smoke" / "images-comparison.npz")
+    evaluation = load_measurements(root / "report-smoke" / "images-evaluation.npz")
+    own = protocol("smoke").sizes["images"].run
+    num_checkpoints = len(evaluation["epoch"].values)
+    assert evaluation["loss"].values.shape == (num_checkpoints, 4, 2)
+    assert evaluation["noise_cosine"].dims == ("checkpoint", "pair", "set", "noise_level")
+    assert comparison["dissimilarity"].values.shape == (num_checkpoints, 2)
+    assert comparison["pictures"].values.shape == (num_checkpoints, 2, 8, 8, 8, 1)
+    # Untrained networks predict no noise: a loss of 1, and the same samples from the same noise.
+    assert np.abs(evaluation["loss"].values[0] - 1).max() < 5 * np.sqrt(2 / (32 * 64))
+    assert np.abs(comparison["dissimilarity"].values[0]).max() < 1e-5
+    assert (own.num_splits, own.num_seeds) == (2, 2)
+
+
 def test_one_figure_renews_the_report_without_running_anything_again(smoke, run_python):
     root, _ = smoke
     files = {path: path.stat().st_mtime_ns for path in root.glob("*/measurements/*.npz")}
@@ -181,7 +200,7 @@ def test_a_protocol_table_and_its_figures_agree():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"figures": ("7",)}, r"figures='7'.*levels"),
+        ({"figures": ("8",)}, r"figures='8'.*levels"),
         ({"sizes": ("huge",)}, r"sizes='huge'.*middle"),
         ({"seed": -1}, r"seed=-1.*at least 0"),
     ],

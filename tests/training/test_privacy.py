@@ -261,6 +261,17 @@ def test_accountant_against_published_values(noise_multiplier, epochs, published
     assert 0.75 * published < spent < published
 
 
+def test_what_is_reported_against_a_published_value():
+    """With the later conversion: 10 000 rows in batches of 64, 5 epochs, delta 1e-6, 1.616.
+
+    From the tests of TensorFlow Privacy's ``compute_dp_sgd_privacy_statement``, whose multiplier
+    2.0 counts as 1.0, as microbatches double the sensitivity there. It takes 782 steps, whole
+    epochs are 785; and the best of other orders is taken: 1.3 % more.
+    """
+    spent = epsilon_spent(PrivacyConfig(noise_multiplier=1.0), 10_000, 64, 5, delta=1e-6)
+    assert 1.616 < spent < 1.616 * 1.015
+
+
 def test_accountants_agree_with_a_single_gaussian():
     """One step on everything is the Gaussian mechanism, whose delta is known (Balle, Wang 2018)."""
     privacy = PrivacyConfig(noise_multiplier=2.0)

@@ -1,0 +1,140 @@
+"""What a run on images is: the counterparts of RunConfig and of the settings of its stages."""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from hiermodel.checks import check_integer, require
+from hiermodel.diffusion.schedule import Schedule
+from hiermodel.networks.unet import UNetConfig
+from hiermodel.training.state import TrainingConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageDataConfig:
+    """Which images, and how much of their structure is left.
+
+    Attributes:
+        source: "digits", scikit-learn's 1797 handwritten digits of 8 × 8 pixels; or "file".
+        checksum: SHA-256 of the pixels of the file (``experiments.images.files.prepare_images``).
+        file: the array file; where it lies is no part of a run's identity.
+        filtering: "haar" leaves out the finest scales, "pca" keeps the leading components.
+        filter_level: number of scales left out, or of components kept.
+
+    Raises:
+        ValueError: for any value outside these.
+    """
+
+    source: Literal["digits", "file"] = "digits"
+    checksum: str = ""
+    file: Path | None = dataclasses.field(default=None, metadata={"place": True})
+    filtering: Literal["none", "haar", "pca"] = "none"
+    filter_level: int = 0
+
+    def __post_init__(self):
+        require(self.source in ("digits", "file"), "source", self.source, "'digits' or 'file'")
+        kinds = ("none", "haar", "pca")
+        require(self.filtering in kinds, "filtering", self.filtering, f"one of {kinds}")
+        lowest = 0 if self.filtering == "none" else 1
+        highest = 0 if self.filtering == "none" else None
+        check_integer("filter_level", self.filter_level, lowest, highest)
+        named = (self.source == "file") == bool(self.checksum)
+        require(named, "checksum", self.checksum, "given for a file, and only for one")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageRunConfig:
+    """One ensemble of networks on images: splits × seeds, trained alike (SPEC section 7).
+
+    Attributes:
+        data: the images.
+        network: architecture of every member.
+        training: optimiser, rate, batch and number of epochs.
+        num_splits: disjoint training sets.
+        num_seeds: networks per training set.
+        split_size: n, images per training set.
+        test_size: images in the test set.
+        num_steps: T, diffusion steps.
+        first_checkpoint: epoch of the first checkpoint after the initial one.
+        num_checkpoints: log-spaced checkpoints, both ends included.
+        seed: of splits, initialisation and noise.
+    """
+
+    data: ImageDataConfig
+    network: UNetConfig
+    training: TrainingConfig
+    num_splits: int = 15
+    num_seeds: int = 1
+    split_size: int = 1024
+    test_size: int = 2048
+    num_steps: int = 1000
+    first_checkpoint: int = 10
+    num_checkpoints: int = 25
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("num_splits", "num_seeds", "split_size", "test_size", "first_checkpoint"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("num_checkpoints", self.num_checkpoints, 2)
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule."""
+        return Schedule.linear(self.num_steps)
+
+
+def image_config(config: object) -> ImageRunConfig:
+    """The configuration, of which the caller knows that it is one of images."""
+    require(isinstance(config, ImageRunConfig), "config", config, "an ImageRunConfig")
+    return cast(ImageRunConfig, config)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageEvaluationConfig:
+    """How losses and agreement of networks are measured at a checkpoint.
+
+    Attributes:
+        num_images: clean images per set (all of the training split, if it is smaller).
+        num_noises: noises per image, at every one of ``relative_times``.
+        relative_times: t/T at which predicted noises are compared.
+        num_loss_noises: noises per image for the loss, at stratified t.
+    """
+
+    num_images: int = 2048
+    num_noises: int = 1
+    relative_times: tuple[float, ...] = (0.1, 0.2, 0.4)
+    num_loss_noises: int = 5
+
+    def __post_init__(self):
+        for name in ("num_images", "num_noises", "num_loss_noises"):
+            check_integer(name, getattr(self, name), 1)
+        for time in self.relative_times:
+            require(bool(0 < time <= 1), "relative_time", time, "above 0 and at most 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageGenerationConfig:
+    """How images are drawn at a checkpoint, and compared.
+
+    Attributes:
+        num_samples: images per member and checkpoint; x_T and step noise are shared by all.
+        every: one out of so many checkpoints is sampled, counted back from the last.
+        memorised_below: a sample whose distance to the nearest training image is below this share
+            of that to the second nearest counts as memorised.
+    """
+
+    num_samples: int = 512
+    every: int = 1
+    memorised_below: float = 1 / 3
+
+    def __post_init__(self):
+        check_integer("num_samples", self.num_samples, 2)
+        check_integer("every", self.every, 1)
+        share = self.memorised_below
+        require(bool(0 < share < 1), "memorised_below", share, "above 0 and below 1")
+
+
+Images = np.ndarray
+"""(n, height, width, channels), uint8, or floating within −1…1."""

@@ -1,0 +1,53 @@
+"""Figure 2: how alike networks of disjoint splits see the same noisy image, along training."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.store import trained_checkpoints
+from figures import figure_1a, style
+from figures.style import Results
+
+CAPTION = (
+    "Cosine of the noises that two networks trained on disjoint splits predict in the same noisy "
+    "image, on training images of one of them (left) and test images (middle), at "
+    "several t/T; and the denoising loss (right). Lines are means, bands two standard errors over "
+    "pairs or networks; dots are maxima of the cosine, after its transient, and minima of the loss "
+    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
+)
+
+STAGES = ("evaluation",)
+SIZES = ("images",)
+
+
+def draw(results: Results) -> Figure:
+    """Draw the figure from the stage "evaluation", with "onsets"."""
+    figure, (train, test, loss) = style.new_figure(3, 2.5)
+    style.draw_panel(train, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 0))
+    style.draw_panel(test, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 1))
+    style.draw_panel(loss, results, STAGES, figure_1a.draw_loss)
+    if "evaluation" in results:
+        test.sharey(train)
+    return figure
+
+
+def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
+    evaluation, onsets = results["evaluation"], results["onsets"]
+    trained, epochs = trained_checkpoints(evaluation)
+    times = evaluation["noise_level"].values
+    cosine = evaluation["noise_cosine"].values[trained, :, index]
+    for place, time in enumerate(times):
+        color = style.level_color(place, len(times))
+        curves = cosine[..., place]
+        style.curve_with_band(axis, epochs, curves, color=color, label=f"t/T = {time:g}")
+        if index == 1:
+            taus, located = (
+                onsets[f"tau_cosine{end}"].values[:, place] for end in ("", "_located")
+            )
+            style.mark_minimum(axis, epochs, curves.mean(1), taus, located, color)
+    # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
+    axis.set_ylim(max(0.0, float(np.quantile(cosine.mean(1), 0.1)) - 0.02), 1)
+    name = tuple(style.SET_COLORS)[index]
+    axis.set(title=f"predicted noise, {name} images", ylabel="cosine")
+    axis.legend(loc="best")
+    figure_1a.finish(axis, onsets)

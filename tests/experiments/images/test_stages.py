@@ -1,0 +1,145 @@
+"""A tiny run on images: its stages, what they mean, and its figures, whole and partial."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from experiments.images.configs import (
+    ImageDataConfig,
+    ImageEvaluationConfig,
+    ImageGenerationConfig,
+    ImageRunConfig,
+)
+from experiments.images.generation import compare, sample_pairs
+from experiments.measure import load_finished, measure_run
+from experiments.train import train_run
+from figures import tables
+from figures.pictures import mosaic
+from hiermodel.measures.agreement import dissimilarity, noise_cosine
+from hiermodel.networks.unet import UNetConfig
+from hiermodel.training.state import TrainingConfig
+
+RUN = ImageRunConfig(
+    data=ImageDataConfig(),
+    network=UNetConfig(8, 8, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2),
+    training=TrainingConfig(num_epochs=8, batch_size=8, learning_rate=1e-2),
+    num_splits=2,
+    num_seeds=2,
+    split_size=8,
+    test_size=12,
+    num_steps=40,
+    first_checkpoint=1,
+    num_checkpoints=4,
+)
+BASE = (ImageEvaluationConfig(num_images=8, relative_times=(0.1, 0.5)), ImageGenerationConfig(4))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    train_run(RUN, folder, progress=False)
+    found = measure_run(RUN, *BASE, folder, progress=False)
+    again = load_finished(RUN, *BASE, folder)
+    assert set(again) == set(found) == {"evaluation", "comparison", "onsets"}
+    return found
+
+
+def test_untrained_networks_predict_nothing_and_draw_the_same(results):
+    evaluation, comparison = results["evaluation"], results["comparison"]
+    assert evaluation["loss"].values.shape == (5, 4, 2)
+    assert np.abs(evaluation["loss"].values[0] - 1).max() < 5 * np.sqrt(2 / (5 * 8 * 64))
+    assert (evaluation["noise_cosine"].values[0] == 0).all()
+    assert (evaluation["noise_cosine"].values[1:] != 0).all()
+    assert np.abs(comparison["dissimilarity"].values[0]).max() < 1e-6
+    assert (comparison["dissimilarity"].values[-1] > 1e-6).all()
+    assert (comparison["memorised_low"].values <= comparison["memorised"].values).all()
+
+
+def test_the_memoriser_is_perfect_on_its_own_images_and_poor_on_others(results):
+    empirical = results["evaluation"]["empirical_loss"].values
+    gaussian = results["evaluation"]["gaussian_loss"].values
+    assert (empirical[:, 0] < gaussian[:, 0]).all()
+    assert (empirical[:, 0] < empirical[:, 1]).all()
+
+
+def test_onsets_of_images_are_found(results):
+    onsets = results["onsets"]
+    assert onsets["tau_test"].values.shape == (4,)
+    assert onsets["tau_pair"].values.shape == (2,)
+    assert onsets["tau_cosine"].values.shape == (2, 2)
+    assert "tau_level" not in onsets
+
+
+def test_tables_leave_pictures_out(results):
+    head, *rows = tables.as_rows(results["comparison"])
+    assert "dissimilarity" in head
+    assert not any("picture" in name for name in head)
+    assert len(rows) == 5
+
+
+@pytest.mark.parametrize("name", ["1a", "2", "7"])
+def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
+    module = importlib.import_module(f"figures.figure_{name}")
+    several = len(module.SIZES) > 1
+    wanted = {stage: results[stage] for stage in (*module.STAGES, "onsets")}
+
+    def partial(found) -> bool:
+        figure = module.draw(found)
+        figure.draw_without_rendering()
+        title = figure.get_suptitle()
+        plt.close(figure)
+        return title.startswith("partial")
+
+    assert not partial(dict.fromkeys(module.SIZES, wanted) if several else wanted)
+    assert partial({size: {} for size in module.SIZES} if several else {})
+    if several:
+        assert partial({**dict.fromkeys(module.SIZES, wanted), "images": {}})
+
+
+def test_copies_are_memorised_and_lean_to_their_own_set():
+    random = np.random.default_rng(0)
+    train = random.normal(size=(2, 6, 9, 1)).astype(np.float32)
+    found = compare(jax.random.key(0), ImageGenerationConfig(4), train[:, :4], train, 1)
+    assert (found["memorised"].values == 1).all()
+    assert (found["gap"].values > 1).all()
+    np.testing.assert_allclose(found["nearest_distance"].values, 0, atol=1e-3)
+    swapped = compare(jax.random.key(0), ImageGenerationConfig(4), train[::-1, :4], train, 1)
+    assert (swapped["gap"].values < -1).all()
+    assert (swapped["memorised"].values == 0).all()
+
+
+def test_all_pairs_of_splits_are_taken_independent_ones_first():
+    assert sample_pairs(3, 1) == [(0, 1), (0, 2), (1, 2)]
+    assert sample_pairs(2, 2) == [(0, 2), (1, 3)]
+    assert len(sample_pairs(15, 1)) == 105
+
+
+def test_cosines_are_those_of_the_definition():
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 3, 5, 2))
+    expected = [np.dot(x, y) / np.linalg.norm(x) / np.linalg.norm(y) for x, y in flat_pairs(a, b)]
+    np.testing.assert_allclose(noise_cosine(a, b), expected, rtol=1e-9)
+    correlation = [np.corrcoef(x, y)[0, 1] for x, y in flat_pairs(a, b)]
+    np.testing.assert_allclose(dissimilarity(a, b), 1 - np.array(correlation), rtol=1e-9)
+    np.testing.assert_allclose(dissimilarity(a, 3 * a + 1), 0, atol=1e-9)
+    assert float(noise_cosine(a[0], 0 * a[0])) == 0
+    assert float(dissimilarity(a[0], jnp.ones((5, 2)))) == 1
+    with pytest.raises(ValueError, match="noise_b"):
+        noise_cosine(a, b[0])
+
+
+def flat_pairs(a, b):
+    return zip(a.reshape(3, -1), b.reshape(3, -1), strict=True)
+
+
+def test_a_mosaic_keeps_images_apart():
+    images = np.ones((2, 3, 4, 5, 1))
+    whole = mosaic(images)
+    assert whole.shape == (10, 18)
+    assert (whole[:4, :5] == 1).all()
+    assert (whole[4] == 0).all()
+    assert mosaic(np.ones((1, 1, 2, 2, 3))).shape == (3, 3, 3)
