@@ -56,11 +56,11 @@ class Plan:
 
 
 def laptop_plan() -> Plan:
-    """Half an hour on two cores: the laptop scale's middle size, two splits with two seeds each."""
+    """The laptop scale's middle size, cut to 1000 epochs: two splits with two seeds each."""
     return Plan(
-        dataclasses.replace(laptop.BASE, num_seeds=2),
+        dataclasses.replace(laptop.longer(laptop.BASE, 1000), num_seeds=2),
         configs.EvaluationConfig(num_sequences=200, num_noises=1, num_loss_noises=2),
-        configs.GenerationConfig(num_samples=500),
+        configs.GenerationConfig(num_samples=400),
         configs.AdviceConfig(num_sequences=300, num_noises=4, num_permutations=1000),
         configs.TradeoffConfig(num_sequences=500),
     )
