@@ -66,7 +66,7 @@ def laptop_images() -> dict[str, Protocol]:
             num_checkpoints=15,
             seed=1,
         ),
-        evaluation=ImageEvaluationConfig(num_images=400, num_loss_noises=3),
+        evaluation=ImageEvaluationConfig(num_images=200, num_loss_noises=3),
         generation=ImageGenerationConfig(num_samples=64),
         stages={},
     )

@@ -102,7 +102,7 @@ STUDY = Study(
     # Few sequences, since the deeper the tree the later all minima. Of shallower trees' sequences
     # the training sets would leave too few to test on.
     axes=(
-        Grid("grammar.depth", (3, 4, 5)),
+        Grid("grammar.depth", (3, 4)),
         Grid("grammar.rules_per_symbol", (3, 4, 6)),
     ),
     measures={"evaluation": EVALUATION},
