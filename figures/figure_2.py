@@ -1,6 +1,5 @@
 """Figure 2: how alike networks of disjoint splits see the same noisy image, along training."""
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -28,6 +27,7 @@ def draw(results: Results) -> Figure:
     style.draw_panel(loss, results, STAGES, figure_1a.draw_loss)
     if "evaluation" in results:
         test.sharey(train)
+        style.legend_below(figure, train)
     return figure
 
 
@@ -46,8 +46,8 @@ def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
             )
             style.mark_minimum(axis, epochs, curves.mean(1), taus, located, color)
     # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
-    axis.set_ylim(max(0.0, float(np.quantile(cosine.mean(1), 0.1)) - 0.02), 1)
+    later = cosine[len(cosine) // 5 :].mean(1)
+    axis.set_ylim(max(0.0, float(later.min()) - 0.02), 1)
     name = tuple(style.SET_COLORS)[index]
     axis.set(title=f"predicted noise, {name} images", ylabel="cosine")
-    axis.legend(loc="best")
     figure_1a.finish(axis, onsets)
