@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from experiments.store import write_json
 from figures.markdown import claims_table, fill
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -100,19 +101,40 @@ def _number(value: float) -> str:
 
 
 def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
-    """Copy the pictures and the summary of a report, in place of those of the one before.
+    """Copy the pictures and the summary of a report; other figures of the gallery stay.
+
+    They stay if they were made at the same scale; those of another make way.
 
     Returns:
-        The summary.
+        The summary of all figures that the gallery then holds.
     """
     gallery.mkdir(parents=True, exist_ok=True)
     summary = json.loads((report / "report.json").read_text())
-    if (gallery / "report.json").exists():
-        for name in _pictures(json.loads((gallery / "report.json").read_text())):
-            (gallery / name).unlink(missing_ok=True)
-    for name in ["report.json", *_pictures(summary)]:
-        shutil.copyfile(report / name, gallery / name)
+    known = gallery / "report.json"
+    if known.exists():
+        before = json.loads(known.read_text())
+        for name in _pictures(before):
+            if before["scale"] != summary["scale"] or name in _pictures(summary):
+                (gallery / name).unlink(missing_ok=True)
+        if before["scale"] == summary["scale"]:
+            summary = _joined(before, summary)
+    write_json(known, summary)
+    for name in _pictures(summary):
+        if not (gallery / name).exists():
+            shutil.copyfile(report / name, gallery / name)
     return summary
+
+
+def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new report, with figures, claims and runs of the one before that it does not hold."""
+    figures = {**before["figures"], **new["figures"]}
+    stay = [claim for claim in before["claims"] if claim["figure"] not in new["figures"]]
+    return {
+        **new,
+        "figures": figures,
+        "claims": [*stay, *new["claims"]],
+        "runs": {**before["runs"], **new["runs"]},
+    }
 
 
 def _pictures(summary: Mapping[str, Any]) -> list[str]:

@@ -74,13 +74,23 @@ def test_example_of_the_readme_runs(run_python, tmp_path):
     assert "(8, 16, 6)" in run_python(tmp_path, "-c", example)
 
 
+def write_old_report(gallery: Path, scale: str) -> None:
+    picture = {"png": "figure_old.png", "pdf": "figure_old.pdf"}
+    claims = [
+        {"figure": "old", "statement": "an old claim"},
+        {"figure": "levels", "statement": "?"},
+    ]
+    figures = {"old": {"pictures": [picture]}}
+    report = {"scale": scale, "figures": figures, "claims": claims, "runs": {"old": {}}}
+    (gallery / "report.json").write_text(json.dumps(report))
+    for name in (*picture.values(), "figure_other.png"):
+        (gallery / name).touch()
+
+
 def test_a_report_can_be_shown(smoke, tmp_path):
-    """In place of the report before; other pictures stay."""
+    """In place of one of another scale; pictures of no report stay."""
     root, _ = smoke
-    old = {"figures": {"old": {"pictures": [{"png": "figure_old.png", "pdf": "figure_old.pdf"}]}}}
-    (tmp_path / "report.json").write_text(json.dumps(old))
-    for name in ("figure_old.png", "figure_other.png"):
-        (tmp_path / name).touch()
+    write_old_report(tmp_path, "laptop")
     summary = copy_report(root / "report-smoke", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     assert "figure_old.png" not in names
@@ -89,3 +99,18 @@ def test_a_report_can_be_shown(smoke, tmp_path):
     text = results_text(summary)
     assert all(claim["statement"] in text for claim in summary["claims"])
     assert "n = 32 sequences" in text
+
+
+def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
+    """A figure that it holds replaces the old one with its claims; others stay with theirs."""
+    root, _ = smoke
+    write_old_report(tmp_path, "smoke")
+    summary = copy_report(root / "report-smoke", tmp_path)
+    assert (tmp_path / "figure_old.png").exists()
+    assert {"old", "levels", "9"} <= set(summary["figures"])
+    assert {"old", "middle"} <= set(summary["runs"])
+    statements = [claim["statement"] for claim in summary["claims"]]
+    assert "an old claim" in statements
+    assert "?" not in statements
+    shown = json.loads((tmp_path / "report.json").read_text())
+    assert shown["claims"] == summary["claims"]
