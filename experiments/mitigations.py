@@ -21,19 +21,15 @@ import tyro
 from experiments import configs, runtime, signals, store
 from experiments.advice_score import score_advice, score_table
 from experiments.configs import RunConfig
+from experiments.frontier import BASELINE, curves, points, sentences, summarise
 from experiments.measure import measure_run
 from experiments.packing import pack, train_pack
 from experiments.store import Measurements
 from experiments.study import laptop
 from experiments.train import open_run
-from hiermodel.measures.onset import locate_minimum
-from hiermodel.measures.uncertainty import Interval, student_interval
 from hiermodel.training.privacy import PrivacyConfig
 
-BASELINE = "baseline"
 WINDOW = (0.1, 0.2)
-MEASURES = ("loss", "divergence", "copies", "auc")
-"""What is compared: test loss, KL(exact ‖ model), excess copies, AUC of the calibrated attack."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,154 +150,6 @@ def run_all(plan: Plan, root: Path, *, progress: bool = True) -> dict[str, dict[
             progress=progress,
         )
     return results
-
-
-@dataclasses.dataclass(frozen=True)
-class Point:
-    """A mitigation at the moment when it would be stopped, with the baseline's to compare with.
-
-    Attributes:
-        values: by name out of ``MEASURES``, per unit (a network, or an average of two).
-        at_equal_loss: the same of the baseline, stopped early where its test loss was as low as
-            this one's, or at its minimum if it never was.
-    """
-
-    values: Mapping[str, np.ndarray]
-    at_equal_loss: Mapping[str, np.ndarray]
-
-
-def curves(results: Mapping[str, Measurements], kind: str = "network") -> dict[str, np.ndarray]:
-    """What is compared, (checkpoints, units), untrained networks left out; and their epochs."""
-    measured = results["tradeoff"]
-    trained, epochs = store.trained_checkpoints(measured)
-    picked = {
-        "loss": measured[f"loss_{kind}"].values,
-        "divergence": measured[f"divergence_{kind}"].values,
-        "copies": measured[f"reproduction_{kind}"].values[:, :, 0],
-        "auc": measured[f"auc_{kind}"].values[:, :, 1],
-    }
-    return {"epoch": epochs, **{name: values[trained] for name, values in picked.items()}}
-
-
-def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) -> dict[str, Point]:
-    """Every mitigation at its own test-loss minimum; and other ways to use the baseline."""
-    base = curves(results[BASELINE])
-    members = np.arange(base["loss"].shape[1])
-    alone = [[member] for member in members]
-    found = {name: _point(curves(each), base, alone) for name, each in results.items()}
-    by_split = members.reshape(run.num_splits, run.num_seeds)
-    same = [
-        list(pair) for seeds in by_split for pair in seeds[: len(seeds) // 2 * 2].reshape(-1, 2)
-    ]
-    halves = [
-        [int(by_split[first, seed]), int(by_split[first + 1, seed])]
-        for first in range(0, run.num_splits - 1, 2)
-        for seed in range(run.num_seeds)
-    ]
-    for name, kind, groups in (
-        ("average of two, same data", "same", same),
-        ("average of two, disjoint data", "halves", halves),
-    ):
-        found[name] = _point(curves(results[BASELINE], kind), base, groups)
-    early = np.log(results[BASELINE]["onsets"]["tau_neighbour"].values)
-    nearest = np.abs(np.log(base["epoch"])[:, None] - early).argmin(0)
-    found["early stop at τ_bias"] = _point(base, base, alone, nearest)
-    return found
-
-
-def _point(
-    own: Mapping[str, np.ndarray],
-    base: Mapping[str, np.ndarray],
-    groups: list[list[int]],
-    stops: np.ndarray | None = None,
-) -> Point:
-    """Units at their stops (their test-loss minima), each with the baseline members it is of."""
-    if stops is None:
-        stops = locate_minimum(own["epoch"], own["loss"].T).checkpoint
-    units = np.arange(len(groups))
-    values = {name: own[name][stops, units] for name in MEASURES}
-    matched: dict[str, list[float]] = {name: [] for name in MEASURES}
-    minima = locate_minimum(base["epoch"], base["loss"].T).checkpoint
-    for unit, group in enumerate(groups):
-        of_members = [
-            _at_loss(base, member, int(minima[member]), values["loss"][unit]) for member in group
-        ]
-        for name in MEASURES:
-            matched[name].append(float(np.mean([each[name] for each in of_members])))
-    return Point(values, {name: np.array(each) for name, each in matched.items()})
-
-
-def _at_loss(
-    base: Mapping[str, np.ndarray], member: int, minimum: int, loss: float
-) -> dict[str, float]:
-    """The baseline where its test loss, on its way down, first was as low as this."""
-    way = np.minimum.accumulate(base["loss"][: minimum + 1, member])
-    place = np.interp(-loss, -way, np.arange(minimum + 1))
-    return {
-        name: float(np.interp(place, np.arange(minimum + 1), base[name][: minimum + 1, member]))
-        for name in MEASURES
-    }
-
-
-def summarise(found: Mapping[str, Point]) -> list[dict[str, Any]]:
-    """A row per mitigation: means, and differences from the baseline, with 95 % intervals."""
-    rows = []
-    for name, point in found.items():
-        row: dict[str, Any] = {"name": name, "units": len(point.values["loss"])}
-        for measure in MEASURES:
-            row[measure] = _numbers(student_interval(point.values[measure]))
-            beyond = point.values[measure] - point.at_equal_loss[measure]
-            row[f"{measure}_beyond"] = _numbers(student_interval(beyond))
-        row["verdict"] = _verdict(name, row)
-        rows.append(row)
-    return rows
-
-
-def _verdict(name: str, row: Mapping[str, Any]) -> str:
-    """What the intervals say of copies and of the attack, at equal test loss."""
-    if name == BASELINE:
-        return "what others are compared with"
-    words = []
-    for measure, less, more in (
-        ("copies", "fewer copies", "more copies"),
-        ("auc", "a weaker attack", "a stronger attack"),
-    ):
-        interval = row[f"{measure}_beyond"]
-        if interval["high"] < 0:
-            words.append(less)
-        elif interval["low"] > 0:
-            words.append(more)
-    loss = row["loss_beyond"]
-    if loss["high"] < 0:
-        words.append("a lower test loss than the baseline ever has")
-    elif loss["low"] > 0:
-        words.append("a test loss that the baseline has from the start")
-    return " and ".join(words) if words else "no better than stopping the baseline early"
-
-
-def sentences(rows: list[dict[str, Any]]) -> list[str]:
-    """What helps and what does not, plainly."""
-    said = []
-    good, bad = ("fewer copies", "a weaker attack"), ("more copies", "a stronger attack")
-    others = [row for row in rows if row["name"] != BASELINE]
-
-    def names(of: list[dict[str, Any]]) -> str:
-        return ", ".join(row["name"] for row in of) or "nothing"
-
-    helps = [row for row in others if any(word in row["verdict"] for word in good)]
-    harms = [row for row in others if any(word in row["verdict"] for word in bad)]
-    neither = [row for row in others if row not in helps and row not in harms]
-    said.append(
-        "Compared with the baseline stopped where its test loss was as low, these have fewer "
-        f"copies or leak less to the calibrated attack: {names(helps)}."
-    )
-    said.append(f"These copy or leak more: {names(harms)}.")
-    said.append(f"These are not shown to differ from simply stopping earlier: {names(neither)}.")
-    return said
-
-
-def _numbers(interval: Interval) -> dict[str, float]:
-    return {end: float(getattr(interval, end)) for end in ("estimate", "low", "high")}
 
 
 def summary(plan: Plan, results: dict[str, dict[str, Measurements]], root: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from figures import style
 from figures.markdown import fill
@@ -56,6 +57,9 @@ def draw(results: Mapping[str, Any]) -> Figure:
     right.axhline(0.5, color=style.GREY, lw=0.8)
     for axis in (left, right):
         axis.set(xscale="log", xlabel="KL(exact ‖ model) (nats per sequence)")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.xaxis.set_minor_formatter(NullFormatter())
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=6.5)
     return figure

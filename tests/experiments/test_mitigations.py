@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from experiments import mitigations
+from experiments import frontier, mitigations
 from experiments.advice import SIGNALS
 from experiments.advice_score import score_advice, score_table
 from experiments.store import Measurement
@@ -61,11 +61,11 @@ def test_all_are_trained_for_as_many_passes(plan):
 
 
 def test_equal_loss_is_on_the_way_down():
-    base = mitigations.curves(results(LOSS, COPIES))
-    at = mitigations._at_loss(base, 0, 3, 1.35)
+    base = frontier.curves(results(LOSS, COPIES))
+    at = frontier._at_loss(base, 0, 3, 1.35)
     assert at["copies"] == pytest.approx(0.03)  # half-way between 1.5 and 1.2
-    assert mitigations._at_loss(base, 0, 3, 0.5)["copies"] == pytest.approx(0.08)
-    assert mitigations._at_loss(base, 0, 3, 9.0)["copies"] == pytest.approx(0.01)
+    assert frontier._at_loss(base, 0, 3, 0.5)["copies"] == pytest.approx(0.08)
+    assert frontier._at_loss(base, 0, 3, 9.0)["copies"] == pytest.approx(0.01)
 
 
 def test_verdicts_say_what_the_numbers_do():
@@ -75,16 +75,26 @@ def test_verdicts_say_what_the_numbers_do():
         "worse": results(LOSS, np.array(COPIES) + 0.1, 0.7),
         "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], [0, 0, 0, 0.01, 0.01, 0.02]),
     }
-    rows = mitigations.summarise(mitigations.points(found, PLANS[1].base))
+    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
     verdict = {row["name"]: row["verdict"] for row in rows}
     assert verdict["better"] == "fewer copies"
     assert verdict["worse"] == "more copies and a stronger attack"
     assert verdict["slower"] == "no better than stopping the baseline early"
     assert verdict["early stop at τ_bias"] == "no better than stopping the baseline early"
-    said = mitigations.sentences(rows)
-    assert "better" in said[0]
-    assert "worse" in said[1]
-    assert "slower" in said[2]
+    said = " ".join(frontier.sentences(rows))
+    assert "fewer copies: better" in said
+    assert "stronger attack: worse" in said
+    assert "than stopping early: slower" in said
+    # τ_bias is epoch 20: loss 1.5 − 1.0, copies 0.02 − 0.08.
+    early = next(row for row in rows if row["name"].startswith("early"))
+    assert early["loss_less_minimum"]["estimate"] == pytest.approx(0.5)
+    assert early["copies_less_minimum"]["estimate"] == pytest.approx(-0.06)
+
+
+def test_what_learns_less_than_the_baseline_at_first_is_not_compared():
+    found = {"baseline": results(LOSS, COPIES), "poor": results(np.array(LOSS) + 3, COPIES)}
+    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
+    assert next(r for r in rows if r["name"] == "poor")["verdict"] == frontier.INCOMPARABLE
 
 
 def test_the_advisor_is_scored_against_what_is_known():
@@ -111,11 +121,11 @@ def test_the_advisor_is_scored_against_what_is_known():
 
 def test_tables_and_figure_come_from_the_json(tmp_path):
     found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
-    rows = mitigations.summarise(mitigations.points(found, PLANS[1].base))
-    plain = {name: mitigations._plain(mitigations.curves(each)) for name, each in found.items()}
+    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
+    plain = {name: mitigations._plain(frontier.curves(each)) for name, each in found.items()}
     content = {
         "rows": rows,
-        "sentences": mitigations.sentences(rows),
+        "sentences": frontier.sentences(rows),
         "curves": plain,
         "advice": [],
         "controls": {"alarmed": 0, "of": 2},
