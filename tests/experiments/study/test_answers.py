@@ -86,7 +86,7 @@ def test_order_of_levels_and_what_moves_it():
     assert found["delay-grows-with-rules"].estimate == pytest.approx(0.5, abs=0.05)
     assert len(answer.claims) == 2 + 3 * (3 + 4)
     assert set(verdicts(answer).values()) == {"shown"}
-    assert "in 36, the finer in 0" in answer.paragraph
+    assert "in 21, the finer in 0" in answer.paragraph
 
 
 def test_effects_of_architecture_and_dropout_are_told_apart():
