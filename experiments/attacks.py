@@ -8,11 +8,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import AttacksConfig, RunConfig, step_at
-from experiments.generation import partner_split, sampled_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.generation import partner_split
+from experiments.pipeline import Context, Plan
+from experiments.sampled import plan_sampled
 from experiments.store import Measurement, Measurements
-from experiments.train import ATTACKS, checkpoints_of, make_data, run_key
-from experiments.u_turns import members_of
+from experiments.train import ATTACKS, make_data, run_key
 from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.grammar.sampling import sample_leaves
@@ -79,21 +79,7 @@ class Setting:
 
 def plan(context: Context) -> Plan:
     """The stage "attacks"."""
-    config, settings = context.config, context.own["attacks"]
-    epochs = sampled_epochs(config, context.own["samples"])
-
-    def prepare() -> Recipe:
-        checkpoints = checkpoints_of(config, context.run)
-        sequences = context.load("samples")["sequences"].values
-        setting = make_setting(config, settings, sequences.shape[2])
-
-        def at_epoch(epoch: int) -> Measurements:
-            networks = members_of(config, checkpoints.load_params(epoch))
-            return measure(setting, networks, sequences[epochs.index(epoch)])
-
-        return Recipe(at_epoch, _chance(setting))
-
-    return along_checkpoints(epochs, prepare)
+    return plan_sampled(context, "attacks", make_setting, measure, _chance)
 
 
 def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Setting:

@@ -17,7 +17,7 @@ import tyro
 
 from experiments import advice, attacks, configs, runtime, store
 from experiments.card import QUESTIONS, Card, Curve, Number, over_networks
-from experiments.onsets import find_onsets, nearest_epochs
+from experiments.onsets import find_onsets, nearest_epochs, values_at
 from experiments.store import Measurements, RunFolder
 from experiments.train import checkpoints_of, epochs_of, make_data
 from experiments.u_turns import members_of
@@ -183,12 +183,9 @@ MOMENTS = ("tau_neighbour", "tau_test")
 
 def _at_test_minimum(results: Mapping[str, Measurements], stage: str, name: str) -> np.ndarray:
     """Each network's value at the checkpoint nearest to its test-loss minimum, else the last."""
-    values = results[stage][name].values
     if "onsets" not in results:
-        return values[-1]
-    used = nearest_epochs(results[stage], results["onsets"]["tau_test"].values)
-    rows = np.searchsorted(results[stage]["epoch"].values, used)
-    return values[rows, np.arange(values.shape[1])]
+        return results[stage][name].values[-1]
+    return values_at(results[stage], name, results["onsets"]["tau_test"].values)
 
 
 def _bias(results: Mapping[str, Measurements]) -> Iterator[Number]:

@@ -16,6 +16,13 @@ from experiments.images.configs import (
     ImageGenerationConfig,
     ImageRunConfig,
 )
+from experiments.practice import (
+    AdviceConfig,
+    AttacksConfig,
+    TradeoffConfig,
+    check_counts,
+    check_relative_times,
+)
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
@@ -173,8 +180,8 @@ class DecompositionConfig:
     relative_time: float = 0.3
 
     def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises")
-        _check_relative_times(self.relative_time)
+        check_counts(self, "num_sequences", "num_noises")
+        check_relative_times(self.relative_time)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +199,7 @@ class AlongTimeConfig:
     stride: int = 1
 
     def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises", "stride")
+        check_counts(self, "num_sequences", "num_noises", "stride")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,8 +217,8 @@ class UTurnConfig:
     relative_times: tuple[float, ...] = (0.01, 0.03, 0.05, 0.085, 0.12)
 
     def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises")
-        _check_relative_times(*self.relative_times)
+        check_counts(self, "num_sequences", "num_noises")
+        check_relative_times(*self.relative_times)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +234,8 @@ class RandomUTurnConfig:
     relative_times: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
 
     def __post_init__(self):
-        _check_counts(self, "num_sequences")
-        _check_relative_times(*self.relative_times)
+        check_counts(self, "num_sequences")
+        check_relative_times(*self.relative_times)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,92 +251,8 @@ class LevelsConfig:
     significance: float = 0.05
 
     def __post_init__(self):
-        _check_counts(self, "num_permutations")
+        check_counts(self, "num_permutations")
         require(0 < self.significance < 1, "significance", self.significance, "in (0, 1)")
-
-
-@dataclasses.dataclass(frozen=True)
-class AttacksConfig:
-    """What attackers are given, at every checkpoint that is sampled (SPEC section 6).
-
-    Attributes:
-        num_sequences: members and others per attack (all of a set, if it is smaller).
-        num_noises: noises per sequence at the fixed step, and as many at stratified ones.
-        relative_time: t/T of the fixed step, and of the turning point of repeated U-turns.
-        radii: Hamming distances up to which a sample counts as a near-copy.
-        claim_size: samples in a group of duplicates that is claimed to be a training sequence.
-        num_cycles: repeated U-turns from test sequences; 0 for none.
-        num_resamples: of the bootstrap intervals.
-        delta: δ of the audit of privacy, which takes the extra ``privacy``; None for no audit.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 16
-    relative_time: float = 0.15
-    radii: tuple[int, ...] = (0, 1, 2)
-    claim_size: int = 3
-    num_cycles: int = 5
-    num_resamples: int = 500
-    delta: float | None = None
-
-    def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises", "claim_size", "num_resamples")
-        check_integer("num_cycles", self.num_cycles, 0)
-        require(bool(self.radii), "radii", self.radii, "at least one distance")
-        _check_relative_times(self.relative_time)
-
-
-@dataclasses.dataclass(frozen=True)
-class AdviceConfig:
-    """What the stopping advisor looks at, at every checkpoint that is sampled.
-
-    Attributes:
-        num_sequences: test sequences for the loss and for the divergence between networks.
-        num_noises: noises per sequence, for each.
-        relative_time: t/T of the divergence.
-        num_batches: batches of samples, for the nearest-neighbour divergence.
-        tolerated_gap: own–other gap in symbols that is no cause for alarm.
-        false_alarm: rate allowed over all looks.
-        num_permutations: rows of chance.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 4
-    relative_time: float = 0.15
-    num_batches: int = 20
-    tolerated_gap: float = 0.0
-    false_alarm: float = 0.05
-    num_permutations: int = 2000
-
-    def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises", "num_batches", "num_permutations")
-        _check_relative_times(self.relative_time)
-
-
-@dataclasses.dataclass(frozen=True)
-class TradeoffConfig:
-    """How learning is set against copying, at every checkpoint that is sampled.
-
-    Attributes:
-        num_sequences: test sequences.
-        num_noises: noises per sequence for the divergence.
-        num_loss_noises: noises per sequence for losses and attacks, at stratified steps.
-        relative_time: t/T of the divergence.
-        radii: Hamming distances up to which a sample counts as a near-copy.
-        averages: measure averages of two networks too.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 2
-    num_loss_noises: int = 16
-    relative_time: float = 0.15
-    radii: tuple[int, ...] = (0, 1)
-    averages: bool = False
-
-    def __post_init__(self):
-        _check_counts(self, "num_sequences", "num_noises", "num_loss_noises")
-        require(bool(self.radii), "radii", self.radii, "at least one distance")
-        _check_relative_times(self.relative_time)
 
 
 AnyRunConfig = RunConfig | ImageRunConfig
@@ -369,17 +292,6 @@ class Protocol:
 def step_at(relative_time: float, schedule: Schedule) -> int:
     """The step t nearest to t/T, at least 1."""
     return max(1, round(relative_time * schedule.num_steps))
-
-
-def _check_counts(config: Any, *names: str) -> None:
-    for name in names:
-        check_integer(name, getattr(config, name), 1)
-
-
-def _check_relative_times(*times: float) -> None:
-    require(bool(times), "relative_times", times, "at least one number")
-    for time in times:
-        require(bool(0 < time <= 1), "relative_time", time, "above 0 and at most 1")
 
 
 def to_json(config: Any) -> Any:

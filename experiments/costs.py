@@ -31,7 +31,7 @@ from experiments.evaluation import same_data_pairs, split_pairs
 from experiments.images.configs import ImageEvaluationConfig
 from experiments.pipeline import READS
 from experiments.progress import context_of, progress_of
-from experiments.train import epochs_of
+from experiments.train import epochs_of, num_training_rows
 from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.unet import UNetConfig
@@ -64,7 +64,8 @@ class Cost:
 def cost(own: Protocol, stages: Collection[str]) -> Cost:
     """Cost of training at one size, and of the given measuring stages with those they read."""
     run = own.run
-    passes = {"train": 3.0 * _num_members(run) * run.training.num_epochs * run.split_size}
+    rows = run.training.num_epochs * num_training_rows(run)
+    passes = {"train": 3.0 * _num_members(run) * rows}
     passes |= {stage: _passes(own, stage) for stage in stages}
     per_pass = forward_operations(run.network)
     operations = {stage: number * per_pass for stage, number in passes.items()}

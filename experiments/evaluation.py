@@ -3,7 +3,8 @@
 import dataclasses
 import functools
 import itertools
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import Splits
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.loss import denoising_loss, stratified_steps
+
+Inputs = TypeVar("Inputs")
 
 
 @jax.tree_util.register_dataclass
@@ -229,9 +232,7 @@ def loss_floor(inputs: dict[str, NoisyInputs], num_seeds: int) -> Measurement:
     )
 
 
-def _own_inputs(
-    inputs: dict[str, NoisyInputs], split: Int[Array, ""]
-) -> tuple[NoisyInputs, NoisyInputs]:
+def own_inputs(inputs: Mapping[str, Inputs], split: Int[Array, ""]) -> tuple[Inputs, Inputs]:
     """A member's inputs per set, in the order of SETS."""
     return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
 
@@ -263,7 +264,7 @@ def _evaluate_members(
 
     def one_member(member: tuple[Any, Array]) -> tuple[Array, Array]:
         own, split = member
-        per_set = [one_set(own, given) for given in _own_inputs(inputs, split)]
+        per_set = [one_set(own, given) for given in own_inputs(inputs, split)]
         losses, divergences = zip(*per_set, strict=True)
         return jnp.stack(losses), jnp.stack(divergences)
 
@@ -289,7 +290,7 @@ def _evaluate_pairs(
     def one_pair(pair: Array) -> Array:
         first = jax.tree.map(lambda leaf: leaf[pair[0]], params)
         second = jax.tree.map(lambda leaf: leaf[pair[1]], params)
-        per_set = _own_inputs(inputs, member_split[pair[0]])
+        per_set = own_inputs(inputs, member_split[pair[0]])
         return jnp.stack([one_set(first, second, given) for given in per_set])
 
     return jax.lax.map(one_pair, pairs)

@@ -1,7 +1,7 @@
 """How mitigations compare with a baseline: at equal test loss, with intervals, in words."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from experiments import store
 from experiments.configs import RunConfig
 from experiments.store import Measurements
+from experiments.tradeoff import members_by_unit
 from hiermodel.measures.onset import locate_minimum
 from hiermodel.measures.uncertainty import Interval, student_interval
 
@@ -49,22 +50,13 @@ def curves(results: Mapping[str, Measurements], kind: str = "network") -> dict[s
 def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) -> dict[str, Point]:
     """Every mitigation at its own test-loss minimum; and other ways to use the baseline."""
     base = curves(results[BASELINE])
-    members = np.arange(base["loss"].shape[1])
-    alone = [[member] for member in members]
+    alone = members_by_unit(run, "network")
     found = {name: _point(curves(each), base, alone) for name, each in results.items()}
-    by_split = members.reshape(run.num_splits, run.num_seeds)
-    same = [
-        list(pair) for seeds in by_split for pair in seeds[: len(seeds) // 2 * 2].reshape(-1, 2)
-    ]
-    halves = [
-        [int(by_split[first, seed]), int(by_split[first + 1, seed])]
-        for first in range(0, run.num_splits - 1, 2)
-        for seed in range(run.num_seeds)
-    ]
-    for name, kind, groups in (
-        ("average of two, same data", "same", same),
-        ("average of two, disjoint data", "halves", halves),
+    for name, kind in (
+        ("average of two, same data", "same"),
+        ("average of two, disjoint data", "halves"),
     ):
+        groups = members_by_unit(run, kind)
         found[name] = _point(curves(results[BASELINE], kind), base, groups)
     early = np.log(results[BASELINE]["onsets"]["tau_neighbour"].values)
     nearest = np.abs(np.log(base["epoch"])[:, None] - early).argmin(0)
@@ -75,7 +67,7 @@ def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) ->
 def _point(
     own: Mapping[str, np.ndarray],
     base: Mapping[str, np.ndarray],
-    groups: list[list[int]],
+    groups: Sequence[Sequence[int]],
     stops: np.ndarray | None = None,
 ) -> Point:
     """Units at their stops (their test-loss minima), each with the baseline members it is of."""

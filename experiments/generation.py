@@ -1,6 +1,7 @@
 """Samples of every network along training, compared with its data and with fresh data."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -43,6 +44,28 @@ def sampled_epochs(config: AnyRunConfig, settings: GenerationConfig) -> list[int
 
 def plan_samples(context: Context) -> Plan:
     """The stage "samples": sequences of every member at every sampled checkpoint."""
+    axes = ("leaf",)
+    return plan_drawing(context, generate, "sequences", axes, "symbol", "generated sequences")
+
+
+def plan_drawing(
+    context: Context,
+    draw: Callable[..., np.ndarray],
+    name: str,
+    axes: tuple[str, ...],
+    units: str,
+    definition: str,
+) -> Plan:
+    """A stage of samples of every member at every sampled checkpoint.
+
+    Args:
+        context: the run.
+        draw: as :func:`generate`.
+        name: of the measurement.
+        axes: of one sample.
+        units: of the measurement.
+        definition: of the measurement.
+    """
     config, settings = context.config, context.own["samples"]
 
     def prepare() -> Recipe:
@@ -51,9 +74,8 @@ def plan_samples(context: Context) -> Plan:
 
         def at_epoch(epoch: int) -> Measurements:
             params = checkpoints.load_params(epoch)
-            sequences = generate(key, config.network, config.schedule, params, settings.num_samples)
-            dims = ("member", "sample", "leaf")
-            return {"sequences": Measurement(sequences, dims, "symbol", "generated sequences")}
+            drawn = draw(key, config.network, config.schedule, params, settings.num_samples)
+            return {name: Measurement(drawn, ("member", "sample", *axes), units, definition)}
 
         return Recipe(at_epoch)
 
@@ -89,11 +111,26 @@ def generate(
     num_samples: int,
 ) -> Int[np.ndarray, "member sample leaves"]:
     """Sequences from every member, all from the same x_T and step noise."""
-    blocks = []
-    for start in range(0, num_samples, MAX_BATCH):
-        block_key = jax.random.fold_in(key, start)
-        size = min(MAX_BATCH, num_samples - start)
-        blocks.append(np.asarray(_generate_block(block_key, network, schedule, params, size)))
+    return in_blocks(
+        lambda own, size: _generate_block(own, network, schedule, params, size),
+        key,
+        num_samples,
+        MAX_BATCH,
+    )
+
+
+def in_blocks(
+    draw: Callable[[Key[Array, ""], int], Array],
+    key: Key[Array, ""],
+    num_samples: int,
+    most: int,
+) -> np.ndarray:
+    """Samples (member, sample, …) of ``draw(key, size)``, ``most`` at a time."""
+    starts = range(0, num_samples, most)
+    blocks = [
+        np.asarray(draw(jax.random.fold_in(key, start), min(most, num_samples - start)))
+        for start in starts
+    ]
     return np.concatenate(blocks, axis=1)
 
 

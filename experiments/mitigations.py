@@ -18,14 +18,13 @@ from typing import Any, Literal
 import numpy as np
 import tyro
 
-from experiments import configs, runtime, signals, store
+from experiments import configs, laptop, runtime, signals, store
 from experiments.advice_score import score_advice, score_table
 from experiments.configs import RunConfig
 from experiments.frontier import BASELINE, curves, points, sentences, summarise
 from experiments.measure import measure_run
 from experiments.packing import pack, train_pack
 from experiments.store import Measurements
-from experiments.study import laptop
 from experiments.train import open_run
 from hiermodel.training.privacy import PrivacyConfig
 

@@ -63,6 +63,12 @@ def nearest_epochs(measured: Measurements, taus: np.ndarray) -> np.ndarray:
     return epochs[distance.argmin(0)].reshape(np.shape(taus))
 
 
+def values_at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray:
+    """Each member's value, (member, …), at the checkpoint nearest to its own time."""
+    rows = np.searchsorted(measured["epoch"].values, nearest_epochs(measured, taus))
+    return measured[name].values[rows, np.arange(len(taus))]
+
+
 def _minima(
     measured: Measurements,
     name: str,

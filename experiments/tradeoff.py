@@ -10,11 +10,10 @@ from jaxtyping import Array, Float, Int, Key
 from experiments.configs import RunConfig, TradeoffConfig, step_at
 from experiments.denoising import denoise_rows
 from experiments.evaluation import split_pairs
-from experiments.generation import sampled_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.pipeline import Context, Plan
+from experiments.sampled import plan_sampled
 from experiments.store import Measurement, Measurements
-from experiments.train import TRADEOFF, checkpoints_of, make_data, run_key
-from experiments.u_turns import members_of
+from experiments.train import TRADEOFF, make_data, run_key
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
@@ -68,21 +67,7 @@ class Setting:
 
 def plan(context: Context) -> Plan:
     """The stage "tradeoff"."""
-    config, settings = context.config, context.own["tradeoff"]
-    epochs = sampled_epochs(config, context.own["samples"])
-
-    def prepare() -> Recipe:
-        checkpoints = checkpoints_of(config, context.run)
-        sequences = context.load("samples")["sequences"].values
-        setting = make_setting(config, settings, sequences.shape[2])
-
-        def at_epoch(epoch: int) -> Measurements:
-            networks = members_of(config, checkpoints.load_params(epoch))
-            return measure(setting, networks, sequences[epochs.index(epoch)])
-
-        return Recipe(at_epoch)
-
-    return along_checkpoints(epochs, prepare)
+    return plan_sampled(context, "tradeoff", make_setting, measure)
 
 
 def make_setting(config: RunConfig, own: TradeoffConfig, num_samples: int) -> Setting:
@@ -113,6 +98,18 @@ def make_setting(config: RunConfig, own: TradeoffConfig, num_samples: int) -> Se
     return dataclasses.replace(setting, exact=losses)
 
 
+def members_by_unit(config: RunConfig, kind: str) -> list[tuple[int, ...]]:
+    """The members that each unit of a kind (``KINDS``) is made of."""
+    if kind == "halves":
+        return split_pairs(config.num_splits, config.num_seeds)
+    num_members = config.num_splits * config.num_seeds
+    if kind == "network":
+        return [(member,) for member in range(num_members)]
+    even = range(0, config.num_seeds - 1, 2)
+    splits = range(0, num_members, config.num_seeds)
+    return [(first + seed, first + seed + 1) for first in splits for seed in even]
+
+
 def measure(
     setting: Setting,
     networks: list,
@@ -120,18 +117,10 @@ def measure(
 ) -> Measurements:
     """Loss, divergence, reproduction and attacks of networks and, if asked for, their averages."""
     config = setting.config
-    of_kind: dict[str, list[tuple[int, ...]]] = {
-        "network": [(member,) for member in range(len(networks))]
-    }
-    if setting.own.averages:
-        even = range(0, config.num_seeds - 1, 2)
-        splits = range(0, config.num_splits * config.num_seeds, config.num_seeds)
-        of_kind["same"] = [(first + seed, first + seed + 1) for first in splits for seed in even]
-        of_kind["halves"] = split_pairs(config.num_splits, config.num_seeds)
     results: dict[str, Measurement] = {}
-    for kind, groups in of_kind.items():
+    for kind in KINDS if setting.own.averages else ("network",):
         rows = []
-        for group in groups:
+        for group in members_by_unit(config, kind):
             denoiser = averaged_denoiser([networks[member] for member in group])
             if len(group) == 1:
                 denoiser, drawn = networks[group[0]], samples[group[0]]

@@ -91,6 +91,12 @@ def num_training_rows(config: AnyRunConfig) -> int:
     return config.augmentation * (config.split_size + copies)
 
 
+def steps_per_epoch(config: AnyRunConfig) -> int:
+    """Optimiser steps of one epoch."""
+    rows = num_training_rows(config)
+    return -(-rows // min(config.training.batch_size, rows))
+
+
 def training_rows(config: AnyRunConfig, splits: Splits | ImageSplits) -> np.ndarray:
     """What is trained on: the splits, with the copies and variants that a run asks for.
 

@@ -33,7 +33,7 @@ def draw(rows: Rows, against: Sequence[str]) -> Figure:
             axis.set_title(f"{panels.path.rsplit('.', 1)[-1].replace('_', ' ')} {value}")
         style.log_height(axis)
         across.finish(axis)
-    axes[0].set_ylabel("training time of the minimum (epochs)")
+    axes[0].set_ylabel("time of the minimum (epochs)")
     style.legend_below(figure, axes[-1])
     return figure
 

@@ -21,6 +21,7 @@ from experiments.configs import (
     RunConfig,
     UTurnConfig,
 )
+from experiments.laptop import BASE
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
@@ -241,27 +242,7 @@ def laptop() -> Scale:
     0.67 : 1 : 1.33 (0.67 : 1 : 1.17). Settings were chosen on seeds from 1000.
     """
     middle = Protocol(
-        run=RunConfig(
-            grammar=GrammarConfig(depth=3),
-            network=TransformerConfig(
-                num_leaves=8,
-                vocab_size=6,
-                width=64,
-                num_layers=3,
-                num_heads=4,
-                dropout=0.0,
-                pre_norm=True,
-            ),
-            training=TrainingConfig(num_epochs=1500, batch_size=112, learning_rate=2e-3),
-            num_splits=2,
-            num_seeds=4,
-            split_size=112,
-            test_size=1000,
-            num_steps=60,
-            first_checkpoint=24,
-            num_checkpoints=22,
-            seed=1,
-        ),
+        run=dataclasses.replace(BASE, num_seeds=4),
         evaluation=EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
         generation=GenerationConfig(num_samples=1000, every=2),
         stages={

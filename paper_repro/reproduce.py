@@ -13,7 +13,7 @@ from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
 from experiments.progress import context_of
 from experiments.store import Measurements
-from experiments.train import available_splits, train_run
+from experiments.train import available_splits, steps_per_epoch, train_run
 from figures import report, style, tables
 from hiermodel.checks import require
 from paper_repro.claims import Run, examine_runs
@@ -245,7 +245,7 @@ def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
 def _run(job: Job, size: str) -> Run:
     own = job.measured[size]
     run = own.run
-    steps = -(-run.split_size // min(run.training.batch_size, run.split_size))
+    steps = steps_per_epoch(run)
     results = _finished(job, own)
     label = "" if size == "images" else label_of(run)
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label)

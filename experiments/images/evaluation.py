@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import step_at
-from experiments.evaluation import split_pairs
+from experiments.evaluation import own_inputs, split_pairs
 from experiments.images.configs import ImageEvaluationConfig, image_config
 from experiments.images.data import ImageSplits
-from experiments.images.spread import map_over_devices
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.spread import map_over_devices
 from experiments.store import Measurement, Measurements
 from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import mix, pixels
@@ -188,13 +188,6 @@ def _oracle_loss(denoiser: MeanDenoiser, schedule: Schedule, given: NoisyImages)
     return jax.lax.map(one, (given.x_loss, given.t_loss, given.noise)).mean()
 
 
-def _own_inputs(
-    inputs: dict[str, NoisyImages], split: Int[Array, ""]
-) -> tuple[NoisyImages, NoisyImages]:
-    """A member's inputs per set, in the order of SETS."""
-    return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
-
-
 @functools.partial(jax.jit, static_argnames="network")
 def _losses(
     network: Any, inputs: dict[str, NoisyImages], params: Any, member_split: Int[Array, " member"]
@@ -208,7 +201,7 @@ def _losses(
 
     def one_member(member: tuple[Any, Array]) -> Array:
         own, split = member
-        return jnp.stack([one_set(own, given) for given in _own_inputs(inputs, split)])
+        return jnp.stack([one_set(own, given) for given in own_inputs(inputs, split)])
 
     return map_over_devices(one_member, (params, member_split))
 
@@ -229,7 +222,7 @@ def _cosines(
             x_t, t = piece
             return noise_cosine(*(apply(network, own, x_t, t) for own in networks)).mean()
 
-        per_set = _own_inputs(inputs, member_split[pair[0]])
+        per_set = own_inputs(inputs, member_split[pair[0]])
         return jnp.stack([jax.lax.map(one, (given.x_t, steps)) for given in per_set])
 
     return map_over_devices(one_pair, pairs)

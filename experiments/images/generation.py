@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from experiments.evaluation import same_data_pairs, split_pairs
-from experiments.generation import partner_split, sampled_epochs
+from experiments.generation import in_blocks, partner_split, plan_drawing, sampled_epochs
 from experiments.images.configs import ImageGenerationConfig, image_config
-from experiments.images.spread import map_over_devices
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.spread import map_over_devices
 from experiments.store import Measurement, Measurements
-from experiments.train import FRESH, GENERATION, checkpoints_of, make_data, run_key
+from experiments.train import FRESH, make_data, run_key
 from hiermodel.diffusion.corruption import pixels
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
@@ -33,21 +33,8 @@ SHOWN = 8
 
 def plan_samples(context: Context) -> Plan:
     """The stage "samples": images of every member at every sampled checkpoint."""
-    config, settings = image_config(context.config), context.own["samples"]
-
-    def prepare() -> Recipe:
-        checkpoints = checkpoints_of(config, context.run)
-        key = run_key(config, GENERATION)
-
-        def at_epoch(epoch: int) -> Measurements:
-            params = checkpoints.load_params(epoch)
-            images = generate(key, config.network, config.schedule, params, settings.num_samples)
-            dims = ("member", "sample", "pixel", "channel")
-            return {"images": Measurement(images, dims, "grey value", "generated images")}
-
-        return Recipe(at_epoch)
-
-    return along_checkpoints(sampled_epochs(config, settings), prepare)
+    axes = ("pixel", "channel")
+    return plan_drawing(context, generate, "images", axes, "grey value", "generated images")
 
 
 def plan_comparison(context: Context) -> Plan:
@@ -75,12 +62,12 @@ def generate(
     key: Key[Array, ""], network: Any, schedule: Schedule, params: Any, num_samples: int
 ) -> Float[np.ndarray, "member sample pixels channels"]:
     """Images from every member, all from the same x_T and step noise."""
-    blocks = []
-    for start in range(0, num_samples, MAX_BATCH):
-        block_key = jax.random.fold_in(key, start)
-        size = min(MAX_BATCH, num_samples - start)
-        blocks.append(np.asarray(_generate_block(block_key, network, schedule, params, size)))
-    return np.concatenate(blocks, axis=1)
+    return in_blocks(
+        lambda own, size: _generate_block(own, network, schedule, params, size),
+        key,
+        num_samples,
+        MAX_BATCH,
+    )
 
 
 @functools.partial(jax.jit, static_argnames=("network", "size"))

@@ -3,9 +3,9 @@
 import numpy as np
 
 from experiments.claim import Claim
+from experiments.laptop import BASE, EVALUATION, GENERATION, NETWORK
 from experiments.study import Budget, Grid, Study
 from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
-from experiments.study.laptop import BASE, EVALUATION, GENERATION, NETWORK
 from experiments.study.table import Rows, Table
 from hiermodel.networks.mlp import MLPConfig
 

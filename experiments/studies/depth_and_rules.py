@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from experiments.claim import Claim
+from experiments.laptop import BASE, EVALUATION, longer
 from experiments.study import Budget, Grid, Study
 from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
-from experiments.study.laptop import BASE, EVALUATION, longer
 from experiments.study.table import Rows, Table
 
 NAME = "depth_and_rules"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from experiments.laptop import BASE, EVALUATION, GENERATION
 from experiments.study import Budget, Study, Zipped
 from experiments.study.answers import (
     Answer,
@@ -12,7 +13,6 @@ from experiments.study.answers import (
     per_unit,
     with_note,
 )
-from experiments.study.laptop import BASE, EVALUATION, GENERATION
 from experiments.study.table import Rows, Table
 
 NAME = "set_size"

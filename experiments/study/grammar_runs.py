@@ -12,10 +12,10 @@ from experiments import costs, packing
 from experiments import progress as progress_
 from experiments.configs import EvaluationConfig, GenerationConfig, Protocol, RunConfig
 from experiments.measure import FURTHER, load_finished, measure_run
-from experiments.onsets import find_onsets, nearest_epochs
+from experiments.onsets import find_onsets, values_at
 from experiments.progress import Progress, stages_with_needs
-from experiments.store import Measurements, trained_checkpoints
-from experiments.train import train_run
+from experiments.store import Measurements
+from experiments.train import steps_per_epoch, train_run
 from hiermodel.checks import require
 
 CONFIG = RunConfig
@@ -145,13 +145,10 @@ def load(
 
 def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
     """What came out, per network; only columns whose stages are finished."""
-    batch = min(config.training.batch_size, config.split_size)
     found: dict[str, np.ndarray] = {
         "split": np.repeat(np.arange(config.num_splits), config.num_seeds),
         "member": np.tile(np.arange(config.num_seeds), config.num_splits),
-        "steps_per_epoch": np.full(
-            config.num_splits * config.num_seeds, -(-config.split_size // batch)
-        ),
+        "steps_per_epoch": np.full(config.num_splits * config.num_seeds, steps_per_epoch(config)),
     }
     if "onsets" in results:
         found |= _onset_columns(results["onsets"])
@@ -188,7 +185,7 @@ def _onset_columns(onsets: Measurements) -> dict[str, np.ndarray]:
 
 
 def _loss_columns(evaluation: Measurements, taus: np.ndarray) -> dict[str, np.ndarray]:
-    loss = _at(evaluation, "loss", taus)[:, 1]
+    loss = values_at(evaluation, "loss", taus)[:, 1]
     floor = evaluation["loss_floor"].values[:, 1]
     return {"test_loss": loss, "test_loss_above_floor": loss - floor}
 
@@ -197,15 +194,8 @@ def _sample_columns(
     comparison: Measurements, taus: np.ndarray, splits: np.ndarray
 ) -> dict[str, np.ndarray]:
     fresh = comparison["copies_fresh"].values.mean(-1)[splits]
-    columns = {"copies_above_fresh": _at(comparison, "copies", taus) - fresh}
+    columns = {"copies_above_fresh": values_at(comparison, "copies", taus) - fresh}
     if "gap" in comparison:
-        columns["excess_copies"] = _at(comparison, "block_reproduction", taus)[:, 0]
-        columns["gap"] = _at(comparison, "gap", taus)
+        columns["excess_copies"] = values_at(comparison, "block_reproduction", taus)[:, 0]
+        columns["gap"] = values_at(comparison, "gap", taus)
     return columns
-
-
-def _at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray:
-    """Each member's value at the checkpoint nearest to its own time."""
-    trained, epochs = trained_checkpoints(measured)
-    places = np.searchsorted(epochs, nearest_epochs(measured, taus))
-    return measured[name].values[trained][places, np.arange(len(taus))]

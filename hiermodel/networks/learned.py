@@ -42,6 +42,13 @@ Params = dict[str, Array]
 _MODULES = {TransformerConfig: Transformer, MLPConfig: MLP, UNetConfig: UNet}
 
 
+def data_shape(config: NetworkConfig) -> tuple[int, ...]:
+    """Axes of one clean example: (num_leaves,), or an image's (height, width, channels)."""
+    if isinstance(config, UNetConfig):
+        return config.height, config.width, config.channels
+    return (config.num_leaves,)
+
+
 def build_network(
     config: NetworkConfig, rngs: nnx.Rngs, param_dtype: DTypeLike
 ) -> Transformer | MLP | UNet:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.grammar.rules import symbol_dtype
+from hiermodel.networks.learned import data_shape
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.checkpoints import Checkpoints
 from hiermodel.training.epochs import EpochStats, agree, gather_members, place_members, train_epochs
@@ -290,7 +291,7 @@ def _check_sequences(ensemble: Ensemble, sequences: Array | np.ndarray) -> Array
     network = ensemble.network
     shape = np.shape(sequences)
     if isinstance(network, UNetConfig):
-        image = (network.height, network.width, network.channels)
+        image = data_shape(network)
         fits = len(shape) == 5 and (shape[0], *shape[2:]) == (ensemble.num_splits, *image)
         allowed = f"of shape ({ensemble.num_splits}, num_images, {', '.join(map(str, image))})"
         require(fits and shape[1] > 0, "sequences", shape, allowed)

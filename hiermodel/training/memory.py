@@ -7,7 +7,7 @@ import os
 import jax
 import jax.numpy as jnp
 
-from hiermodel.networks.unet import UNetConfig
+from hiermodel.networks.learned import data_shape
 from hiermodel.training.epochs import runs_side_by_side
 from hiermodel.training.state import Ensemble, init_member
 from hiermodel.training.step import Batch, step_loss
@@ -45,16 +45,8 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
     rows = min(training.batch_size, training.rows_at_once)
-    network = ensemble.network
-    if isinstance(network, UNetConfig):
-        x_0 = jnp.zeros((rows, network.height, network.width, network.channels), jnp.uint8)
-    else:
-        x_0 = jnp.zeros((rows, network.num_leaves), jnp.int32)
-    batch = Batch(
-        x_0,
-        jnp.ones(rows, jnp.float32),
-        jnp.arange(rows, dtype=jnp.uint32),
-    )
+    x_0 = jnp.zeros((rows, *data_shape(ensemble.network)), jnp.uint8)
+    batch = Batch(x_0, jnp.ones(rows, jnp.float32), jnp.arange(rows, dtype=jnp.uint32))
 
     def kept_in_step(params):
         def loss(params):

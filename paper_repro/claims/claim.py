@@ -94,6 +94,13 @@ def border_note(**located: np.ndarray) -> str:
     return "" if all(map(np.all, located.values())) else f"on the border: {', '.join(parts)}"
 
 
+def gap_of_pairs(run: Run, onset: str) -> np.ndarray:
+    """Own–other gap at the checkpoint nearest to an onset, mean over both directions, per pair."""
+    comparison = run.results["comparison"]
+    when = nearest_checkpoint(comparison, run.onset(onset))
+    return comparison["gap"].values[when][run.pairs].mean(1)
+
+
 def nearest_checkpoint(measured: Measurements, taus: np.ndarray) -> int:
     """The checkpoint nearest, in log time, to the geometric mean of the given epochs."""
     trained, epochs = trained_checkpoints(measured)

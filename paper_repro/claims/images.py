@@ -7,6 +7,7 @@ from paper_repro.claims.claim import (
     Claim,
     Run,
     border_note,
+    gap_of_pairs,
     nearest_checkpoint,
     per_network,
     per_pair,
@@ -86,10 +87,7 @@ def _alike_before_test(run: Run, figure: str) -> Claim:
 
 
 def _leaning_to_own_images(run: Run, figure: str) -> list[Claim]:
-    comparison = run.results["comparison"]
-    gaps = comparison["gap"].values
-    at_test = gaps[nearest_checkpoint(comparison, run.onset("tau_test"))]
-    at_pair = gaps[nearest_checkpoint(comparison, run.onset("tau_pair"))]
+    at_test, at_pair = (gap_of_pairs(run, name) for name in ("tau_test", "tau_pair"))
     statistic = "own–other gap in pixel units, mean over both directions"
     return [
         per_pair(
@@ -98,7 +96,7 @@ def _leaning_to_own_images(run: Run, figure: str) -> list[Claim]:
             figure=figure,
             statement="at the test-loss minimum, samples already lean to their own training images",
             statistic=statistic,
-            values=at_test[run.pairs].mean(1),
+            values=at_test,
         ),
         per_pair(
             run,
@@ -106,7 +104,7 @@ def _leaning_to_own_images(run: Run, figure: str) -> list[Claim]:
             figure=figure,
             statement="they lean to them more there than where paired samples are most alike",
             statistic=f"{statistic}: τ_test − τ_pair",
-            values=(at_test - at_pair)[run.pairs].mean(1),
+            values=at_test - at_pair,
         ),
     ]
 

@@ -7,6 +7,7 @@ from paper_repro.claims.claim import (
     Claim,
     Run,
     border_note,
+    gap_of_pairs,
     nearest_checkpoint,
     per_network,
     per_pair,
@@ -101,10 +102,7 @@ def _neighbour_before_test(run: Run, figure: str) -> Claim:
 
 def _leaning_to_own_data(run: Run, figure: str) -> list[Claim]:
     """Bias measured without any floor: samples lie nearer to their own training set."""
-    comparison = run.results["comparison"]
-    gaps = comparison["gap"].values
-    at_test = gaps[nearest_checkpoint(comparison, run.onset("tau_test"))]
-    at_bias = gaps[nearest_checkpoint(comparison, run.onset("tau_neighbour"))]
+    at_test, at_bias = (gap_of_pairs(run, name) for name in ("tau_test", "tau_neighbour"))
     statistic = "own–other gap in symbols, mean over both directions"
     return [
         per_pair(
@@ -113,7 +111,7 @@ def _leaning_to_own_data(run: Run, figure: str) -> list[Claim]:
             figure=figure,
             statement="at the test-loss minimum, samples already lean to their own training set",
             statistic=statistic,
-            values=at_test[run.pairs].mean(1),
+            values=at_test,
         ),
         per_pair(
             run,
@@ -121,7 +119,7 @@ def _leaning_to_own_data(run: Run, figure: str) -> list[Claim]:
             figure=figure,
             statement="they lean to it more at the test-loss minimum than where bias sets in",
             statistic=f"{statistic}: τ_test − τ_bias",
-            values=(at_test - at_bias)[run.pairs].mean(1),
+            values=at_test - at_bias,
         ),
     ]
 

@@ -7,6 +7,7 @@ import pytest
 
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.training.loop import train
 from hiermodel.training.state import Ensemble, TrainingConfig
 
 SCHEDULE = Schedule.linear(50)
@@ -23,6 +24,29 @@ def ensemble() -> Ensemble:
 def sequences():
     """Two splits of 20 sequences: two full batches and one of 4."""
     return jax.random.randint(jax.random.key(7), (2, 20, 4), 0, 3).astype(jnp.int8)
+
+
+@pytest.fixture
+def train_in_parts(tmp_path):
+    """Train an ensemble for three epochs at one go, and again stopped after the first."""
+
+    def run(key, ensemble, sequences):
+        def one(folder, epochs):
+            return train(
+                key,
+                ensemble,
+                sequences,
+                tmp_path / folder,
+                identity="a",
+                checkpoint_epochs=epochs,
+                progress=False,
+            )
+
+        whole = one("whole", [1, 3])
+        one("parts", [1])
+        return whole.states, one("parts", [1, 3]).states
+
+    return run
 
 
 @pytest.fixture

@@ -156,23 +156,10 @@ def loss_of(ensemble, sequences):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["decay", "average", "window"])
 def test_each_option_resumes_to_the_last_bit(
-    ensemble, sequences, tmp_path, options, assert_same_params
+    ensemble, sequences, tmp_path, train_in_parts, options, assert_same_params
 ):
-    def run(folder, epochs):
-        return train(
-            KEY,
-            changed(ensemble, **options),
-            sequences,
-            tmp_path / folder,
-            identity="a",
-            checkpoint_epochs=epochs,
-            progress=False,
-        )
-
-    whole = run("whole", [1, 3])
-    run("parts", [1])
-    parts = run("parts", [1, 3])
-    assert_same_params(flatten_state(whole.states), flatten_state(parts.states))
+    whole, parts = train_in_parts(KEY, changed(ensemble, **options), sequences)
+    assert_same_params(flatten_state(whole), flatten_state(parts))
     plain, _ = train_epochs(ensemble, init_ensemble(KEY, ensemble), sequences, jnp.int32(3))
     measured = Checkpoints(tmp_path / "parts", "a").load_params(3)
     assert any(np.any(measured[name] != value) for name, value in plain.params.items())

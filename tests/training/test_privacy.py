@@ -16,7 +16,6 @@ import scipy.stats
 
 from hiermodel.training.checkpoints import flatten_state
 from hiermodel.training.epochs import train_epochs
-from hiermodel.training.loop import train
 from hiermodel.training.privacy import (
     PrivacyConfig,
     add_noise_to_sum,
@@ -190,23 +189,12 @@ def test_without_clipping_and_noise_it_is_the_ordinary_gradient(ensemble, sequen
         np.testing.assert_allclose(one, other, atol=2e-6)
 
 
-def test_private_training_resumes_to_the_last_bit(private, sequences, tmp_path, assert_same_params):
-    def run(folder, epochs):
-        return train(
-            KEY,
-            private,
-            sequences,
-            tmp_path / folder,
-            identity="a",
-            checkpoint_epochs=epochs,
-            progress=False,
-        )
-
-    whole = run("whole", [1, 3])
-    run("parts", [1])
-    parts = run("parts", [1, 3])
-    assert_same_params(flatten_state(whole.states), flatten_state(parts.states))
-    kernels = np.asarray(whole.states.params["output_projection.kernel"])
+def test_private_training_resumes_to_the_last_bit(
+    private, sequences, train_in_parts, assert_same_params
+):
+    whole, parts = train_in_parts(KEY, private, sequences)
+    assert_same_params(flatten_state(whole), flatten_state(parts))
+    kernels = np.asarray(whole.params["output_projection.kernel"])
     assert len(np.unique(kernels.reshape(4, -1), axis=0)) == 4
 
 

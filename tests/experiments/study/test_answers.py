@@ -131,7 +131,7 @@ def test_studies_share_the_run_that_is_alike():
 
 
 def test_shipped_studies_stand_on_the_reproductions_settings():
-    from experiments.study.laptop import BASE
+    from experiments.laptop import BASE
     from paper_repro.protocol import laptop
 
     middle = laptop().sizes["middle"].run
