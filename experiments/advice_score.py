@@ -14,8 +14,8 @@ from experiments.store import Measurements, trained_checkpoints
 def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
     """One row per pair of networks of disjoint splits and signal, and per pair for any of them.
 
-    The stopping rule is: at the first alarm of bias go back to the checkpoint before the one since
-    when the signal says that bias has been there.
+    There are two rules: stop at the first alarm, with the networks as they are then; or go back to
+    the checkpoint before the one since when the signal says that bias has been there.
 
     Args:
         config: the run.
@@ -24,8 +24,9 @@ def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list
     Returns:
         Rows with, of a pair: ``signal``; ``alarm`` and ``since``, ln of the ratio to the pair's
         τ_bias, NaN if there was no alarm; for the signal "test loss" the ratio to τ_test instead;
-        ``loss_given_up``, test loss of the networks kept − at its minimum, nats per position;
-        ``reproduction_avoided``, excess copies there − of the networks kept.
+        for each rule, ``stopping`` and ``going_back``: ``loss_given_up_…``, test loss of the
+        networks kept − at its minimum, nats per position; ``reproduction_avoided_…``, excess copies
+        there − of the networks kept. Without an alarm the last networks are kept.
     """
     advice, onsets = results["advice"], results["onsets"]
     trained, epochs = trained_checkpoints(results["tradeoff"])
@@ -49,9 +50,13 @@ def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list
             for what, time in (("alarm", alarm[place]), ("since", since[place])):
                 row[what] = float(np.log(time) - against) if row["alarmed"] else np.nan
             before = np.flatnonzero(epochs < since[place])
-            kept = (before[-1] if len(before) else 0) if row["alarmed"] else len(epochs) - 1
-            row["loss_given_up"] = float(own_loss[kept] - own_loss[best])
-            row["reproduction_avoided"] = float(own_copies[best] - own_copies[kept])
+            kept = {"stopping": len(epochs) - 1, "going_back": len(epochs) - 1}
+            if row["alarmed"]:
+                kept["stopping"] = int(np.searchsorted(epochs, alarm[place]))
+                kept["going_back"] = int(before[-1]) if len(before) else 0
+            for rule, look in kept.items():
+                row[f"loss_given_up_{rule}"] = float(own_loss[look] - own_loss[best])
+                row[f"reproduction_avoided_{rule}"] = float(own_copies[best] - own_copies[look])
             rows.append(row)
     return rows
 
@@ -75,8 +80,11 @@ def score_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "alarm": mean("alarm", heard),
                 "since": mean("since", heard),
                 "since_spread": None if spread is None else float(spread),
-                "loss_given_up": mean("loss_given_up", own),
-                "reproduction_avoided": mean("reproduction_avoided", own),
+                **{
+                    f"{what}_{rule}": mean(f"{what}_{rule}", own)
+                    for rule in ("stopping", "going_back")
+                    for what in ("loss_given_up", "reproduction_avoided")
+                },
             }
         )
     return table

@@ -10,7 +10,7 @@ from experiments import store
 from experiments.configs import RunConfig
 from experiments.store import Measurements
 from experiments.tradeoff import members_by_unit
-from hiermodel.measures.onset import locate_minimum
+from hiermodel.measures.onset import locate_minimum, smooth_log_time
 from hiermodel.measures.uncertainty import Interval, student_interval
 
 BASELINE = "baseline"
@@ -48,20 +48,32 @@ def curves(results: Mapping[str, Measurements], kind: str = "network") -> dict[s
 
 
 def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) -> dict[str, Point]:
-    """Every mitigation at its own test-loss minimum; and other ways to use the baseline."""
-    base = curves(results[BASELINE])
+    """Every mitigation at its own test-loss minimum; and other ways to use the baseline.
+
+    Curves are smoothed first: the first checkpoint at which a jittering test loss is as low as
+    another's would be too early.
+    """
+    base = _smoothed(curves(results[BASELINE]))
     alone = members_by_unit(run, "network")
-    found = {name: _point(curves(each), base, alone) for name, each in results.items()}
+    found = {name: _point(_smoothed(curves(each)), base, alone) for name, each in results.items()}
     for name, kind in (
         ("average of two, same data", "same"),
         ("average of two, disjoint data", "halves"),
     ):
         groups = members_by_unit(run, kind)
-        found[name] = _point(curves(results[BASELINE], kind), base, groups)
+        found[name] = _point(_smoothed(curves(results[BASELINE], kind)), base, groups)
     early = np.log(results[BASELINE]["onsets"]["tau_neighbour"].values)
     nearest = np.abs(np.log(base["epoch"])[:, None] - early).argmin(0)
     found["early stop at τ_bias"] = _point(base, base, alone, nearest)
     return found
+
+
+def _smoothed(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    epochs = found["epoch"]
+    return {
+        "epoch": epochs,
+        **{name: smooth_log_time(epochs, found[name].T).T for name in MEASURES},
+    }
 
 
 def _point(
@@ -72,10 +84,10 @@ def _point(
 ) -> Point:
     """Units at their stops (their test-loss minima), each with the baseline members it is of."""
     if stops is None:
-        stops = locate_minimum(own["epoch"], own["loss"].T).checkpoint
+        stops = locate_minimum(own["epoch"], own["loss"].T, width=0.0).checkpoint
     units = np.arange(len(groups))
     values = {name: own[name][stops, units] for name in MEASURES}
-    minima = locate_minimum(base["epoch"], base["loss"].T).checkpoint
+    minima = locate_minimum(base["epoch"], base["loss"].T, width=0.0).checkpoint
 
     def of_baseline(losses: np.ndarray) -> dict[str, np.ndarray]:
         """Where its members were as low as each unit's loss, mean over those that a unit is of."""

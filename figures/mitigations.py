@@ -96,8 +96,9 @@ def text(results: Mapping[str, Any]) -> str:
         f"*{CAPTION}*",
         " ".join(results["sentences"]),
         _frontier(results["rows"]),
-        "Each at its own test-loss minimum; in brackets 95 % Student intervals over networks, or "
-        "over averages of two. The columns “beyond” subtract the baseline stopped where its test "
+        "Each at its own test-loss minimum, curves smoothed in log time; in brackets 95 % Student "
+        "intervals over networks, or over averages of two. The columns “beyond” subtract the "
+        "baseline stopped where its test "
         f"loss was as low. Equal network passes for all but averages. {minutes:.0f} minutes of "
         f"{results['provenance']['cores']} cores.",
         *_privacy(results["privacy"]),
@@ -138,18 +139,23 @@ def _privacy(privacy: Mapping[str, Any]) -> list[str]:
 
 def _advice(table: Sequence[Mapping[str, Any]]) -> str:
     head = (
-        "| signal | alarms | ln(alarm / τ) | ln(since / τ) | its spread | test loss given up | "
-        "excess copies avoided |"
+        "| signal | alarms | ln(alarm / τ) | ln(since / τ) | its spread | stopped at the alarm: "
+        "test loss given up, copies avoided | gone back to before “since”: the same |"
     )
     lines = [head, "|---|---|---|---|---|---|---|"]
     for row in table:
         numbers = [row[name] for name in ("alarm", "since", "since_spread")]
-        numbers += [row["loss_given_up"], row["reproduction_avoided"]]
         cells = [row["signal"], f"{row['alarmed']} of {row['pairs']}", *map(_number, numbers)]
+        cells += [
+            ", ".join(
+                _number(row[f"{what}_{rule}"]) for what in ("loss_given_up", "reproduction_avoided")
+            )
+            for rule in ("stopping", "going_back")
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     note = (
         "τ is τ_bias, the minimum of the nearest-neighbour divergence of all samples, and τ_test "
-        "for the test loss. Given up and avoided, by going back to the checkpoint before “since”, "
+        "for the test loss. Test loss (nats per position) and excess copies (fraction of samples) "
         "are counted from the test-loss minimum; without an alarm training goes on to its end."
     )
     return "\n".join([*lines, "", note])

@@ -21,10 +21,10 @@ def measured(values, *dims):
 
 
 def results(loss, copies, auc=0.5):
-    """One run's stages, with curves (checkpoints,) the same for its four networks."""
+    """One run's stages, with curves (checkpoints,) for all of its four networks, or for each."""
     shape = len(EPOCHS), 4
     wide = {
-        name: np.broadcast_to(np.reshape(curve, (-1, 1)), shape) + 0.001 * np.arange(4)
+        name: np.broadcast_to(np.atleast_2d(np.asarray(curve).T).T, shape) + 0.001 * np.arange(4)
         for name, curve in (("loss", loss), ("copies", copies), ("auc", auc))
     }
     unit = ("checkpoint", "unit")
@@ -44,6 +44,7 @@ def results(loss, copies, auc=0.5):
 
 TAUS = {"neighbour": 20.0, "test": 80.0}
 LOSS = [3.0, 2.0, 1.5, 1.2, 1.0, 1.1]
+SCATTER = [0.01, -0.01, 0.01, -0.01]
 COPIES = [0.0, 0.01, 0.02, 0.04, 0.08, 0.2]
 
 
@@ -73,10 +74,12 @@ def test_verdicts_say_what_the_numbers_do():
         "baseline": results(LOSS, COPIES),
         "better": results(LOSS, np.array(COPIES) / 2),
         "worse": results(LOSS, np.array(COPIES) + 0.1, 0.7),
-        "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], [0, 0, 0, 0.01, 0.01, 0.02]),
+        "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], 0.02 + np.full((6, 4), SCATTER)),
     }
     rows = frontier.summarise(frontier.points(found, PLANS[1].base))
     verdict = {row["name"]: row["verdict"] for row in rows}
+    base = next(row for row in rows if row["name"] == "baseline")
+    assert base["copies_beyond"]["estimate"] == base["auc_beyond"]["estimate"] == 0
     assert verdict["better"] == "fewer copies"
     assert verdict["worse"] == "more copies and a stronger attack"
     assert verdict["slower"] == "no better than stopping the baseline early"
@@ -87,8 +90,8 @@ def test_verdicts_say_what_the_numbers_do():
     assert "than stopping early: slower" in said
     # τ_bias is epoch 20: loss 1.5 − 1.0, copies 0.02 − 0.08.
     early = next(row for row in rows if row["name"].startswith("early"))
-    assert early["loss_less_minimum"]["estimate"] == pytest.approx(0.5)
-    assert early["copies_less_minimum"]["estimate"] == pytest.approx(-0.06)
+    assert early["loss_less_minimum"]["estimate"] == pytest.approx(0.5, abs=0.03)
+    assert early["copies_less_minimum"]["estimate"] == pytest.approx(-0.06, abs=0.005)
 
 
 def test_what_learns_less_than_the_baseline_at_first_is_not_compared():
@@ -113,10 +116,22 @@ def test_the_advisor_is_scored_against_what_is_known():
     assert gap["alarm"] == pytest.approx(np.log(80 / 20))
     assert gap["since"] == pytest.approx(np.log(40 / 20))
     # Back to epoch 20 for one pair; to the end, 160, for the other.
-    assert gap["loss_given_up"] == pytest.approx((0.5 + 0.1) / 2)
-    assert gap["reproduction_avoided"] == pytest.approx((0.06 - 0.12) / 2)
+    assert gap["loss_given_up_going_back"] == pytest.approx((0.5 + 0.1) / 2)
+    assert gap["reproduction_avoided_going_back"] == pytest.approx((0.06 - 0.12) / 2)
+    # Or stopped at epoch 80, the minimum.
+    assert gap["loss_given_up_stopping"] == pytest.approx((0.0 + 0.1) / 2)
     assert table["any sign of bias"] == {**gap, "signal": "any sign of bias"}
     assert table["test loss"]["since"] is None
+
+
+ADVICE_TABLE = [
+    {"signal": "gap", "pairs": 2, "alarmed": 1, "alarm": 0.5, "since": -0.5, "since_spread": 0.1}
+    | {
+        f"{what}_{rule}": 0.25
+        for what in ("loss_given_up", "reproduction_avoided")
+        for rule in ("stopping", "going_back")
+    }
+]
 
 
 def test_tables_and_figure_come_from_the_json(tmp_path):
@@ -127,7 +142,7 @@ def test_tables_and_figure_come_from_the_json(tmp_path):
         "rows": rows,
         "sentences": frontier.sentences(rows),
         "curves": plain,
-        "advice": [],
+        "advice": ADVICE_TABLE,
         "controls": {"alarmed": 0, "of": 2},
         "privacy": {"DP": {"delta": 0.01, "epsilon": {"0": 0.0, "9": 3.0}}},
         "provenance": {"cores": 2},
@@ -142,6 +157,7 @@ def test_tables_and_figure_come_from_the_json(tmp_path):
     page = (gallery / "README.md").read_text()
     assert "| better |" in page
     assert "ε = 3 at δ = 0.01" in page
+    assert "| gap | 1 of 2 | 0.5 | -0.5 | 0.1 | 0.25, 0.25 | 0.25, 0.25 |" in page
     assert "old" not in page
     assert drawing.BEGIN in drawing.GALLERY.joinpath("README.md").read_text()
 
