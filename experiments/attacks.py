@@ -91,7 +91,7 @@ def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Set
     spread = np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_noises))
     parts = [rows[: own.num_sequences] for rows in (*splits.train, splits.test)]
     exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
-    fresh = sample_leaves(fresh_key, grammar, num_samples, filter_level=config.filter_level)
+    fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
     by_exact = sample_ancestral(exact_key, exact, schedule, num_samples)
     setting = Setting(
         config,
@@ -264,7 +264,8 @@ def cycles(setting: Setting, networks: Sequence[Denoiser]) -> Measurements:
 def _chance(setting: Setting) -> Measurements:
     """What the exact denoiser's chain and fresh data give instead."""
     config, train = setting.config, setting.splits.train
-    claims = find_clusters(setting.baselines[0], min_size=setting.own.claim_size).centre
+    fresh = setting.baselines[0][: len(setting.baselines[1])]  # as many as there are samples
+    claims = find_clusters(fresh, min_size=setting.own.claim_size).centre
     precision = [_number(score_claims(claims, own).precision) for own in train]
     about = "precision of the same claims made from fresh data"
     results = {"precision_fresh": Measurement(np.array(precision), ("split",), "fraction", about)}

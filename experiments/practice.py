@@ -28,6 +28,7 @@ class AttacksConfig:
         num_noises: noises per sequence at the fixed step, and as many at stratified ones.
         relative_time: t/T of the fixed step, and of the turning point of repeated U-turns.
         radii: Hamming distances up to which a sample counts as a near-copy.
+        num_fresh: fresh sequences that samples are compared with.
         claim_size: samples in a group of duplicates that is claimed to be a training sequence.
         num_cycles: repeated U-turns from test sequences; 0 for none.
         num_resamples: of the bootstrap intervals.
@@ -38,13 +39,15 @@ class AttacksConfig:
     num_noises: int = 16
     relative_time: float = 0.15
     radii: tuple[int, ...] = (0, 1, 2)
+    num_fresh: int = 20_000
     claim_size: int = 3
     num_cycles: int = 5
     num_resamples: int = 500
     delta: float | None = None
 
     def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises", "claim_size", "num_resamples")
+        check_counts(self, "num_sequences", "num_noises", "num_fresh")
+        check_counts(self, "claim_size", "num_resamples")
         check_integer("num_cycles", self.num_cycles, 0)
         require(bool(self.radii), "radii", self.radii, "at least one distance")
         check_relative_times(self.relative_time)
@@ -87,6 +90,7 @@ class TradeoffConfig:
         num_loss_noises: noises per sequence for losses and attacks, at stratified steps.
         relative_time: t/T of the divergence.
         radii: Hamming distances up to which a sample counts as a near-copy.
+        num_fresh: fresh sequences that samples are compared with.
         averages: measure averages of two networks too.
     """
 
@@ -95,9 +99,10 @@ class TradeoffConfig:
     num_loss_noises: int = 16
     relative_time: float = 0.15
     radii: tuple[int, ...] = (0, 1)
+    num_fresh: int = 20_000
     averages: bool = False
 
     def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises", "num_loss_noises")
+        check_counts(self, "num_sequences", "num_noises", "num_loss_noises", "num_fresh")
         require(bool(self.radii), "radii", self.radii, "at least one distance")
         check_relative_times(self.relative_time)

@@ -46,7 +46,7 @@ class Setting:
         x_t: (noises, m, leaves, vocab) noisy test sequences at the fixed step.
         oracle: the exact denoiser's output there.
         exact: by split, and last for the test set, the exact denoiser's losses.
-        fresh: fresh sequences, as many as there are samples.
+        fresh: fresh sequences.
     """
 
     config: RunConfig
@@ -58,7 +58,7 @@ class Setting:
     x_t: Float[Array, "noises m leaves vocab"]
     oracle: Float[Array, "noises m leaves vocab"]
     exact: list[np.ndarray]
-    fresh: Int[np.ndarray, "samples leaves"]
+    fresh: Int[np.ndarray, "fresh leaves"]
 
     def losses(self, denoiser: Denoiser, rows: np.ndarray) -> Float[np.ndarray, " n"]:
         """Mean over t, under the same noise for all denoisers."""
@@ -67,10 +67,10 @@ class Setting:
 
 def plan(context: Context) -> Plan:
     """The stage "tradeoff"."""
-    return plan_sampled(context, "tradeoff", make_setting, measure)
+    return plan_sampled(context, "tradeoff", lambda *given: make_setting(*given[:2]), measure)
 
 
-def make_setting(config: RunConfig, own: TradeoffConfig, num_samples: int) -> Setting:
+def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
     """Draw noise and fresh sequences, and evaluate the exact denoiser."""
     step_key, noise_key, loss_key, sample_key, fresh_key = jax.random.split(
         run_key(config, TRADEOFF), 5
@@ -81,7 +81,7 @@ def make_setting(config: RunConfig, own: TradeoffConfig, num_samples: int) -> Se
     x_0 = one_hot(test, grammar.vocab_size)
     t = step_at(own.relative_time, schedule)
     x_t = add_noise(noise_key, schedule, jnp.broadcast_to(x_0, (own.num_noises, *x_0.shape)), t)
-    fresh = sample_leaves(fresh_key, grammar, num_samples, filter_level=config.filter_level)
+    fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
     setting = Setting(
         config,
         own,
