@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
-from experiments.configs import AdviceConfig, RunConfig, step_at
+from experiments.configs import AdviceConfig, AnyRunConfig, RunConfig, step_at
 from experiments.denoising import log_probs
 from experiments.evaluation import split_pairs
 from experiments.generation import sampled_epochs
+from experiments.images.data import ImageSplits
 from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from experiments.train import ADVICE, FRESH, checkpoints_of, make_data, run_key
@@ -33,7 +34,7 @@ from hiermodel.measures.neighbours import (
 )
 
 SIGNALS = ("test loss", "own–other gap", "split divergence", "nearest-neighbour divergence")
-"""In the order of the advisor's evidence."""
+"""In the order of the advisor's evidence; there is none of the last for images."""
 
 
 def plan(context: Context) -> Plan:
@@ -60,26 +61,29 @@ def plan(context: Context) -> Plan:
 
 
 def with_advice(
-    config: RunConfig,
+    config: AnyRunConfig,
     settings: AdviceConfig,
-    splits: Splits,
+    splits: Splits | ImageSplits,
     joined: Measurements,
-    sequences: Int[np.ndarray, "checkpoint member sample leaves"],
+    drawn: Num[np.ndarray, "checkpoint member sample ..."],
 ) -> Measurements:
-    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them."""
+    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them.
+
+    Images are laid out as pixels, in the splits and in what was drawn.
+    """
     trained, epochs = trained_checkpoints(joined)
     looks = {name: each.values[trained] for name, each in joined.items()}
-    samples = sequences[trained]
+    samples = drawn[trained]
     advised = advise(config, settings, splits, looks, samples, len(epochs))
     return {**joined, **_recorded(advised), **_control(config, settings, splits, epochs, samples)}
 
 
 def _control(
-    config: RunConfig,
+    config: AnyRunConfig,
     settings: AdviceConfig,
-    splits: Splits,
+    splits: Splits | ImageSplits,
     epochs: Int[np.ndarray, " look"],
-    samples: Int[np.ndarray, "look member sample leaves"],
+    samples: Num[np.ndarray, "look member sample ..."],
 ) -> dict[str, Measurement]:
     """Alarms that can only be false: gaps to two sets that no network was trained on.
 
@@ -199,11 +203,11 @@ def _batch_divergences(
 
 
 def advise(
-    config: RunConfig,
+    config: AnyRunConfig,
     settings: AdviceConfig,
-    splits: Splits,
+    splits: Splits | ImageSplits,
     looks: Mapping[str, np.ndarray],
-    samples: Int[np.ndarray, "look member sample leaves"],
+    samples: Num[np.ndarray, "look member sample ..."],
     num_looks: int,
 ) -> list[Advice]:
     """The advice on each pair of networks of disjoint splits, after the looks there are.
@@ -212,10 +216,12 @@ def advise(
         config: the run.
         settings: of the advisor.
         splits: the training sets.
-        looks: what :func:`look` gave, by name, with a leading axis of looks; and "epoch".
+        looks: what :func:`look` gave, by name, with a leading axis of looks; and "epoch". For
+            images there is no nearest-neighbour divergence.
         samples: of every look.
         num_looks: planned.
     """
+    neighbours = looks.get("neighbour_divergence")
     gap_key, key = jax.random.split(jax.random.fold_in(run_key(config, ADVICE), 1))
     advice = []
     for number, (a, b) in enumerate(split_pairs(config.num_splits, config.num_seeds)):
@@ -235,7 +241,7 @@ def advise(
                 looks["test_loss"][:, both].mean(1),
                 gap=gap,
                 split_divergence=looks["split_divergence"][:, number],
-                neighbour_divergence=looks["neighbour_divergence"][:, both].mean(1),
+                neighbour_divergence=None if neighbours is None else neighbours[:, both].mean(1),
                 tolerated_gap=settings.tolerated_gap,
                 false_alarm=settings.false_alarm,
                 num_looks=num_looks,
@@ -269,7 +275,7 @@ def _recorded(advice: Sequence[Advice]) -> dict[str, Measurement]:
         results[f"curve_{end}"] = Measurement(
             np.moveaxis(np.array(values), -1, 0),
             ("look", "pair", "signal"),
-            "nats, the gap in symbols",
+            "of the signal",
             f"{end} of {SIGNALS}; the interval of the gap is that of permutations",
         )
     return results

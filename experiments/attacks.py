@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import AttacksConfig, RunConfig, step_at
 from experiments.generation import partner_split
+from experiments.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
 from experiments.pipeline import Context, Plan
 from experiments.sampled import plan_sampled
 from experiments.store import Measurement, Measurements
@@ -20,15 +21,11 @@ from hiermodel.grammar.splits import Splits
 from hiermodel.measures.canaries import epsilon_lower_bound
 from hiermodel.measures.extraction import find_clusters, score_claims
 from hiermodel.measures.loss import stratified_steps
-from hiermodel.measures.membership import RATES, attack_losses, evaluate_attack, membership_score
+from hiermodel.measures.membership import attack_losses
 from hiermodel.measures.reproduction import excess_reproduction, near_copies
 from hiermodel.measures.u_turn import repeated_u_turns
 from hiermodel.measures.uncertainty import Interval
 
-KINDS = ("plain", "calibrated", "reference")
-"""What a sequence's loss is compared with: nothing, the exact denoiser's, the other network's."""
-
-TIMES = ("fixed t", "all t")
 BASELINES = ("fresh data", "exact denoiser")
 
 
@@ -114,62 +111,17 @@ def measure(
     samples: Int[np.ndarray, "member sample leaves"],
 ) -> Measurements:
     """All attacks at one checkpoint."""
-    scores = attack_scores(setting, networks)
+    losses = np.stack([setting.losses(network) for network in networks])
+    scores = attack_scores(setting.config, losses, setting.exact)
+    rows = [setting.rows_of(member // setting.config.num_seeds) for member in range(len(networks))]
+    num_resamples = setting.own.num_resamples
     return {
-        **membership(setting, scores),
+        **membership(setting.test_key, scores, rows, setting.rows_of(-1), num_resamples),
         **audit(setting, scores),
         **reproduction(setting, samples),
         **extraction(setting, samples),
         **cycles(setting, networks),
     }
-
-
-def attack_scores(
-    setting: Setting, networks: Sequence[Denoiser]
-) -> Float[np.ndarray, "member attack times n"]:
-    """Scores of every attack on every network, for the whole pool.
-
-    A single split has no reference network, and so one attack less.
-    """
-    config = setting.config
-    losses = np.stack([setting.losses(network) for network in networks])
-    plain = membership_score(losses)
-    calibrated = membership_score(losses, np.broadcast_to(setting.exact, losses.shape))
-    if config.num_splits == 1:
-        return np.stack([plain, calibrated], 1)
-    members = np.arange(len(networks))
-    split, seed = np.divmod(members, config.num_seeds)
-    partner = np.array([partner_split(each, config.num_splits) for each in split])
-    reference = membership_score(losses, losses[partner * config.num_seeds + seed])
-    return np.stack([plain, calibrated, reference], 1)
-
-
-def membership(
-    setting: Setting, scores: Float[np.ndarray, "member attack times n"]
-) -> Measurements:
-    """AUC and TPR of every attack on every network, others being test sequences."""
-    found = []
-    for member, of_member in enumerate(scores):
-        own = setting.rows_of(member // setting.config.num_seeds)
-        for each in of_member.reshape(-1, of_member.shape[-1]):
-            found.append(
-                evaluate_attack(
-                    setting.test_key,
-                    each[own],
-                    each[setting.rows_of(-1)],
-                    num_resamples=setting.own.num_resamples,
-                )
-            )
-    results = {}
-    for end, note in ENDS.items():
-        for name, about in (("auc", "area under the ROC curve"), ("tpr", _FOUND)):
-            values = np.stack([getattr(getattr(each, name), end or "estimate") for each in found])
-            values = values.reshape(*scores.shape[:3], *values.shape[1:])
-            dims = (*_ATTACK, "rate")[: values.ndim]
-            definition = f"{about}, {_WHAT}{note}"
-            label = f"{name}_{end}" if end else name
-            results[label] = Measurement(values, dims, "probability", definition)
-    return results
 
 
 def audit(setting: Setting, scores: Float[np.ndarray, "member attack times n"]) -> Measurements:
@@ -188,14 +140,8 @@ def audit(setting: Setting, scores: Float[np.ndarray, "member attack times n"]) 
             for each in of_member.reshape(-1, of_member.shape[-1])
         ]
     values = np.array(bounds).reshape(len(scores), 2, len(TIMES))
-    about = f"largest ε refuted with 95 % confidence at δ = {delta:g} by the attacks {KINDS[:2]}"
-    return {"epsilon": Measurement(values, _ATTACK, "1", about)}
-
-
-_ATTACK = ("member", "attack", "time_of_noise")
-_WHAT = f"telling training from test sequences by their loss; {KINDS} at {TIMES}"
-_FOUND = f"share of members found at false-positive rates {RATES}"
-ENDS = {"": "", "low": "; lower end of its 95 % interval", "high": "; upper end of it"}
+    about = f"largest ε refuted with 95 % confidence at δ = {delta:g} by the attacks {ORACLE[:2]}"
+    return {"epsilon": Measurement(values, DIMS, "1", about)}
 
 
 def reproduction(

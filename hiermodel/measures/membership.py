@@ -1,4 +1,4 @@
-"""How well a score tells training sequences from others (SPEC section 6).
+"""How well a score tells training sequences, or images, from others (SPEC section 6).
 
 The attacks differ in what the loss of a sequence is compared with: nothing, the loss of the exact
 denoiser (the calibrated attack, which takes an oracle), or that of a reference network trained on
@@ -10,11 +10,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Real
+from jaxtyping import Array, Float, Int, Key, Num, Real
 
 from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.denoisers import AnyDenoiser, MeanDenoiser
 from hiermodel.diffusion.samplers import run_compiled
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.along_noise import in_pieces
@@ -48,15 +48,16 @@ class Attack(NamedTuple):
 
 def attack_losses(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     schedule: Schedule,
-    sequences: Int[Array | np.ndarray, "n leaves"],
+    sequences: Num[Array | np.ndarray, "n ..."],
     steps: Int[Array | np.ndarray, " noises"],
     *,
     vocab_size: int | None = None,
 ) -> Float[np.ndarray, " n"]:
-    """Denoising loss of every sequence, mean over noises at the same steps for all of them.
+    """Denoising loss of every sequence or image, mean over noises at the same steps for all.
 
+    Of a sequence it is the cross-entropy, of an image the squared error of the predicted noise.
     Log-probabilities are raised to at least that of 1e-8, as in divergences (SPEC section 6), so
     that differences of losses exist.
 
@@ -64,30 +65,42 @@ def attack_losses(
         key: one typed key, for the noise; more steps leave the noise of the first ones as it was.
         denoiser: what is attacked, or what it is compared with.
         schedule: the noise.
-        sequences: (n, num_leaves) clean symbols.
+        sequences: (n, num_leaves) clean symbols; for a MeanDenoiser clean images, floating,
+            (n, pixels, channels).
         steps: (noises,) a step for each noise: one step many times, or ``stratified_steps``.
         vocab_size: q; needed only if the denoiser takes any.
 
     Returns:
-        (n,) nats per position.
+        (n,) nats per position, or squared error per pixel and channel.
 
     Raises:
-        ValueError: for a wrong length, a symbol or step out of range, or an unknown vocabulary.
+        ValueError: for a wrong length, a symbol or step out of range, an unknown vocabulary, or
+            images that do not fit.
     """
     check_key(key)
-    size = denoiser.vocab_size if vocab_size is None else vocab_size
-    if size is None:
-        raise ValueError("vocab_size=None is not allowed: this denoiser takes any, so name one")
     require(np.ndim(steps) == 1 and len(steps) > 0, "steps", steps, "a list of at least one step")
     check_steps(steps, schedule.num_steps)
-    require(np.ndim(sequences) == 2, "sequences", np.shape(sequences), "of shape (n, num_leaves)")
-    check_symbols("sequences", sequences, size)
-    x_0 = one_hot(sequences, size)
+    x_0 = _clean(denoiser, sequences, vocab_size)
     return np.asarray(run_compiled(_mean_losses, denoiser, key, schedule, x_0, jnp.asarray(steps)))
 
 
+def _clean(denoiser: AnyDenoiser, data: Array | np.ndarray, vocab_size: int | None) -> Array:
+    """Sequences, one-hot, or images as they are."""
+    if isinstance(denoiser, MeanDenoiser):
+        shape, x_0 = denoiser.event_shape, jnp.asarray(data)
+        fits = x_0.shape[1:] == shape and jnp.issubdtype(x_0.dtype, jnp.floating)
+        require(fits, "sequences", (x_0.shape, x_0.dtype), f"floating, of shape (n, *{shape})")
+        return x_0
+    size = denoiser.vocab_size if vocab_size is None else vocab_size
+    if size is None:
+        raise ValueError("vocab_size=None is not allowed: this denoiser takes any, so name one")
+    require(np.ndim(data) == 2, "sequences", np.shape(data), "of shape (n, num_leaves)")
+    check_symbols("sequences", data, size)
+    return one_hot(data, size)
+
+
 def _mean_losses(
-    denoiser: Denoiser,
+    denoiser: AnyDenoiser,
     key: Key[Array, ""],
     schedule: Schedule,
     x_0: Float[Array, "n leaves vocab"],
@@ -97,6 +110,10 @@ def _mean_losses(
         number, t = numbered
         x_t = add_noise(jax.random.fold_in(key, number), schedule, x_0, t)
         output = in_pieces(lambda rows: denoiser(rows, t), x_t)
+        if isinstance(denoiser, MeanDenoiser):
+            # The noise is what is left of x_t, so its error is that of x_0 in other units.
+            signal_to_noise = schedule.alpha_bar[t] / schedule.noise_variance[t]
+            return jnp.square(output - x_0).mean((-2, -1)) * signal_to_noise.astype(x_0.dtype)
         log_probs = jnp.where(x_0 > 0, output, 0).sum(-1)
         return -jnp.maximum(log_probs, np.log(CLIP)).mean(-1)
 

@@ -1,6 +1,8 @@
 """A tiny run on images: its stages, what they mean, and its figures, whole and partial."""
 
+import dataclasses
 import importlib
+import json
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
+from experiments import audit
+from experiments.card import QUESTIONS
+from experiments.configs import AttacksConfig
+from experiments.images import card as image_card
 from experiments.images.configs import (
     ImageDataConfig,
     ImageEvaluationConfig,
@@ -15,10 +21,12 @@ from experiments.images.configs import (
     ImageRunConfig,
 )
 from experiments.images.generation import compare, sample_pairs
+from experiments.images.practice import attack, networks_of, splits_of_pixels
 from experiments.measure import load_finished, measure_run
-from experiments.train import train_run
+from experiments.train import ATTACKS, checkpoints_of, open_run, run_key, train_run
 from figures import tables
 from figures.pictures import mosaic
+from hiermodel.measures import attack_losses, auc, stratified_steps
 from hiermodel.measures.agreement import dissimilarity, noise_cosine
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
@@ -39,11 +47,16 @@ BASE = (ImageEvaluationConfig(num_images=8, relative_times=(0.1, 0.5)), ImageGen
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     train_run(RUN, folder, progress=False)
-    found = measure_run(RUN, *BASE, folder, progress=False)
-    again = load_finished(RUN, *BASE, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def results(root):
+    found = measure_run(RUN, *BASE, root, progress=False)
+    again = load_finished(RUN, *BASE, root)
     assert set(again) == set(found) == {"evaluation", "comparison", "onsets"}
     return found
 
@@ -98,6 +111,45 @@ def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
     assert partial({size: {} for size in module.SIZES} if several else {})
     if several:
         assert partial({**dict.fromkeys(module.SIZES, wanted), "images": {}})
+
+
+def test_the_card_of_a_run_on_images_computes_attacks_and_advice(root, results, tmp_path):
+    run = open_run(RUN, root)
+    assert audit.config_of(run) == RUN
+    page = audit.main(audit.Arguments(run.path.name, root, tmp_path))
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert card["missing"] == []
+    assert {number["question"] for number in card["numbers"]} == set(QUESTIONS)
+    assert all(question in page.read_text() for question in QUESTIONS)
+    numbers = {number["name"]: number for number in card["numbers"]}
+    gap = [number for name, number in numbers.items() if name.startswith("own–other gap at τ_test")]
+    assert gap[0]["low"] < gap[0]["estimate"] < gap[0]["high"]
+    assert "AUC of the calibrated attack, mean over t, at τ_test" not in numbers
+    assert len(audit.audit(run, compute=False).missing) == 2
+
+
+def test_the_card_of_images_that_are_elsewhere_says_so(root):
+    data = ImageDataConfig(source="file", checksum="none")
+    run, config = open_run(RUN, root), dataclasses.replace(RUN, data=data)
+    assert any("--images" in line for line in image_card.fill_in(config, run, {}).missing)
+    assert image_card.compute(config, run, {}) == {}
+
+
+def test_attacks_on_images_compare_own_with_test_images(root):
+    splits = splits_of_pixels(RUN)
+    params = checkpoints_of(RUN, open_run(RUN, root)).load_params(8)
+    settings = AttacksConfig(num_noises=4, num_resamples=50)
+    found = attack(RUN, settings, splits, params)
+    assert found["auc"].values.shape == (4, 2, 2)
+    step_key, noise_key, _ = jax.random.split(run_key(RUN, ATTACKS), 3)
+    steps = np.asarray(stratified_steps(step_key, 40, 4))
+    own, reference = (networks_of(RUN, params)[member] for member in (3, 1))
+    pool = np.concatenate([*splits.train, splits.test])
+    key = jax.random.split(noise_key)[1]
+    loss, other = (attack_losses(key, each, RUN.schedule, pool, steps) for each in (own, reference))
+    for number, scores in ((0, -loss), (1, other - loss)):
+        expected = auc(scores[8:16], scores[16:])
+        assert found["auc"].values[3, number, 1] == pytest.approx(expected)
 
 
 def test_copies_are_memorised_and_lean_to_their_own_set():

@@ -1,0 +1,101 @@
+"""Lines of evaluation cards that are the same whatever was trained."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from experiments import advice, store
+from experiments.card import QUESTIONS, Curve, Number, over_networks
+from experiments.membership import NO_ORACLE, ORACLE
+from experiments.onsets import nearest_epochs, values_at
+from experiments.store import Measurements
+
+BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
+
+Results = Mapping[str, Measurements]
+"""The newest result of every stage of a run, and "onsets"."""
+
+
+def at_test_minimum(results: Results, stage: str, name: str) -> np.ndarray:
+    """Each network's value at the checkpoint nearest to its test-loss minimum, else the last."""
+    if "onsets" not in results:
+        return results[stage][name].values[-1]
+    return values_at(results[stage], name, results["onsets"]["tau_test"].values)
+
+
+def moments(results: Results, names: Mapping[str, str]) -> dict[str, float]:
+    """Geometric means over networks or pairs of the onsets that there are, by their short names."""
+    found = results.get("onsets", {})
+    return {
+        name: float(np.exp(np.log(found[tau].values).mean()))
+        for name, tau in names.items()
+        if tau in found
+    }
+
+
+def attacked_epochs(results: Results, names: Mapping[str, str]) -> np.ndarray:
+    """The sampled checkpoints nearest to the moments, and the last one."""
+    taus = np.array([*moments(results, names).values()])
+    last = results["samples"]["epoch"].values[-1]
+    return np.unique([*nearest_epochs(results["samples"], taus), last])
+
+
+def onset_numbers(results: Results, names: Mapping[str, str]) -> Iterator[Number]:
+    """When things happened, from the onsets' names and what they are the times of."""
+    for tau, name in names.items():
+        if tau in results.get("onsets", {}):
+            number = over_networks(SINCE, name, np.log(results["onsets"][tau].values))
+            back = {
+                end: None if getattr(number, end) is None else float(np.exp(getattr(number, end)))
+                for end in ("estimate", "low", "high")
+            }
+            yield dataclasses.replace(number, **back)
+
+
+def kinds_of_attack(results: Results, *, oracle: bool) -> Sequence[str]:
+    """Names along the axis "attack"; a run of one split lacks the last."""
+    return (ORACLE if oracle else NO_ORACLE)[: results["attacks"]["auc"].values.shape[2]]
+
+
+def membership_numbers(results: Results, *, oracle: bool) -> Iterator[Number]:
+    """What the attacks at all t find at the test-loss minimum."""
+    if "attacks" not in results:
+        return
+    area = at_test_minimum(results, "attacks", "auc")
+    found = at_test_minimum(results, "attacks", "tpr")
+    for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
+        name = f"AUC of the {kind} attack, mean over t, at τ_test"
+        yield over_networks(GAINED, name, area[:, number, 1], 0.5)
+        name = f"members found at 1 % false positives, {kind} attack, at τ_test"
+        yield over_networks(GAINED, name, found[:, number, 1, 0], 0.01)
+
+
+def stop_numbers(results: Results) -> Iterator[Number]:
+    """When the advisor spoke up, by signal."""
+    if "advice" not in results:
+        return
+    alarms = results["advice"]["alarm"].values.T
+    for signal, each in zip(advice.SIGNALS, alarms, strict=False):
+        heard = each[np.isfinite(each)]
+        note = f"alarm for {len(heard)} of {len(each)} pairs of networks; geometric mean"
+        time = float(np.exp(np.log(heard).mean())) if len(heard) else np.inf
+        yield Number(STOP, f"{signal}: first alarm, epochs", time, note=note)
+
+
+def curve(
+    results: Results, stage: str, panel: str, name: str, units: str, measured: np.ndarray
+) -> Curve:
+    """A curve of (checkpoints, networks) along the stage's trained checkpoints."""
+    trained, epochs = store.trained_checkpoints(results[stage])
+    return Curve(panel, name, units, epochs, measured[trained])
+
+
+def membership_curves(results: Results, *, oracle: bool) -> Iterator[Curve]:
+    """AUC of every attack at all t."""
+    if "attacks" in results:
+        area = results["attacks"]["auc"].values
+        for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
+            yield curve(
+                results, "attacks", "membership inference", kind, "AUC", area[:, :, number, 1]
+            )
