@@ -19,6 +19,7 @@ from experiments.card_lines import (
     onset_numbers,
     stop_numbers,
 )
+from experiments.onsets import values_at
 from experiments.store import Measurements, RunFolder
 from experiments.train import checkpoints_of, make_data
 from experiments.u_turns import members_of
@@ -125,6 +126,14 @@ def _extraction(results: Results) -> Iterator[Number]:
         values = at_test_minimum(results, "attacks", name)
         chance = None if name == "num_claims" else float(values[:, 1].mean())
         yield over_networks(EXTRACTED, about, values[:, 0], chance)
+    if "cycle_copies" in results["attacks"]:
+        exact = float(results["attacks"]["cycle_copies_exact"].values[:, -1].mean())
+        for short, tau in MOMENTS.items():
+            if tau in results.get("onsets", {}):
+                taus = results["onsets"][tau].values
+                copies = values_at(results["attacks"], "cycle_copies", taus)[:, -1]
+                name = f"repeated U-turns that end on a training sequence, at {short}"
+                yield over_networks(EXTRACTED, name, copies, exact)
 
 
 def _privacy(results: Results) -> Iterator[Number]:

@@ -136,6 +136,8 @@ def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results
     numbers = {number["name"]: number for number in card["numbers"]}
     area = numbers["AUC of the calibrated attack, mean over t, at τ_test"]
     assert area["low"] < area["estimate"] < area["high"]
+    turned = numbers["repeated U-turns that end on a training sequence, at τ_test"]
+    assert turned["estimate"] > turned["chance"]
     assert {number["question"] for number in card["numbers"]} == set(QUESTIONS)
     assert all(question in page.read_text() for question in QUESTIONS)
 
