@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.advice import SIGNALS
 from experiments.configs import RunConfig
-from experiments.evaluation import split_pairs
+from experiments.stages.advice import SIGNALS
+from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments import advice, configs, runtime, signals
-from experiments.generation import generate
+from experiments import configs, runtime, signals
+from experiments.stages import advice
+from experiments.stages.generation import generate
 from experiments.store import Measurements, stack
 from experiments.train import (
     GENERATION,

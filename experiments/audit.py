@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import tyro
 
-from experiments import configs, grammar_card, runtime, store
-from experiments.card import Card
-from experiments.images import card as image_card
+from experiments import configs, runtime, store
+from experiments.cards import grammar as grammar_card
+from experiments.cards import images as image_card
+from experiments.cards.card import Card
 from experiments.images.configs import ImageDataConfig, ImageRunConfig
 from experiments.images.files import prepare_images
 from experiments.onsets import find_onsets

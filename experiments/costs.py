@@ -27,10 +27,10 @@ from experiments.configs import (
     TradeoffConfig,
     UTurnConfig,
 )
-from experiments.evaluation import same_data_pairs, split_pairs
 from experiments.images.configs import ImageEvaluationConfig
-from experiments.pipeline import READS
 from experiments.progress import context_of, progress_of
+from experiments.stages.evaluation import same_data_pairs, split_pairs
+from experiments.stages.pipeline import READS
 from experiments.train import epochs_of, num_training_rows
 from hiermodel.networks.learned import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig

@@ -8,8 +8,8 @@ import numpy as np
 
 from experiments import store
 from experiments.configs import RunConfig
+from experiments.stages.tradeoff import members_by_unit
 from experiments.store import Measurements
-from experiments.tradeoff import members_by_unit
 from hiermodel.measures.onset import locate_minimum, smooth_log_time
 from hiermodel.measures.uncertainty import Interval, student_interval
 

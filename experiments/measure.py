@@ -4,11 +4,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from experiments import (
+from experiments import configs
+from experiments.images import evaluation as image_evaluation
+from experiments.images import generation as image_generation
+from experiments.images.configs import ImageRunConfig
+from experiments.stages import (
     advice,
     along_time,
     attacks,
-    configs,
     decomposition,
     evaluation,
     generation,
@@ -16,10 +19,7 @@ from experiments import (
     tradeoff,
     u_turns,
 )
-from experiments.images import evaluation as image_evaluation
-from experiments.images import generation as image_generation
-from experiments.images.configs import ImageRunConfig
-from experiments.pipeline import READS, Context, Plan, make
+from experiments.stages.pipeline import READS, Context, Plan, make
 from experiments.store import Measurements
 from hiermodel.checks import require
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from experiments import configs
 from experiments.blocks import Block
 from experiments.configs import Protocol
-from experiments.pipeline import READS, Context
+from experiments.stages.pipeline import READS, Context
 from experiments.store import RunFolder
 from experiments.train import blocks_folder, epochs_of
 

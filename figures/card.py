@@ -1,6 +1,6 @@
 """The evaluation card: one HTML page, and the same as JSON, about one run.
 
-It knows nothing of what was trained: it draws the fields of ``experiments.card.Card``.
+It knows nothing of what was trained: it draws the fields of ``experiments.cards.card.Card``.
 """
 
 import base64
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.card import QUESTIONS
+from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
 from figures import style
 

@@ -10,11 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import step_at
-from experiments.evaluation import own_inputs, split_pairs
 from experiments.images.configs import ImageEvaluationConfig, image_config
 from experiments.images.data import ImageSplits
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.spread import map_over_devices
+from experiments.stages.evaluation import own_inputs, split_pairs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import mix, pixels

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from experiments.evaluation import same_data_pairs, split_pairs
-from experiments.generation import in_blocks, partner_split, plan_drawing, sampled_epochs
 from experiments.images.configs import ImageGenerationConfig, image_config
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.spread import map_over_devices
+from experiments.stages.evaluation import same_data_pairs, split_pairs
+from experiments.stages.generation import in_blocks, partner_split, plan_drawing, sampled_epochs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import FRESH, make_data, run_key
 from hiermodel.diffusion.corruption import pixels

@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.configs import AdviceConfig, AttacksConfig, step_at
-from experiments.evaluation import split_pairs
 from experiments.images.configs import ImageRunConfig
 from experiments.images.data import ImageSplits
-from experiments.membership import attack_scores, membership
+from experiments.stages.evaluation import split_pairs
+from experiments.stages.membership import attack_scores, membership
 from experiments.store import Measurement, Measurements
 from experiments.train import ADVICE, ATTACKS, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, pixels

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.claim import ENOUGH_SPLITS, LEVEL, Claim
-from experiments.evaluation import split_pairs
+from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.uncertainty import student_interval
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.along_time import WIDTH
+from experiments.stages.along_time import WIDTH
 from experiments.store import trained_checkpoints
 from hiermodel.measures.onset import locate_minimum, smooth_log_time
 from hiermodel.measures.uncertainty import Interval

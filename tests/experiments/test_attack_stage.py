@@ -7,12 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import advice, attacks, audit, configs
+from experiments import audit, configs
 from experiments.advised import train_advised
-from experiments.card import QUESTIONS
+from experiments.cards.card import QUESTIONS
 from experiments.measure import measure_run
+from experiments.stages import advice, attacks
+from experiments.stages.u_turns import members_of
 from experiments.train import checkpoints_of, make_data, open_run, train_run
-from experiments.u_turns import members_of
 from hiermodel.measures import attack_losses, auc, membership_score, near_copies
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from experiments import frontier, mitigations
-from experiments.advice import SIGNALS
 from experiments.advice_score import score_advice, score_table
+from experiments.stages.advice import SIGNALS
 from experiments.store import Measurement
 from experiments.train import epochs_of, make_data, training_rows
 from figures import mitigations as drawing

@@ -4,8 +4,8 @@ from itertools import chain
 
 import pytest
 
-from experiments.evaluation import same_data_pairs, split_pairs
-from experiments.generation import partner_split
+from experiments.stages.evaluation import same_data_pairs, split_pairs
+from experiments.stages.generation import partner_split
 
 
 @pytest.mark.parametrize(("num_splits", "num_seeds"), [(2, 3), (4, 2), (15, 2), (3, 1)])

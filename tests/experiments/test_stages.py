@@ -12,10 +12,11 @@ import scipy.stats
 from oracles import FALSE_ALARM
 
 import hiermodel as hm
-from experiments import configs, decomposition, u_turns
+from experiments import configs
 from experiments.measure import load_finished, measure_run
 from experiments.onsets import nearest_epochs
-from experiments.pipeline import Context, Recipe, along_checkpoints, make
+from experiments.stages import decomposition, u_turns
+from experiments.stages.pipeline import Context, Recipe, along_checkpoints, make
 from experiments.store import Measurement
 from experiments.train import (
     DECOMPOSITION,

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from experiments import configs, pipeline, runtime, signals, store, train
+from experiments import configs, runtime, signals, store, train
+from experiments.stages import pipeline
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.folders import FolderInUseError
 from hiermodel.training.state import TrainingConfig

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from experiments import audit
-from experiments.card import QUESTIONS
+from experiments.cards import images as image_card
+from experiments.cards.card import QUESTIONS
 from experiments.configs import AttacksConfig
-from experiments.images import card as image_card
 from experiments.images.configs import (
     ImageDataConfig,
     ImageEvaluationConfig,

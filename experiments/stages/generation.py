@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from experiments.configs import GenerationConfig
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import (
     FRESH,

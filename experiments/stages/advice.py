@@ -10,14 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from experiments.configs import AdviceConfig, AnyRunConfig, RunConfig, step_at
-from experiments.denoising import log_probs
-from experiments.evaluation import split_pairs
-from experiments.generation import sampled_epochs
 from experiments.images.data import ImageSplits
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.denoising import log_probs
+from experiments.stages.evaluation import split_pairs
+from experiments.stages.generation import sampled_epochs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.u_turns import members_of
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from experiments.train import ADVICE, FRESH, checkpoints_of, make_data, run_key
-from experiments.u_turns import members_of
 from hiermodel.checks import require
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.grammar.sampling import sample_leaves

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from experiments.generation import sampled_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.generation import sampled_epochs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.u_turns import members_of
 from experiments.store import Measurements
 from experiments.train import checkpoints_of
-from experiments.u_turns import members_of
 from hiermodel.networks.learned import LearnedDenoiser
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import AttacksConfig, RunConfig, step_at
-from experiments.generation import partner_split
-from experiments.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
-from experiments.pipeline import Context, Plan
-from experiments.sampled import plan_sampled
+from experiments.stages.generation import partner_split
+from experiments.stages.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
+from experiments.stages.pipeline import Context, Plan
+from experiments.stages.sampled import plan_sampled
 from experiments.store import Measurement, Measurements
 from experiments.train import ATTACKS, make_data, run_key
 from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import RunConfig, step_at
-from experiments.denoising import SETS, mean_and_error, params_at
 from experiments.onsets import nearest_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_noise
+from experiments.stages.denoising import SETS, mean_and_error, params_at
+from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
 from experiments.store import Measurement, Measurements
 from experiments.train import RANDOM_U_TURNS, U_TURNS, checkpoints_of, make_data, run_key
 from hiermodel.diffusion.denoisers import Denoiser, empirical_denoiser, exact_denoiser

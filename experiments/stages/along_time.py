@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.denoising import log_probs, mean_and_error, params_at
 from experiments.onsets import nearest_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_noise
+from experiments.stages.denoising import log_probs, mean_and_error, params_at
+from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
 from experiments.store import Measurement, Measurements
 from experiments.train import ALONG_TIME, checkpoints_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot

@@ -1,6 +1,6 @@
 """What an evaluation card says, whatever was trained: numbers, curves and moments of one run.
 
-``grammar_card.py`` and ``images/card.py`` fill it in; for other data, fill in the same fields.
+``grammar.py`` and ``images.py`` fill it in; for other data, fill in the same fields.
 """
 
 import dataclasses

@@ -8,10 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import RunConfig, TradeoffConfig, step_at
-from experiments.denoising import denoise_rows
-from experiments.evaluation import split_pairs
-from experiments.pipeline import Context, Plan
-from experiments.sampled import plan_sampled
+from experiments.stages.denoising import denoise_rows
+from experiments.stages.evaluation import split_pairs
+from experiments.stages.pipeline import Context, Plan
+from experiments.stages.sampled import plan_sampled
 from experiments.store import Measurement, Measurements
 from experiments.train import TRADEOFF, make_data, run_key
 from hiermodel.diffusion.averaged import averaged_denoiser

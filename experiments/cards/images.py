@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from experiments import advice, store
-from experiments.card import Card, Curve, Number, over_networks
-from experiments.card_lines import (
+from experiments import store
+from experiments.cards.card import Card, Curve, Number, over_networks
+from experiments.cards.lines import (
     BIASED,
     EXTRACTED,
     Results,
@@ -23,6 +23,7 @@ from experiments.card_lines import (
 from experiments.configs import AdviceConfig, AttacksConfig
 from experiments.images.configs import ImageGenerationConfig, ImageRunConfig
 from experiments.images.practice import attack, look, splits_of_pixels
+from experiments.stages import advice
 from experiments.store import Measurement, Measurements, RunFolder
 from experiments.train import checkpoints_of
 from hiermodel.measures.several_neighbours import neighbour_ratio

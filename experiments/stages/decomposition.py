@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import DecompositionConfig, step_at
-from experiments.denoising import denoise_rows, log_probs
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.denoising import denoise_rows, log_probs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import DECOMPOSITION, checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot

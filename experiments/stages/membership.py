@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from experiments.configs import AnyRunConfig
-from experiments.generation import partner_split
+from experiments.stages.generation import partner_split
 from experiments.store import Measurement, Measurements
 from hiermodel.measures.membership import RATES, evaluate_attack, membership_score
 

@@ -3,9 +3,9 @@
 import dataclasses
 from collections.abc import Iterator
 
-from experiments import advice, attacks, configs, store
-from experiments.card import Card, Curve, Number, over_networks
-from experiments.card_lines import (
+from experiments import configs, store
+from experiments.cards.card import Card, Curve, Number, over_networks
+from experiments.cards.lines import (
     BIASED,
     EXTRACTED,
     GAINED,
@@ -20,9 +20,10 @@ from experiments.card_lines import (
     stop_numbers,
 )
 from experiments.onsets import values_at
+from experiments.stages import advice, attacks
+from experiments.stages.u_turns import members_of
 from experiments.store import Measurements, RunFolder
 from experiments.train import checkpoints_of, make_data
-from experiments.u_turns import members_of
 
 NEEDED_FOR = {
     "evaluation": "losses and divergence from the exact denoiser",

@@ -17,10 +17,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import LevelsConfig, RunConfig
-from experiments.evaluation import split_pairs
-from experiments.generation import sampled_epochs
 from experiments.onsets import nearest_epochs
-from experiments.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.evaluation import split_pairs
+from experiments.stages.generation import sampled_epochs
+from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import LEVELS, make_data, run_key
 from hiermodel.grammar.rules import Grammar

@@ -5,10 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from experiments import advice, store
-from experiments.card import QUESTIONS, Curve, Number, over_networks
-from experiments.membership import NO_ORACLE, ORACLE
+from experiments import store
+from experiments.cards.card import QUESTIONS, Curve, Number, over_networks
 from experiments.onsets import nearest_epochs, values_at
+from experiments.stages import advice
+from experiments.stages.membership import NO_ORACLE, ORACLE
 from experiments.store import Measurements
 
 BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
