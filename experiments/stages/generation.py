@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from experiments.configs import GenerationConfig
+from experiments.spread import map_over_devices
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.store import Measurement, Measurements
 from experiments.train import (
@@ -144,7 +145,7 @@ def _generate_block(
             symbol_dtype(network.vocab_size)
         )
 
-    return jax.lax.map(one_member, params)
+    return map_over_devices(one_member, params)
 
 
 def partner_split(split: int, num_splits: int) -> int:
