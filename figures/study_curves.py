@@ -13,7 +13,8 @@ from figures.style import Results
 CAPTION = (
     "Every run along training: nearest-neighbour divergence (blue) and test loss above that of the "
     "exact denoiser (red); where no samples were drawn, the divergence from the denoiser of every "
-    "filter level instead, k = 0 darkest. Lines are means, bands two standard errors over "
+    "filter level instead, k = 0 darkest; of images, the dissimilarity of paired samples (blue) "
+    "and the test loss (red). Lines are means, bands two standard errors over "
     "networks; dots are minima, hollow where some lie on the border. Shaded: the biased phase."
 )
 
@@ -26,6 +27,7 @@ def draw(runs: Mapping[str, Results]) -> Figure:
     figure, axes = style.new_figure(COLUMNS, 0.4 + 1.7 * num_rows, num_rows)
     for axis, (name, results) in zip(axes, runs.items(), strict=False):
         draw_run = _draw_samples if "comparison" in results else _draw_levels
+        draw_run = _draw_images if "noise_cosine" in results.get("evaluation", {}) else draw_run
         style.draw_panel(axis, results, ("evaluation",), draw_run)
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:
@@ -65,6 +67,23 @@ def _draw_levels(axis: Axes, results: Results) -> None:
         _curve(axis, epochs, curves[..., level], color, f"k = {level}")
         taus, located = (onsets[f"tau_level{end}"].values[:, level] for end in ("", "_located"))
         style.mark_minimum(axis, epochs, curves[..., level].mean(1), taus, located, color)
+    _finish(axis)
+
+
+def _draw_images(axis: Axes, results: Results) -> None:
+    onsets = results["onsets"]
+    for stage, name, tau, color, label in (
+        ("comparison", "dissimilarity", "tau_pair", style.BLUE, "dissimilarity of paired samples"),
+        ("evaluation", "loss", "tau_test", style.VERMILION, "test loss (squared error per pixel)"),
+    ):
+        if name not in results.get(stage, {}):
+            continue
+        trained, epochs = trained_checkpoints(results[stage])
+        curves = results[stage][name].values[trained]
+        curves = curves[..., 1] if name == "loss" else curves
+        _curve(axis, epochs, curves, color, label)
+        taus, located = (onsets[f"{tau}{end}"].values for end in ("", "_located"))
+        style.mark_minimum(axis, epochs, curves.mean(1), taus, located, color)
     _finish(axis)
 
 

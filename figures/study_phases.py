@@ -12,7 +12,8 @@ from experiments.study.table import Rows, interval_of
 from figures import style
 
 CAPTION = (
-    "Minima of the nearest-neighbour divergence (τ_bias) and of the test loss (τ_test), their "
+    "Minima of the nearest-neighbour divergence (τ_bias; of images, of the dissimilarity of "
+    "paired samples) and of the test loss (τ_test), their "
     "ratio, above 1 where there is a biased phase, and how many more samples at τ_test are copies "
     "of the own training set than of another. Times and ratios are geometric means; bars are 95 % "
     "Student intervals over networks (over training sets from five on). Hollow: some minima lie on "
@@ -121,7 +122,7 @@ def _draw_series(
     y: list[float] = []
     flags: list[np.ndarray] = []
     for place, value in zip(across.places(shift), across.values, strict=True):
-        own = rows[rows[across.path] == value]
+        own = rows[(rows[across.path] == value) & np.isfinite(rows[column])]
         interval = interval_of(own, column, logarithmic=logarithmic) if len(own) else None
         if interval is None:
             continue

@@ -67,7 +67,7 @@ def laptop_images() -> dict[str, Protocol]:
             seed=1,
         ),
         evaluation=ImageEvaluationConfig(num_images=200, num_loss_noises=3),
-        generation=ImageGenerationConfig(num_samples=64),
+        generation=ImageGenerationConfig(num_samples=48),
         stages={},
     )
     return _filtered(images, haar=1, pca=8, num_splits=2)

@@ -4,6 +4,7 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hiermodel.checks import require
@@ -55,7 +56,7 @@ def _convert(hint: Any, value: Any, name: str) -> Any:
         wanted = value.get("type", next(iter(names)) if len(names) == 1 else None)
         require(wanted in names, f"{name}.type", wanted, f"one of {sorted(names)}")
         return build(names[wanted], value, name)
-    return _frozen(value)
+    return Path(value) if Path in alternatives and isinstance(value, str) else _frozen(value)
 
 
 def _alternatives(hint: Any) -> tuple[Any, ...]:

@@ -8,15 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from experiments import costs, packing
-from experiments import progress as progress_
+from experiments import packing
 from experiments.configs import EvaluationConfig, GenerationConfig, Protocol, RunConfig
-from experiments.measure import FURTHER, load_finished, measure_run
-from experiments.onsets import find_onsets, values_at
-from experiments.progress import Progress, stages_with_needs
+from experiments.measure import FURTHER
+from experiments.onsets import values_at
+from experiments.progress import Progress
 from experiments.store import Measurements
+from experiments.study import measuring
 from experiments.train import steps_per_epoch, train_run
-from hiermodel.checks import require
 
 CONFIG = RunConfig
 
@@ -62,16 +61,8 @@ def complete(config: RunConfig) -> RunConfig:
 
 
 def check_measures(measures: Mapping[str, Any]) -> None:
-    """Refuse stages that do not exist, and settings of another type.
-
-    Raises:
-        ValueError: naming the stage.
-    """
-    require(bool(measures), "measures", measures, f"settings by stage, out of {list(SETTINGS)}")
-    for stage, settings in measures.items():
-        require(stage in SETTINGS, "measures", stage, f"out of {list(SETTINGS)}")
-        allowed = f"a {SETTINGS[stage].__name__}"
-        require(isinstance(settings, SETTINGS[stage]), f"measures[{stage!r}]", settings, allowed)
+    """Refuse stages that do not exist, and settings of another type (ValueError)."""
+    measuring.check_measures(SETTINGS, measures)
 
 
 def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
@@ -91,56 +82,24 @@ def train(configs: Sequence[RunConfig], root: Path, progress: bool) -> None:
 
 def measure(config: RunConfig, measures: Mapping[str, Any], root: Path, progress: bool) -> None:
     """Make the stages of a trained run."""
-    own = _protocol(config, measures)
-    measure_run(
-        config,
-        own.evaluation,
-        own.generation,
-        root,
-        stages=own.stages,
-        wanted=tuple(measures),
-        progress=progress,
-    )
+    measuring.measure(_protocol(config, measures), measures, root, progress)
 
 
 def progress(config: RunConfig, measures: Mapping[str, Any], root: Path) -> dict[str, Progress]:
     """How far training and every stage are."""
-    own = _protocol(config, measures)
-    stages = ("train", *stages_with_needs(measures))
-    return {stage: progress_.progress_of(own, stage, root) for stage in stages}
+    return measuring.progress(_protocol(config, measures), measures, root)
 
 
 def cost(config: RunConfig, measures: Mapping[str, Any]) -> tuple[dict[str, float], float]:
     """Operations by stage, and bytes on disk."""
-    counted = costs.cost(_protocol(config, measures), stages_with_needs(measures))
-    return counted.operations, counted.disk
+    return measuring.cost(_protocol(config, measures), measures)
 
 
 def load(
     config: RunConfig, measures: Mapping[str, Any] | None, root: Path
 ) -> dict[str, Measurements]:
-    """Measurements by stage, as far as they are finished; creates nothing.
-
-    Without measures, those that are there.
-
-    Raises:
-        ValueError: without measures, if a stage was made with several settings.
-    """
-    own = _protocol(config, measures or {})
-    run = progress_.context_of(own, root).run
-    if not run.path.exists():
-        return {}
-    if measures is None:
-        found = {stage: run.only_measurements(stage) for stage in SETTINGS}
-        results: dict[str, Measurements] = {
-            stage: measured for stage, measured in found.items() if measured is not None
-        }
-        if "evaluation" in results:
-            results["onsets"] = find_onsets(results["evaluation"], results.get("comparison", {}))
-        return results
-    return load_finished(
-        config, own.evaluation, own.generation, root, stages=own.stages, wanted=tuple(measures)
-    )
+    """Measurements by stage, as far as they are finished; without measures, what is there."""
+    return measuring.load(_protocol(config, measures or {}), SETTINGS, measures, root)
 
 
 def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:

@@ -12,7 +12,10 @@ from typing import Any, Protocol, cast
 from experiments.progress import Progress
 from hiermodel.checks import require
 
-KINDS = {"RunConfig": "experiments.study.grammar_runs"}
+KINDS = {
+    "RunConfig": "experiments.study.grammar_runs",
+    "ImageRunConfig": "experiments.study.image_runs",
+}
 """Module by name of the configuration's type."""
 
 
