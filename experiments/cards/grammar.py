@@ -15,9 +15,11 @@ from experiments.cards.lines import (
     curve,
     membership_curves,
     membership_numbers,
+    missing_stages,
     moments,
     onset_numbers,
     stop_numbers,
+    training_facts,
 )
 from experiments.onsets import values_at
 from experiments.stages import advice, attacks
@@ -42,15 +44,12 @@ ONSETS = {
 
 def fill_in(config: configs.RunConfig, run: RunFolder, results: Results) -> Card:
     """The card, from the results there are."""
-    training = config.training
     facts = {
         "networks": f"{config.num_splits} splits × {config.num_seeds} seeds, "
         f"{type(config.network).__name__.removesuffix('Config')}",
         "training set": f"{config.split_size} sequences of {config.grammar.branching}"
         f"^{config.grammar.depth} symbols",
-        "training": f"{training.num_epochs} epochs, batches of {training.batch_size}, rate "
-        f"{training.learning_rate:g}",
-        "identity": run.path.name,
+        **training_facts(config, run),
     }
     numbers = [
         *_bias(results),
@@ -60,11 +59,7 @@ def fill_in(config: configs.RunConfig, run: RunFolder, results: Results) -> Card
         *_privacy(results),
         *stop_numbers(results),
     ]
-    missing = [
-        f"{what}: stage “{stage}” is not finished"
-        for stage, what in NEEDED_FOR.items()
-        if stage not in results
-    ]
+    missing = missing_stages(NEEDED_FOR, results)
     title = f"{config.grammar.kind} grammar, n = {config.split_size}"
     curves = list(_curves(results))
     return Card(title, facts, "epochs", numbers, curves, moments(results, MOMENTS), missing)

@@ -16,9 +16,11 @@ from experiments.cards.lines import (
     curve,
     membership_curves,
     membership_numbers,
+    missing_stages,
     moments,
     onset_numbers,
     stop_numbers,
+    training_facts,
 )
 from experiments.configs import AdviceConfig, AttacksConfig
 from experiments.images.configs import ImageGenerationConfig, ImageRunConfig
@@ -48,14 +50,12 @@ ONSETS = {
 
 def fill_in(config: ImageRunConfig, run: RunFolder, results: Results) -> Card:
     """The card, from the results there are."""
-    training, network = config.training, config.network
+    network = config.network
     facts = {
         "networks": f"{config.num_splits} splits × {config.num_seeds} seeds, U-Net",
         "training set": f"{config.split_size} images of {network.height} × {network.width} × "
         f"{network.channels}, source: {config.data.source}, filter: {config.data.filtering}",
-        "training": f"{training.num_epochs} epochs, batches of {training.batch_size}, rate "
-        f"{training.learning_rate:g}",
-        "identity": run.path.name,
+        **training_facts(config, run),
     }
     numbers = [
         *_bias(results),
@@ -64,11 +64,7 @@ def fill_in(config: ImageRunConfig, run: RunFolder, results: Results) -> Card:
         *membership_numbers(results, oracle=False),
         *stop_numbers(results),
     ]
-    missing = [
-        f"{what}: “{stage}” is not there"
-        for stage, what in NEEDED_FOR.items()
-        if stage not in results
-    ]
+    missing = missing_stages(NEEDED_FOR, results)
     if not has_images(config):
         missing.append("the images themselves: name them (--images PATH)")
     title = f"images, n = {config.split_size}"

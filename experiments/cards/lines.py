@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments import store
 from experiments.cards.card import QUESTIONS, Curve, Number, over_networks
+from experiments.configs import AnyRunConfig
 from experiments.onsets import nearest_epochs, values_at
 from experiments.stages import advice
 from experiments.stages.membership import NO_ORACLE, ORACLE
@@ -16,6 +17,25 @@ BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
 
 Results = Mapping[str, Measurements]
 """The newest result of every stage of a run, and "onsets"."""
+
+
+def training_facts(config: AnyRunConfig, run: store.RunFolder) -> dict[str, str]:
+    """How a run was trained, and which it is."""
+    training = config.training
+    return {
+        "training": f"{training.num_epochs} epochs, batches of {training.batch_size}, rate "
+        f"{training.learning_rate:g}",
+        "identity": run.path.name,
+    }
+
+
+def missing_stages(needed_for: Mapping[str, str], results: Results) -> list[str]:
+    """What could not be said, by the stage that it takes."""
+    return [
+        f"{what}: stage “{stage}” is not finished"
+        for stage, what in needed_for.items()
+        if stage not in results
+    ]
 
 
 def at_test_minimum(results: Results, stage: str, name: str) -> np.ndarray:
