@@ -167,9 +167,10 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
         f"a weaker calibrated attack: {names(WEAKER)};",
         f"a lower test loss than the baseline ever has: {names(LOWER)};",
         f"more copies or a stronger attack: {names(MORE, STRONGER)};",
-        f"not shown to be any better than stopping early: {names(NO_BETTER)};",
-        f"without a comparison, since they learn too little: {names(INCOMPARABLE)}.",
+        f"not shown to be any better than stopping early: {names(NO_BETTER)}.",
     ]
+    if names(INCOMPARABLE) != "none":
+        said.append(f"Without a comparison, since they learn too little: {names(INCOMPARABLE)}.")
     for row in rows:
         if row["name"].startswith("early stop"):
             loss, copies, auc = (

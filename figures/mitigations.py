@@ -21,8 +21,10 @@ BEGIN, END = "<!-- mitigations:begin -->", "<!-- mitigations:end -->"
 CAPTION = (
     "Each line follows one mitigation along its training, mostly from right to left (mean over "
     "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and "
-    "further left is better. Left: copies among samples beyond those among fresh data. Right: AUC "
-    "of the attack that subtracts the exact denoiser's loss; 0.5 is chance."
+    "further left is better. Left: how many more samples are copies of training sequences than of "
+    "as many test sequences (less what fresh data give); 0 is chance. Right: AUC of the attack "
+    "that subtracts the exact denoiser's loss; 0.5 is chance. Heights are cut to those of "
+    "networks as good as the worst dot; white dots belong to dashed lines."
 )
 
 COLORS = (
@@ -48,13 +50,17 @@ def draw(results: Mapping[str, Any]) -> Figure:
         marker = "s" if row["name"].startswith("early stop") else "o"
         names = list(results["curves"])
         known = row["name"] in names
-        color = COLORS[names.index(row["name"]) % len(COLORS)] if known else style.BLACK
+        index = names.index(row["name"]) if known else 0
+        color = COLORS[index % len(COLORS)]
+        colors = (color, "white") if index < len(COLORS) else ("white", color)
         for axis, measure in ((left, "copies"), (right, "auc")):
             x, y = (row[each]["estimate"] for each in ("divergence", measure))
-            axis.plot([x], [y], marker, ms=5, mfc=color, mec="white", mew=0.8, zorder=5)
+            axis.plot([x], [y], marker, ms=5, mfc=colors[0], mec=colors[1], mew=0.8, zorder=5)
     left.set(title="copies", ylabel="excess fraction of samples")
     right.set(title="membership inference", ylabel="AUC, calibrated attack")
-    right.axhline(0.5, color=style.GREY, lw=0.8)
+    for axis, measure, chance in ((left, "copies", 0), (right, "auc", 0.5)):
+        axis.axhline(chance, color=style.GREY, lw=0.8)
+        _cut(axis, results, measure)
     for axis in (left, right):
         axis.set(xscale="log", xlabel="KL(exact ‖ model) (nats per sequence)")
         axis.xaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -63,6 +69,22 @@ def draw(results: Mapping[str, Any]) -> Figure:
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=6.5)
     return figure
+
+
+def _cut(axis: Axes, results: Mapping[str, Any], measure: str) -> None:
+    """Leave out what is worse than every dot: untrained networks draw one sequence again and again.
+
+    Whether it is a training sequence is chance, and hides everything else.
+    """
+    found = [row["divergence"]["estimate"] for row in results["rows"]]
+    worst = 1.1 * max(found)
+    heights = [row[measure]["estimate"] for row in results["rows"]]
+    for curve in results["curves"].values():
+        x, y = (np.mean(curve[each], 1) for each in ("divergence", measure))
+        heights += y[x <= worst].tolist()
+    margin = 0.05 * (max(heights) - min(heights))
+    axis.set_ylim(min(heights) - margin, max(heights) + margin)
+    axis.set_xlim(min(found) / 1.1, worst)
 
 
 def _line(axis: Axes, curve: Mapping[str, Any], measure: str, name: str, color, dash) -> None:
@@ -134,7 +156,10 @@ def _privacy(privacy: Mapping[str, Any]) -> list[str]:
     for name, spent in privacy.items():
         epsilon = max(value for value in spent["epsilon"].values())
         said.append(f"{name}: ε = {epsilon:.3g} at δ = {spent['delta']:.2g}")
-    return [f"Guaranteed at the end of training: {'; '.join(said)}."]
+    return [
+        f"Guaranteed at the end of training: {'; '.join(said)}. An ε above about 10 promises "
+        "little in practice."
+    ]
 
 
 def _advice(table: Sequence[Mapping[str, Any]]) -> str:

@@ -79,7 +79,8 @@ def compute(config: configs.RunConfig, run: RunFolder, results: Results) -> dict
             parts.append(attacks.measure(setting, networks, rows))
         joined = store.stack(parts, "checkpoint")
         about = results["samples"]["epoch"]
-        found["attacks"] = {"epoch": dataclasses.replace(about, values=used), **joined}
+        constant = attacks.chance(setting)
+        found["attacks"] = {"epoch": dataclasses.replace(about, values=used), **constant, **joined}
     if "advice" not in results and config.num_splits > 1:
         settings, splits = configs.AdviceConfig(), make_data(config)
         looks: list[Measurements] = [

@@ -76,7 +76,7 @@ class Setting:
 
 def plan(context: Context) -> Plan:
     """The stage "attacks"."""
-    return plan_sampled(context, "attacks", make_setting, measure, _chance)
+    return plan_sampled(context, "attacks", make_setting, measure, chance)
 
 
 def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Setting:
@@ -207,7 +207,7 @@ def cycles(setting: Setting, networks: Sequence[Denoiser]) -> Measurements:
     return {"cycle_copies": Measurement(np.stack(found), ("member", "cycle"), "fraction", about)}
 
 
-def _chance(setting: Setting) -> Measurements:
+def chance(setting: Setting) -> Measurements:
     """What the exact denoiser's chain and fresh data give instead."""
     config, train = setting.config, setting.splits.train
     fresh = setting.baselines[0][: len(setting.baselines[1])]  # as many as there are samples

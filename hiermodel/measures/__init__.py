@@ -52,6 +52,7 @@ from hiermodel.measures.reconstruction import (
 )
 from hiermodel.measures.reproduction import (
     block_reproduction,
+    copies_beyond_others,
     excess_reproduction,
     found_blocks,
     near_copies,
@@ -91,6 +92,7 @@ __all__ = [
     "biased_phase",
     "block_reproduction",
     "bootstrap_interval",
+    "copies_beyond_others",
     "corrected_p_values",
     "correlations_by_distance",
     "crossing_time",

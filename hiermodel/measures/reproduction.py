@@ -67,6 +67,37 @@ def excess_reproduction(
     )
 
 
+def copies_beyond_others(
+    generated: Int[Array | np.ndarray, "..."],
+    train: Int[Array | np.ndarray, "..."],
+    others: Int[Array | np.ndarray, "..."],
+    radii: Sequence[int] = (0, 1, 2),
+) -> Float[np.ndarray, " radii"]:
+    """How much more of the samples are near-copies of training sequences than of others, by radius.
+
+    The others were drawn as the training sequences were, and are as good a guess for a model that
+    depends on neither: its mean over training sets is zero, however well or badly the model knows
+    the law. Against fresh data, a model that draws impossible sequences would seem not to copy.
+
+    Args:
+        generated: (n, num_leaves) symbols.
+        train: (n_train, num_leaves) symbols.
+        others: (m, num_leaves) symbols that were not trained on; the more, the less noise. They
+            are taken in sets as large as the training set; if they are fewer, as many of ``train``.
+        radii: Hamming distances r in 0…num_leaves.
+
+    Returns:
+        (num_radii,) fraction near the training set − mean of that over sets of others.
+
+    Raises:
+        ValueError: as :func:`near_copies`.
+    """
+    size = min(len(train), len(others))
+    sets = [others[start : start + size] for start in range(0, len(others) - size + 1, size)]
+    own, *beside = (near_copies(generated, rows, radii).mean(0) for rows in (train[:size], *sets))
+    return own - np.mean(beside, 0)
+
+
 def block_reproduction(
     generated: Int[Array | np.ndarray, "..."],
     own: Int[Array | np.ndarray, "..."],

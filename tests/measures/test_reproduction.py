@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import hiermodel as hm
 from hiermodel.measures import (
     block_reproduction,
+    copies_beyond_others,
     excess_reproduction,
     found_blocks,
     near_copies,
@@ -34,6 +35,37 @@ def test_excess_over_a_baseline():
     excess = excess_reproduction(leaves[:1000], leaves[1000:2000], leaves[2000:], (0, 5))
     assert (excess.low < 0).all()
     assert (excess.high > 0).all()  # no copy at all does not prove that there are none
+
+
+def test_copies_beyond_others_by_hand():
+    generated = np.array([[0, 1, 2, 3], [0, 1, 4, 4], [0, 1, 2, 0], [5, 5, 5, 5]])
+    # Copies: 1/4 of OWN, 1/4 of OTHER; within 1: 2/4 and 1/4.
+    found = copies_beyond_others(generated, OWN, OTHER, (0, 1))
+    np.testing.assert_array_equal(found, [0, 1 / 4])
+    # Two sets of others, of which the second is OWN itself; of a third, one sequence is left out.
+    more = np.concatenate([OTHER, OWN, OWN[:1]])
+    found = copies_beyond_others(generated, OWN, more, (0, 1))
+    np.testing.assert_array_equal(found, [0, 1 / 8])
+    # Fewer others than training sequences: as many of these.
+    np.testing.assert_array_equal(copies_beyond_others(generated, OWN, OTHER[1:], (0,)), [1 / 4])
+
+
+def test_what_is_nearly_never_right_does_not_seem_to_copy_less_than_chance():
+    """Unlike excess over fresh data; mean over training sets, 4 standard errors (rate 1e-4)."""
+    grammar = hm.paper_grammar()
+    leaves = np.asarray(hm.sample_leaves(jax.random.key(0), grammar, 40 * 400))
+    noisy = np.array(leaves[:400])
+    noisy[:, 0] = np.random.default_rng(0).integers(0, 6, 400)
+    found = [
+        copies_beyond_others(noisy, rows, others, (5,))[0]
+        for rows, others in zip(
+            leaves[400:].reshape(39, 400, -1)[:13],
+            leaves[400:].reshape(39, 400, -1)[13:].reshape(13, 800, -1),
+            strict=True,
+        )
+    ]
+    assert abs(np.mean(found)) < 4 * np.std(found, ddof=1) / np.sqrt(len(found))
+    assert np.std(found) > 0
 
 
 def test_blocks_on_a_handcrafted_example():
