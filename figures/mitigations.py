@@ -22,7 +22,7 @@ CAPTION = (
     "Each line follows one mitigation along its training, mostly from right to left (mean over "
     "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and "
     "further left is better. Left: how many more samples are copies of training sequences than of "
-    "as many test sequences (less what fresh data give); 0 is chance. Right: AUC of the attack "
+    "as many test sequences; 0 is chance. Right: AUC of the attack "
     "that subtracts the exact denoiser's loss; 0.5 is chance. Heights are cut to those of "
     "networks as good as the worst dot; white dots belong to dashed lines."
 )

@@ -1,7 +1,6 @@
 """What is learned against what is copied: the same numbers for networks and for their averages."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -48,8 +47,7 @@ class Setting:
         oracle: the exact denoiser's output there.
         exact: by split, and last for the test set, the exact denoiser's losses.
         others: all test sequences.
-        by_law: by splits that a unit was trained on, how much likelier its training sequences are
-            by the law than others, as found with fresh sequences; by radius.
+        fresh: fresh sequences.
     """
 
     config: RunConfig
@@ -62,7 +60,7 @@ class Setting:
     oracle: Float[Array, "noises m leaves vocab"]
     exact: list[np.ndarray]
     others: Int[np.ndarray, "others leaves"]
-    by_law: Mapping[tuple[int, ...], np.ndarray]
+    fresh: Int[np.ndarray, "fresh leaves"]
 
     def losses(self, denoiser: Denoiser, rows: np.ndarray) -> Float[np.ndarray, " n"]:
         """Mean over t, under the same noise for all denoisers."""
@@ -86,7 +84,6 @@ def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
     t = step_at(own.relative_time, schedule)
     x_t = add_noise(noise_key, schedule, jnp.broadcast_to(x_0, (own.num_noises, *x_0.shape)), t)
     fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
-    units = [unit for kind in KINDS for unit in members_by_unit(config, kind)]
     setting = Setting(
         config,
         own,
@@ -98,12 +95,7 @@ def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
         denoise_rows(exact, x_t, jnp.full(x_t.shape[:2], t)),
         [],
         np.asarray(splits.test),
-        {
-            group: copies_beyond_others(
-                fresh, _rows_of(splits.train, group), splits.test, own.radii
-            )
-            for group in sorted({_splits_of(config, unit) for unit in units})
-        },
+        np.asarray(fresh),
     )
     losses = [setting.losses(exact, rows) for rows in (*splits.train, test)]
     return dataclasses.replace(setting, exact=losses)
@@ -119,14 +111,6 @@ def members_by_unit(config: RunConfig, kind: str) -> list[tuple[int, ...]]:
     even = range(0, config.num_seeds - 1, 2)
     splits = range(0, num_members, config.num_seeds)
     return [(first + seed, first + seed + 1) for first in splits for seed in even]
-
-
-def _splits_of(config: RunConfig, unit: Iterable[int]) -> tuple[int, ...]:
-    return tuple(sorted({member // config.num_seeds for member in unit}))
-
-
-def _rows_of(train: Array | np.ndarray, splits: Iterable[int]) -> np.ndarray:
-    return np.concatenate([train[split] for split in splits])
 
 
 def measure(
@@ -146,7 +130,7 @@ def measure(
             else:
                 size = samples.shape[1]
                 drawn = sample_ancestral(setting.keys[1], denoiser, config.schedule, size)
-            splits = _splits_of(config, group)
+            splits = sorted({member // config.num_seeds for member in group})
             rows.append(_numbers(setting, denoiser, np.asarray(drawn), splits))
         for name, (dims, units, about) in _MEASURED.items():
             values = np.array([np.asarray(row[name]) for row in rows])
@@ -157,19 +141,21 @@ def measure(
 
 
 def _numbers(
-    setting: Setting, denoiser: Denoiser, samples: np.ndarray, splits: tuple[int, ...]
+    setting: Setting, denoiser: Denoiser, samples: np.ndarray, splits: list[int]
 ) -> dict[str, np.ndarray | float]:
-    train = _rows_of(setting.train, splits)
+    train = np.concatenate([setting.train[split] for split in splits])
     own, test = (setting.losses(denoiser, rows) for rows in (train, setting.test))
     exact_own = np.concatenate([setting.exact[split] for split in splits])
     t = step_at(setting.own.relative_time, setting.config.schedule)
     output = denoise_rows(denoiser, setting.x_t, jnp.full(setting.x_t.shape[:2], t))
-    found = copies_beyond_others(samples, train, setting.others, setting.own.radii)
+    found = copies_beyond_others(
+        samples, train, setting.others, setting.own.radii, fresh=setting.fresh
+    )
     calibrated = auc(membership_score(own, exact_own), membership_score(test, setting.exact[-1]))
     return {
         "loss": test.mean(),
         "divergence": float(kl_divergence(setting.oracle, output).mean()),
-        "reproduction": found - setting.by_law[splits],
+        "reproduction": found,
         "auc": np.array([auc(-own, -test), calibrated]),
     }
 
@@ -180,8 +166,8 @@ _MEASURED = {
     "reproduction": (
         ("radius",),
         "fraction",
-        "samples near training sequences − near as many test sequences, less what fresh data give, "
-        "by radius",
+        "samples near training sequences − near as many test sequences (times how much likelier "
+        "the former are), by radius",
     ),
     "auc": (("attack",), "probability", "AUC of the plain and of the calibrated attack, all t"),
 }

@@ -72,6 +72,8 @@ def copies_beyond_others(
     train: Int[Array | np.ndarray, "..."],
     others: Int[Array | np.ndarray, "..."],
     radii: Sequence[int] = (0, 1, 2),
+    *,
+    fresh: Int[Array | np.ndarray, "..."] | None = None,
 ) -> Float[np.ndarray, " radii"]:
     """How much more of the samples are near-copies of training sequences than of others, by radius.
 
@@ -85,17 +87,27 @@ def copies_beyond_others(
         others: (m, num_leaves) symbols that were not trained on; the more, the less noise. They
             are taken in sets as large as the training set; if they are fewer, as many of ``train``.
         radii: Hamming distances r in 0…num_leaves.
+        fresh: (k, num_leaves) many symbols drawn by the law. Training sequences may by chance be
+            likelier than others: by what factor, is seen in these, and taken out.
 
     Returns:
-        (num_radii,) fraction near the training set − mean of that over sets of others.
+        (num_radii,) fraction near the training set − mean of that over sets of others (· factor).
 
     Raises:
         ValueError: as :func:`near_copies`.
     """
     size = min(len(train), len(others))
     sets = [others[start : start + size] for start in range(0, len(others) - size + 1, size)]
-    own, *beside = (near_copies(generated, rows, radii).mean(0) for rows in (train[:size], *sets))
-    return own - np.mean(beside, 0)
+
+    def shares(drawn: Array | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own, *beside = (near_copies(drawn, rows, radii).mean(0) for rows in (train[:size], *sets))
+        return own, np.mean(beside, 0)
+
+    own, beside = shares(generated)
+    if fresh is None:
+        return own - beside
+    by_law, beside_by_law = shares(fresh)
+    return own - beside * np.where(beside_by_law > 0, by_law / np.maximum(beside_by_law, 1e-300), 1)
 
 
 def block_reproduction(

@@ -46,6 +46,13 @@ def test_copies_beyond_others_by_hand():
     more = np.concatenate([OTHER, OWN, OWN[:1]])
     found = copies_beyond_others(generated, OWN, more, (0, 1))
     np.testing.assert_array_equal(found, [0, 1 / 8])
+    # OWN twice as likely as OTHER: as many copies of it are no surprise.
+    fresh = np.concatenate([OWN, OWN, OTHER])
+    found = copies_beyond_others(generated, OWN, OTHER, (0,), fresh=fresh)
+    np.testing.assert_allclose(found, [1 / 4 - 2 / 4])
+    np.testing.assert_array_equal(
+        copies_beyond_others(generated, OWN, OTHER, (0,), fresh=OWN[:1]), [0]
+    )
     # Fewer others than training sequences: as many of these.
     np.testing.assert_array_equal(copies_beyond_others(generated, OWN, OTHER[1:], (0,)), [1 / 4])
 
