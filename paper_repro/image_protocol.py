@@ -31,7 +31,7 @@ def smoke_images() -> dict[str, Protocol]:
     images = Protocol(
         run=ImageRunConfig(
             data=ImageDataConfig(),
-            network=UNetConfig(8, 8, base_width=8, multipliers=(1, 2), num_res_blocks=1),
+            network=UNetConfig(8, 8, base_width=8, multipliers=(1,), num_res_blocks=1),
             training=TrainingConfig(num_epochs=24, batch_size=16, learning_rate=3e-3),
             num_splits=2,
             num_seeds=2,

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import audit
+from experiments import audit, store
 from experiments.cards import images as image_card
 from experiments.cards.card import QUESTIONS
 from experiments.configs import AttacksConfig
@@ -23,8 +23,9 @@ from experiments.images.configs import (
 from experiments.images.generation import compare, sample_pairs
 from experiments.images.practice import attack, networks_of, splits_of_pixels
 from experiments.measure import load_finished, measure_run
+from experiments.study import Grid, Study
 from experiments.train import ATTACKS, checkpoints_of, open_run, run_key, train_run
-from figures import tables
+from figures import study_report, tables
 from figures.pictures import mosaic
 from hiermodel.measures import attack_losses, auc, stratified_steps
 from hiermodel.measures.agreement import dissimilarity, noise_cosine
@@ -150,6 +151,25 @@ def test_attacks_on_images_compare_own_with_test_images(root):
     for number, scores in ((0, -loss), (1, other - loss)):
         expected = auc(scores[8:16], scores[16:])
         assert found["auc"].values[3, number, 1] == pytest.approx(expected)
+
+
+def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypatch):
+    measures = {"evaluation": BASE[0], "comparison": BASE[1]}
+    study = Study("tiny", "any?", RUN, (Grid("split_size", (8,)),), measures, seeds=(RUN.seed,))
+    rows = store.load(study, root)
+    assert len(rows) == 4
+    onsets, compared = results["onsets"], results["comparison"]
+    np.testing.assert_array_equal(rows["tau_test"], onsets["tau_test"].values)
+    np.testing.assert_array_equal(rows["tau_bias"][:2], onsets["tau_pair"].values[:2])
+    assert np.isnan(rows["tau_bias"][2:]).all()
+    expected = np.sqrt(rows["tau_test"][:2] * rows["tau_test"][2:]) / rows["tau_bias"][:2]
+    np.testing.assert_allclose(rows["ratio"][:2], expected)
+    nearest = 1 + np.abs(np.log(compared["epoch"].values[1:] / rows["tau_test"][0])).argmin()
+    assert rows["memorised"][0] == compared["memorised"].values[nearest, 0]
+    assert sorted(store.load(root)["test_loss"]) == sorted(rows["test_loss"])
+    monkeypatch.setattr(study_report, "load_study", lambda _: study)
+    page = study_report.write_report("tiny.py", root).read_text()
+    assert page.count("<img alt=") == 2  # phases and curves
 
 
 def test_copies_are_memorised_and_lean_to_their_own_set():

@@ -1,13 +1,9 @@
-"""A study of runs on images: from TOML to rows and a report."""
+"""A study of runs on images, from TOML; its results are in ``images/test_image_stages.py``."""
 
-import numpy as np
 import pytest
 
-from experiments import store
 from experiments.images.configs import ImageRunConfig
 from experiments.study.files import from_toml
-from experiments.study.runner import run_study
-from figures import study_report
 
 TEXT = """
 question = "does the size of the training set matter?"
@@ -66,25 +62,3 @@ def test_networks_see_the_size_of_the_images(study):
     (run,) = study.runs()
     assert isinstance(run, ImageRunConfig)
     assert (run.network.height, run.network.width, run.network.channels) == (8, 8, 1)
-
-
-def test_rows_hold_what_the_measurements_hold(study, tmp_path):
-    run_study(study, tmp_path, progress=False)
-    rows = store.load(study, tmp_path)
-    assert len(rows) == 4
-    results = study.kind.load(study.runs()[0], study.measures, tmp_path)
-    onsets = results["onsets"]
-    np.testing.assert_array_equal(rows["tau_test"], onsets["tau_test"].values)
-    np.testing.assert_array_equal(rows["tau_bias"][:2], onsets["tau_pair"].values[:2])
-    assert np.isnan(rows["tau_bias"][2:]).all()
-    expected = np.sqrt(rows["tau_test"][:2] * rows["tau_test"][2:]) / rows["tau_bias"][:2]
-    np.testing.assert_allclose(rows["ratio"][:2], expected)
-    memorised, epochs = (results["comparison"][n].values for n in ("memorised", "epoch"))
-    nearest = 1 + np.abs(np.log(epochs[1:] / rows["tau_test"][0])).argmin()
-    assert rows["memorised"][0] == memorised[nearest, 0]
-    by_root = store.load(tmp_path)
-    assert sorted(by_root["test_loss"]) == sorted(rows["test_loss"])
-    file = tmp_path / "pictures.toml"
-    file.write_text(TEXT)
-    page = study_report.write_report(file, tmp_path).read_text()
-    assert page.count("<img alt=") == 2  # phases and curves
