@@ -14,11 +14,14 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
 from figures import style
 
+COLUMNS = 3
 COLORS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
 
 
@@ -66,14 +69,26 @@ def _section(question: str, numbers: Sequence[Mapping[str, Any]]) -> str:
     return f"<section><h2>{_text(question)}</h2><table>{head}{rows}</table></section>"
 
 
-def _picture(card: Mapping[str, Any]) -> str:
+def draw(card: Mapping[str, Any]) -> Figure:
+    """A panel for every kind of curve, all over the same training times."""
     panels = {curve["panel"]: None for curve in card["curves"]}
-    figure, axes = style.new_figure(min(len(panels), 4), 2.4 if len(panels) <= 4 else 4.6)
+    num_columns = min(len(panels), COLUMNS)
+    num_rows = -(-len(panels) // num_columns)
+    figure, axes = style.new_figure(num_columns, 0.2 + 2.3 * num_rows, num_rows)
+    for axis in axes[len(panels) :]:
+        axis.set_visible(False)
+    times = np.concatenate([curve["time"] for curve in card["curves"]])
     for axis, panel in zip(axes, panels, strict=False):
         _panel(axis, [c for c in card["curves"] if c["panel"] == panel], card["moments"])
         axis.set(title=panel, xscale="log", xlabel=f"training time ({card['time_units']})")
+        axis.set_xlim(times.min(), times.max())
+        axis.xaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def _picture(card: Mapping[str, Any]) -> str:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=160)
+    draw(card).savefig(buffer, format="png", dpi=160)
     data = base64.b64encode(buffer.getvalue()).decode()
     marks = ", ".join(f"{_text(name)} = {time:.3g}" for name, time in card["moments"].items())
     caption = f"Means over networks, with two standard errors. Dotted: {marks}." if marks else ""

@@ -26,6 +26,7 @@ from experiments.configs import AdviceConfig, AttacksConfig
 from experiments.images.configs import ImageGenerationConfig, ImageRunConfig
 from experiments.images.practice import attack, look, splits_of_pixels
 from experiments.stages import advice
+from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurement, Measurements, RunFolder
 from experiments.train import checkpoints_of
 from hiermodel.measures.several_neighbours import neighbour_ratio
@@ -59,7 +60,7 @@ def fill_in(config: ImageRunConfig, run: RunFolder, results: Results) -> Card:
     }
     numbers = [
         *_bias(results),
-        *onset_numbers(results, ONSETS),
+        *onset_numbers(_of_independent_pairs(config, results), ONSETS),
         *_memorised(results),
         *membership_numbers(results, oracle=False),
         *stop_numbers(results),
@@ -70,6 +71,16 @@ def fill_in(config: ImageRunConfig, run: RunFolder, results: Results) -> Card:
     title = f"images, n = {config.split_size}"
     curves = list(_curves(results))
     return Card(title, facts, "epochs", numbers, curves, moments(results, MOMENTS), missing)
+
+
+def _of_independent_pairs(config: ImageRunConfig, results: Results) -> Results:
+    """Results without the onsets of pairs that share networks with others, which come last."""
+    onsets = dict(results.get("onsets", {}))
+    if "tau_pair" in onsets:
+        count = len(split_pairs(config.num_splits, config.num_seeds))
+        tau = onsets["tau_pair"]
+        onsets["tau_pair"] = dataclasses.replace(tau, values=tau.values[:count])
+    return {**results, "onsets": onsets}
 
 
 def has_images(config: ImageRunConfig) -> bool:

@@ -25,6 +25,7 @@ from experiments.images.practice import attack, networks_of, splits_of_pixels
 from experiments.measure import load_finished, measure_run
 from experiments.study import Grid, Study
 from experiments.train import ATTACKS, checkpoints_of, open_run, run_key, train_run
+from figures import card as drawing
 from figures import study_report, tables
 from figures.pictures import mosaic
 from hiermodel.measures import attack_losses, auc, stratified_steps
@@ -126,6 +127,10 @@ def test_the_card_of_a_run_on_images_computes_attacks_and_advice(root, results, 
     gap = [number for name, number in numbers.items() if name.startswith("own–other gap at τ_test")]
     assert gap[0]["low"] < gap[0]["estimate"] < gap[0]["high"]
     assert "AUC of the calibrated attack, mean over t, at τ_test" not in numbers
+    panels = {curve["panel"] for curve in card["curves"]}
+    drawn = [axis.get_title() for axis in drawing.draw(card).axes if axis.get_visible()]
+    assert set(drawn) == panels
+    assert len(drawn) == len(panels) == 5
     assert len(audit.audit(run, compute=False).missing) == 2
 
 
