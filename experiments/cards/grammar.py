@@ -13,6 +13,7 @@ from experiments.cards.lines import (
     at_test_minimum,
     attacked_epochs,
     curve,
+    loss_curves,
     membership_curves,
     membership_numbers,
     missing_stages,
@@ -140,11 +141,7 @@ def _privacy(results: Results) -> Iterator[Number]:
 
 
 def _curves(results: Results) -> Iterator[Curve]:
-    if "evaluation" in results:
-        loss = results["evaluation"]["loss"].values
-        for index, name in enumerate(("train", "test")):
-            own = loss[:, :, index]
-            yield curve(results, "evaluation", "loss", name, "nats per position", own)
+    yield from loss_curves(results, "nats per position")
     if "comparison" in results:
         compared = results["comparison"]
         for name, label in (("copies", "copies"), ("near_copies", "near-copies")):

@@ -14,6 +14,7 @@ from experiments.cards.lines import (
     at_test_minimum,
     attacked_epochs,
     curve,
+    loss_curves,
     membership_curves,
     membership_numbers,
     missing_stages,
@@ -24,6 +25,7 @@ from experiments.cards.lines import (
 )
 from experiments.configs import AdviceConfig, AttacksConfig
 from experiments.images.configs import ImageGenerationConfig, ImageRunConfig
+from experiments.images.data import ImageSplits
 from experiments.images.practice import attack, look, splits_of_pixels
 from experiments.stages import advice
 from experiments.stages.evaluation import split_pairs
@@ -102,7 +104,7 @@ def compute(config: ImageRunConfig, run: RunFolder, results: Results) -> dict[st
         ]
         joined = store.stack(parts, "checkpoint")
         about = dataclasses.replace(epoch, values=used)
-        found["attacks"] = {"epoch": about, **joined, "memorised_test": _chance(config)}
+        found["attacks"] = {"epoch": about, **joined, "memorised_test": _chance(splits)}
     if config.num_splits > 1:
         looks: list[Measurements] = [
             look(config, ADVICE, splits, checkpoints.load_params(int(each)))
@@ -113,9 +115,9 @@ def compute(config: ImageRunConfig, run: RunFolder, results: Results) -> dict[st
     return found
 
 
-def _chance(config: ImageRunConfig) -> Measurement:
+def _chance(splits: ImageSplits) -> Measurement:
     """How many test images count as memorised, which no network has drawn."""
-    splits, below = splits_of_pixels(config), ImageGenerationConfig.memorised_below
+    below = ImageGenerationConfig.memorised_below
     shares = [np.mean(neighbour_ratio(splits.test, own) < below) for own in splits.train]
     about = "test images much nearer to one training image than to any other"
     return Measurement(np.array(shares), ("split",), "fraction", about)
@@ -145,11 +147,7 @@ def _memorised(results: Results) -> Iterator[Number]:
 
 
 def _curves(results: Results) -> Iterator[Curve]:
-    if "evaluation" in results:
-        loss = results["evaluation"]["loss"].values
-        for index, name in enumerate(("train", "test")):
-            own = loss[:, :, index]
-            yield curve(results, "evaluation", "loss", name, "squared error per pixel", own)
+    yield from loss_curves(results, "squared error per pixel")
     if "comparison" in results:
         compared = results["comparison"]
         for name, panel, label, units in (

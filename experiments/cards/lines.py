@@ -112,6 +112,14 @@ def curve(
     return Curve(panel, name, units, epochs, measured[trained])
 
 
+def loss_curves(results: Results, units: str) -> Iterator[Curve]:
+    """Training and test loss."""
+    if "evaluation" in results:
+        loss = results["evaluation"]["loss"].values
+        for index, name in enumerate(("train", "test")):
+            yield curve(results, "evaluation", "loss", name, units, loss[:, :, index])
+
+
 def membership_curves(results: Results, *, oracle: bool) -> Iterator[Curve]:
     """AUC of every attack at all t."""
     if "attacks" in results:

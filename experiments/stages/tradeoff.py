@@ -69,7 +69,11 @@ class Setting:
 
 def plan(context: Context) -> Plan:
     """The stage "tradeoff"."""
-    return plan_sampled(context, "tradeoff", lambda *given: make_setting(*given[:2]), measure)
+
+    def setting_of(config: RunConfig, own: TradeoffConfig, _: int) -> Setting:
+        return make_setting(config, own)
+
+    return plan_sampled(context, "tradeoff", setting_of, measure)
 
 
 def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
