@@ -3,8 +3,6 @@
 It knows nothing of what was trained: it draws the fields of ``experiments.cards.card.Card``.
 """
 
-import base64
-import html
 import io
 import itertools
 import math
@@ -20,6 +18,7 @@ from matplotlib.ticker import NullFormatter
 from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
 from figures import style
+from figures.pages import data_uri, render
 
 COLUMNS = 3
 COLORS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
@@ -37,36 +36,17 @@ def write(card: Mapping[str, Any], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "card.json", _plain(card))
-    facts = "; ".join(f"{_text(name)}: {_text(value)}" for name, value in card["facts"].items())
-    parts = [
-        f"<h1>Evaluation card: {_text(card['title'])}</h1><p class='small'>{facts}</p>",
-        _picture(card) if card["curves"] else "",
-        *(_section(question, card["numbers"]) for question in QUESTIONS),
-        _missing(card["missing"]),
-    ]
-    sheet = Path(__file__).with_name("report.css").read_text()
+    page = render(
+        "card.html",
+        folder,
+        questions=QUESTIONS,
+        picture=_picture(card),
+        caption=_caption(card),
+        **card,
+    )
     path = folder / "card.html"
-    path.write_text(
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>Evaluation card</title><style>{sheet}</style></head>"
-        f"<body>\n{''.join(parts)}\n</body></html>\n"
-    )
+    path.write_text(page)
     return path
-
-
-def _section(question: str, numbers: Sequence[Mapping[str, Any]]) -> str:
-    own = [number for number in numbers if number["question"] == question]
-    if not own:
-        return f"<section><h2>{_text(question)}</h2><p class='small'>Not measured.</p></section>"
-    rows = "".join(
-        f"<tr><td>{_text(number['name'])}</td><td class='number'>{_interval(number)}</td>"
-        f"<td class='number'>{_number(number['chance'])}</td>"
-        f"<td class='small'>{_text(number['note'])}</td></tr>"
-        for number in own
-    )
-    head = "<tr><th>measure</th><th>estimate [interval]</th><th>chance</th><th></th></tr>"
-    return f"<section><h2>{_text(question)}</h2><table>{head}{rows}</table></section>"
 
 
 def draw(card: Mapping[str, Any]) -> Figure:
@@ -86,16 +66,18 @@ def draw(card: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def _picture(card: Mapping[str, Any]) -> str:
+def _picture(card: Mapping[str, Any]) -> str | None:
+    """The curves as an address that holds them; None if there are none."""
+    if not card["curves"]:
+        return None
     buffer = io.BytesIO()
     draw(card).savefig(buffer, format="png", dpi=160)
-    data = base64.b64encode(buffer.getvalue()).decode()
-    marks = ", ".join(f"{_text(name)} = {time:.3g}" for name, time in card["moments"].items())
-    caption = f"Means over networks, with two standard errors. Dotted: {marks}." if marks else ""
-    return (
-        f"<figure><img alt='curves along training' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    return data_uri(buffer.getvalue(), "card.png")
+
+
+def _caption(card: Mapping[str, Any]) -> str:
+    marks = ", ".join(f"{name} = {time:.3g}" for name, time in card["moments"].items())
+    return f"Means over networks, with two standard errors. Dotted: {marks}." if marks else ""
 
 
 def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str, float]) -> None:
@@ -108,26 +90,6 @@ def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str
     axis.legend(loc="best")
 
 
-def _missing(missing: Sequence[str]) -> str:
-    if not missing:
-        return ""
-    items = "".join(f"<li>{_text(each)}</li>" for each in missing)
-    return f"<section><h2>What this card cannot say</h2><ul>{items}</ul></section>"
-
-
-def _interval(number: Mapping[str, Any]) -> str:
-    if number["low"] is None:
-        return _number(number["estimate"])
-    low, high = _number(number["low"]), _number(number["high"])
-    return f"{_number(number['estimate'])} [{low}, {high}]"
-
-
-def _number(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "none" if math.isinf(value) else f"{value:.3g}"
-
-
 def _plain(value: Any) -> Any:
     """JSON knows no infinity: null stands for it."""
     if isinstance(value, Mapping):
@@ -135,7 +97,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from figures.pages import interval
+
 
 def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
     """A row per claim, as reports hold them in JSON."""
@@ -12,8 +14,8 @@ def claims_table(claims: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(claim: Mapping[str, Any]) -> str:
     return (
-        f"| {claim['statement']} | {claim['statistic']} | {claim['estimate']:.2g} "
-        f"[{claim['low']:.2g}, {claim['high']:.2g}] | {claim['verdict']} |"
+        f"| {claim['statement']} | {claim['statistic']} | {interval(claim, 2)} | "
+        f"{claim['verdict']} |"
     )
 
 

@@ -16,6 +16,7 @@ import tyro
 
 from experiments.store import write_json
 from figures.markdown import claims_table, fill
+from figures.pages import interval
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SPEED_BEGIN, SPEED_END = "<!-- speed:begin -->", "<!-- speed:end -->"
@@ -60,7 +61,7 @@ def summary_text(summary: Mapping[str, Any]) -> str:
     ]
     others = [
         f"- {claim['verdict']} (figure {claim['figure']}): {claim['statement']}; "
-        f"{claim['estimate']:.2g} [{claim['low']:.2g}, {claim['high']:.2g}]."
+        f"{interval(claim, 2)}."
         for claim in claims
         if claim["verdict"] != "shown"
     ]

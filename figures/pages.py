@@ -1,0 +1,72 @@
+"""Pages that open anywhere: Jinja templates, and how numbers and files stand in them.
+
+A page loads nothing from elsewhere: style, pictures and tables are inside it.
+"""
+
+import base64
+import functools
+import json
+import math
+import mimetypes
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def render(template: str, folder: Path, **values: Any) -> str:
+    """A page from its template.
+
+    Args:
+        template: its name in ``templates``.
+        folder: where files lie that the page holds or names.
+        values: what the template speaks of.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "interval": interval,
+        "number": number,
+        "pretty": functools.partial(json.dumps, indent=2, ensure_ascii=False),
+        "data_uri": lambda name: data_uri((folder / name).read_bytes(), name),
+        "csv_rows": lambda name: [
+            line.split(",") for line in (folder / name).read_text().splitlines()
+        ],
+        "files": _files,
+    }
+    return environment.get_template(template).render(values)
+
+
+def data_uri(content: bytes, name: str) -> str:
+    """Content as an address that holds it; ``name`` says by its ending what it is."""
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def interval(numbers: Mapping[str, Any], digits: int = 3) -> str:
+    """``estimate [low, high]`` of what has these three fields; no brackets where an end is None."""
+    estimate, low, high = (numbers[name] for name in ("estimate", "low", "high"))
+    if low is None or high is None:
+        return number(estimate, digits)
+    return f"{number(estimate, digits)} [{number(low, digits)}, {number(high, digits)}]"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number in so many digits; nothing for None, "none" for a time that never came."""
+    if value is None:
+        return ""
+    return "none" if math.isinf(value) else f"{value:.{digits}g}"
+
+
+def _files(figure: Mapping[str, Any]) -> list[str]:
+    """Files that a figure comes with."""
+    pictures = [picture[kind] for picture in figure["pictures"] for kind in ("pdf", "png")]
+    return [*pictures, *figure["data"], *figure["tables"]]
