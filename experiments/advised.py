@@ -13,8 +13,6 @@ from experiments.stages import advice
 from experiments.stages.generation import generate
 from experiments.store import Measurements, stack
 from experiments.train import (
-    GENERATION,
-    NETWORKS,
     checkpoints_of,
     ensemble_of,
     epochs_of,
@@ -30,7 +28,7 @@ from hiermodel.training.loop import train
 
 def train_advised(
     config: configs.RunConfig,
-    settings: configs.AdviceConfig,
+    settings: advice.AdviceConfig,
     root: Path | str,
     *,
     num_samples: int = 1000,
@@ -63,7 +61,7 @@ def train_advised(
     for number, epoch in enumerate(epochs[1:], 1):
         with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
             train(
-                run_key(config, NETWORKS),
+                run_key(config, "networks"),
                 ensemble_of(config),
                 training_rows(config, splits),
                 run.checkpoints,
@@ -73,7 +71,7 @@ def train_advised(
                 should_stop=lambda _: asked_to_stop(),
             )
         params = checkpoints_of(config, run).load_params(epoch)
-        key = run_key(config, GENERATION)
+        key = run_key(config, "samples")
         samples.append(generate(key, config.network, config.schedule, params, num_samples))
         looks.append(advice.look(config, settings, splits, params, samples[-1]))
         values = {name: each.values for name, each in stack(looks, "look").items()}

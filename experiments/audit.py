@@ -8,7 +8,6 @@ import dataclasses
 import importlib
 import json
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,32 +17,12 @@ from experiments import configs, runtime, store
 from experiments.cards import grammar as grammar_card
 from experiments.cards import images as image_card
 from experiments.cards.card import Card
-from experiments.images.configs import ImageDataConfig, ImageRunConfig
+from experiments.images.configs import ImageRunConfig
 from experiments.images.files import prepare_images
 from experiments.onsets import find_onsets
 from experiments.store import Measurements, RunFolder
 from experiments.train import checkpoints_of, epochs_of
 from hiermodel.checks import require
-from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.transformer import TransformerConfig
-from hiermodel.networks.unet import UNetConfig
-from hiermodel.training.privacy import PrivacyConfig
-from hiermodel.training.state import TrainingConfig
-
-TYPES: Mapping[str, Any] = {
-    each.__name__: each
-    for each in (
-        configs.RunConfig,
-        configs.GrammarConfig,
-        ImageRunConfig,
-        ImageDataConfig,
-        TransformerConfig,
-        MLPConfig,
-        UNetConfig,
-        TrainingConfig,
-        PrivacyConfig,
-    )
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,17 +75,8 @@ def config_of(run: RunFolder) -> configs.AnyRunConfig:
     Raises:
         ValueError: if it is of no run that is known.
     """
-    value = json.loads(run.config_file.read_text())["config"]
-
-    def decode(item: Any) -> Any:
-        if isinstance(item, Mapping):
-            require(item.get("type") in TYPES, "config", item, f"of the types {sorted(TYPES)}")
-            return TYPES[item["type"]](**{k: decode(v) for k, v in item.items() if k != "type"})
-        return tuple(decode(each) for each in item) if isinstance(item, list) else item
-
-    config = decode(value)
-    if not isinstance(config, configs.RunConfig | ImageRunConfig):
-        raise ValueError(f"{run.path} is not allowed: it must be the folder of a run")
+    config = configs.from_json(json.loads(run.config_file.read_text())["config"])
+    require(type(config) in (configs.RunConfig, ImageRunConfig), "run", run.path, "a run's folder")
     return config
 
 

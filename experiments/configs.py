@@ -6,23 +6,13 @@ Nothing here depends on where or when a run happens, so equal settings share one
 import dataclasses
 import hashlib
 import json
+import typing
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 
-from experiments.images.configs import (
-    ImageEvaluationConfig,
-    ImageGenerationConfig,
-    ImageRunConfig,
-)
-from experiments.practice import (
-    AdviceConfig,
-    AttacksConfig,
-    TradeoffConfig,
-    check_counts,
-    check_relative_times,
-)
+from experiments.images.configs import ImageRunConfig
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
@@ -111,6 +101,7 @@ class RunConfig:
     first_checkpoint: int = 100
     num_checkpoints: int = 25
     seed: int = 0
+    world: ClassVar[str] = "grammar"
     num_duplicated: int = dataclasses.field(default=0, metadata=OMIT_DEFAULT)
     num_copies: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
     augmentation: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
@@ -131,145 +122,7 @@ class RunConfig:
         return Schedule.linear(self.num_steps)
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """How losses and divergences are measured at a checkpoint (SPEC section 6).
-
-    Attributes:
-        num_sequences: clean sequences per set (all of the training split, if it is smaller).
-        num_noises: noises per sequence.
-        relative_time: t/T at which the divergences are taken.
-        num_loss_noises: noises per sequence for the loss, at stratified t.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 5
-    relative_time: float = 0.15
-    num_loss_noises: int = 5
-
-
-@dataclasses.dataclass(frozen=True)
-class GenerationConfig:
-    """How samples are drawn at a checkpoint, and compared with fresh data.
-
-    Attributes:
-        num_samples: sequences per member and checkpoint; x_T and step noise are shared by all.
-        every: one out of so many checkpoints is sampled, counted back from the last.
-        num_floor_repeats: repetitions of the finite-sample floor.
-        copy_radius: Hamming distance up to which a sample counts as a near-copy.
-    """
-
-    num_samples: int = 50_000
-    every: int = 1
-    num_floor_repeats: int = 20
-    copy_radius: int = 1
-
-
-@dataclasses.dataclass(frozen=True)
-class DecompositionConfig:
-    """How the loss decomposition is measured at a checkpoint (SPEC section 6).
-
-    Attributes:
-        num_sequences: clean sequences per set (all of the training split, if it is smaller).
-        num_noises: noises per sequence at the fixed step, and as many at stratified steps.
-        relative_time: t/T of the fixed step.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 5
-    relative_time: float = 0.3
-
-    def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises")
-        check_relative_times(self.relative_time)
-
-
-@dataclasses.dataclass(frozen=True)
-class AlongTimeConfig:
-    """How divergences are measured along the noise (SPEC section 6).
-
-    Attributes:
-        num_sequences: clean test sequences.
-        num_noises: noises per sequence.
-        stride: every so many steps t are taken.
-    """
-
-    num_sequences: int = 3000
-    num_noises: int = 1
-    stride: int = 1
-
-    def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises", "stride")
-
-
-@dataclasses.dataclass(frozen=True)
-class UTurnConfig:
-    """How U-turns from data are measured (SPEC section 6).
-
-    Attributes:
-        num_sequences: starts per set (all of the training split, if it is smaller).
-        num_noises: U-turns per start.
-        relative_times: t/T of the turning points.
-    """
-
-    num_sequences: int = 1000
-    num_noises: int = 100
-    relative_times: tuple[float, ...] = (0.01, 0.03, 0.05, 0.085, 0.12)
-
-    def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises")
-        check_relative_times(*self.relative_times)
-
-
-@dataclasses.dataclass(frozen=True)
-class RandomUTurnConfig:
-    """How U-turns from random strings are measured (SPEC section 6).
-
-    Attributes:
-        num_sequences: uniform strings, each turned once.
-        relative_times: t/T of the turning points.
-    """
-
-    num_sequences: int = 1000
-    relative_times: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
-
-    def __post_init__(self):
-        check_counts(self, "num_sequences")
-        check_relative_times(*self.relative_times)
-
-
-@dataclasses.dataclass(frozen=True)
-class LevelsConfig:
-    """How the start of data-dependence is tested, level by level (SPEC section 6).
-
-    Attributes:
-        num_permutations: reassignments of the training sequences to their splits.
-        significance: corrected p-value at and below which dependence has begun.
-    """
-
-    num_permutations: int = 2000
-    significance: float = 0.05
-
-    def __post_init__(self):
-        check_counts(self, "num_permutations")
-        require(0 < self.significance < 1, "significance", self.significance, "in (0, 1)")
-
-
 AnyRunConfig = RunConfig | ImageRunConfig
-AnyEvaluationConfig = EvaluationConfig | ImageEvaluationConfig
-AnyGenerationConfig = GenerationConfig | ImageGenerationConfig
-
-StageConfig = (
-    DecompositionConfig
-    | AlongTimeConfig
-    | UTurnConfig
-    | RandomUTurnConfig
-    | LevelsConfig
-    | AttacksConfig
-    | AdviceConfig
-    | TradeoffConfig
-)
-"""Settings of a stage beyond evaluation and generation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -278,20 +131,11 @@ class Protocol:
 
     Attributes:
         run: data, networks and training.
-        evaluation: losses and divergences at checkpoints.
-        generation: samples at checkpoints.
-        stages: the further stages, by name.
+        stages: settings of measuring stages by name; standard ones for all others.
     """
 
     run: AnyRunConfig
-    evaluation: AnyEvaluationConfig
-    generation: AnyGenerationConfig
-    stages: Mapping[str, StageConfig]
-
-
-def step_at(relative_time: float, schedule: Schedule) -> int:
-    """The step t nearest to t/T, at least 1."""
-    return max(1, round(relative_time * schedule.num_steps))
+    stages: Mapping[str, Any]
 
 
 def to_json(config: Any) -> Any:
@@ -316,3 +160,25 @@ def identity(*configs: Any) -> str:
     """SHA-256 of the configurations, in hexadecimal."""
     text = json.dumps(to_json(configs), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def from_json(value: Any) -> Any:
+    """What ``to_json`` gave, as the configuration again.
+
+    Raises:
+        ValueError: for a type that no configuration has, or settings that it refuses.
+    """
+    if isinstance(value, Mapping):
+        known = {cls.__name__: cls for cls in _types(RunConfig) | _types(ImageRunConfig)}
+        require(value.get("type") in known, "config", value, f"of the types {sorted(known)}")
+        fields = {name: from_json(each) for name, each in value.items() if name != "type"}
+        return known[value["type"]](**fields)
+    return tuple(map(from_json, value)) if isinstance(value, list) else value
+
+
+def _types(cls: type) -> set[type]:
+    """A configuration's class and those of what it holds, to any depth."""
+    hints = typing.get_type_hints(cls).values()
+    parts = [part for hint in hints for part in (typing.get_args(hint) or (hint,))]
+    held = [part for part in parts if dataclasses.is_dataclass(part) and isinstance(part, type)]
+    return {cls}.union(*map(_types, held))

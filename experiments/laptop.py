@@ -6,7 +6,9 @@ A shallow tree, few sequences and a narrow, pre-norm network without dropout; ch
 
 import dataclasses
 
-from experiments.configs import EvaluationConfig, GenerationConfig, GrammarConfig, RunConfig
+from experiments.configs import GrammarConfig, RunConfig
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
 
@@ -30,7 +32,9 @@ BASE = RunConfig(
 
 EVALUATION = EvaluationConfig(num_sequences=300, num_noises=2, num_loss_noises=3)
 
-GENERATION = GenerationConfig(num_samples=400, every=2)
+SAMPLES = SamplesConfig(num_samples=400, every=2)
+
+MEASURES = {"evaluation": EVALUATION, "samples": SAMPLES, "comparison": ComparisonConfig()}
 
 
 def longer(run: RunConfig, num_epochs: int) -> RunConfig:

@@ -21,7 +21,7 @@ class Arguments:
     """Submit a study's waiting runs to a cluster; `python -m experiments.study status` follows.
 
     Attributes:
-        study: a .py or .toml file, or the name of a shipped study, as seen from the jobs too.
+        study: a .py file, or the name of a shipped study, as seen from the jobs too.
         root: where run folders are, on a file system that all machines share.
         cluster: slurm; or local, to try it on this machine.
         runs_per_job: runs that one task trains, together where their shapes agree.

@@ -20,10 +20,14 @@ import tyro
 
 from experiments import configs, laptop, runtime, signals, store
 from experiments.advice_score import score_advice, score_table
-from experiments.configs import RunConfig
+from experiments.configs import Protocol, RunConfig
 from experiments.frontier import BASELINE, curves, points, sentences, summarise
 from experiments.measure import measure_run
 from experiments.packing import pack, train_pack
+from experiments.stages.advice import AdviceConfig
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
+from experiments.stages.tradeoff import TradeoffConfig
 from experiments.store import Measurements
 from experiments.train import open_run
 from hiermodel.training.privacy import PrivacyConfig
@@ -37,27 +41,24 @@ class Plan:
 
     Attributes:
         base: the baseline.
-        evaluation: settings of that stage.
-        generation: samples at every checkpoint.
-        advice: of the advisor.
-        tradeoff: of the stage that is compared.
+        stages: settings of measuring stages, samples at every checkpoint among them.
     """
 
     base: RunConfig
-    evaluation: configs.EvaluationConfig
-    generation: configs.GenerationConfig
-    advice: configs.AdviceConfig
-    tradeoff: configs.TradeoffConfig
+    stages: Mapping[str, Any]
 
 
 def laptop_plan() -> Plan:
     """The laptop scale's middle size, cut to 1000 epochs: two splits with two seeds each."""
     return Plan(
         dataclasses.replace(laptop.longer(laptop.BASE, 1000), num_seeds=2),
-        configs.EvaluationConfig(num_sequences=200, num_noises=1, num_loss_noises=2),
-        configs.GenerationConfig(num_samples=400),
-        configs.AdviceConfig(num_sequences=300, num_noises=4, num_permutations=1000),
-        configs.TradeoffConfig(num_sequences=500),
+        {
+            "evaluation": EvaluationConfig(num_sequences=200, num_noises=1, num_loss_noises=2),
+            "samples": SamplesConfig(num_samples=400),
+            "comparison": ComparisonConfig(),
+            "advice": AdviceConfig(num_sequences=300, num_noises=4, num_permutations=1000),
+            "tradeoff": TradeoffConfig(num_sequences=500),
+        },
     )
 
 
@@ -78,10 +79,13 @@ def smoke_plan() -> Plan:
     )
     return Plan(
         base,
-        configs.EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=1),
-        configs.GenerationConfig(num_samples=60, num_floor_repeats=2),
-        configs.AdviceConfig(num_sequences=32, num_noises=1, num_permutations=100),
-        configs.TradeoffConfig(num_sequences=32, num_loss_noises=4),
+        {
+            "evaluation": EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=1),
+            "samples": SamplesConfig(num_samples=60),
+            "comparison": ComparisonConfig(num_floor_repeats=2),
+            "advice": AdviceConfig(num_sequences=32, num_noises=1, num_permutations=100),
+            "tradeoff": TradeoffConfig(num_sequences=32, num_loss_noises=4),
+        },
     )
 
 
@@ -139,15 +143,9 @@ def run_all(plan: Plan, root: Path, *, progress: bool = True) -> dict[str, dict[
         train_pack(group, root, progress=progress)
     results = {}
     for name, run in runs.items():
-        averages = dataclasses.replace(plan.tradeoff, averages=name == BASELINE)
-        results[name] = measure_run(
-            run,
-            plan.evaluation,
-            plan.generation,
-            root,
-            stages={"advice": plan.advice, "tradeoff": averages},
-            progress=progress,
-        )
+        averages = dataclasses.replace(plan.stages["tradeoff"], averages=name == BASELINE)
+        own = Protocol(run, {**plan.stages, "tradeoff": averages})
+        results[name] = measure_run(own, root, progress=progress)
     return results
 
 
@@ -175,7 +173,10 @@ def summary(plan: Plan, results: dict[str, dict[str, Measurements]], root: Path)
         "advice": score_table(scored),
         "controls": {"alarmed": int(np.isfinite(alarms).sum()), "of": len(alarms)},
         "privacy": privacy,
-        "settings": configs.to_json(plan),
+        "settings": {
+            "base": configs.to_json(plan.base),
+            **{name: configs.to_json(own) for name, own in plan.stages.items()},
+        },
         "provenance": store.provenance(),
         "seconds": sum(sum(folder.timings().values()) for folder in folders.values()),
     }

@@ -19,7 +19,6 @@ import numpy as np
 
 from experiments import configs, runtime, signals, store
 from experiments.train import (
-    NETWORKS,
     ensemble_of,
     epochs_of,
     make_data,
@@ -152,7 +151,7 @@ class _Part:
 
     def load(self) -> TrainState:
         """The state to go on from; the untrained one is saved."""
-        untrained = init_ensemble(run_key(self.config, NETWORKS), ensemble_of(self.config))
+        untrained = init_ensemble(run_key(self.config, "networks"), ensemble_of(self.config))
         states = self.checkpoints.latest(untrained)
         if states is None:
             self.checkpoints.save(untrained)

@@ -1,13 +1,11 @@
 """How far runs are: what is finished of a training and of its measuring stages."""
 
 import dataclasses
-from collections.abc import Iterable
 from pathlib import Path
 
-from experiments import configs
 from experiments.blocks import Block
 from experiments.configs import Protocol
-from experiments.stages.pipeline import READS, Context
+from experiments.stages.registry import context_of
 from experiments.store import RunFolder
 from experiments.train import blocks_folder, epochs_of
 
@@ -36,27 +34,6 @@ class Progress:
         if self.finished:
             return "finished"
         return f"partial, {self.done} of {self.total}" if self.done else "not started"
-
-
-def stages_with_needs(stages: Iterable[str]) -> list[str]:
-    """Measuring stages with those that they read, in the order in which they are made."""
-    needed: set[str] = set()
-    unseen = set(stages)
-    while unseen:
-        needed |= unseen
-        unseen = {other for name in unseen for other in READS[name]} - needed
-    return [name for name in READS if name in needed]
-
-
-def context_of(own: Protocol, root: Path) -> Context:
-    """Paths and settings of one size's run; unlike opening the run, this creates nothing."""
-    folder = RunFolder(root / configs.identity(own.run)[:16])
-    settings = {
-        "evaluation": own.evaluation,
-        "samples": own.generation,
-        "comparison": own.generation,
-    }
-    return Context(own.run, {**settings, **own.stages}, folder)
 
 
 def progress_of(own: Protocol, stage: str, root: Path) -> Progress:

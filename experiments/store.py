@@ -71,13 +71,18 @@ class RunFolder:
     path: Path
 
     @classmethod
+    def of(cls, root: Path | str, identity: str) -> "RunFolder":
+        """The folder of a run, which may not be there."""
+        return cls(Path(root) / identity[:16])
+
+    @classmethod
     def open(cls, root: Path | str, identity: str, config: Any) -> "RunFolder":
         """The folder of a run, made if need be; ``config`` is its JSON description.
 
         Raises:
             ValueError: if the folder holds another run, naming the fields that differ.
         """
-        run = cls(Path(root) / identity[:16])
+        run = cls.of(root, identity)
         run.path.mkdir(parents=True, exist_ok=True)
         if not run.config_file.exists():
             write_json(run.provenance_file, provenance())

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import zlib
 from pathlib import Path
 from typing import overload
 
@@ -21,31 +22,10 @@ from hiermodel.training.loop import checkpoint_epochs, train
 from hiermodel.training.privacy import epsilon_spent
 from hiermodel.training.state import Ensemble
 
-(
-    DATA,
-    NETWORKS,
-    EVALUATION,
-    GENERATION,
-    FRESH,
-    DECOMPOSITION,
-    ALONG_TIME,
-    U_TURNS,
-    RANDOM_U_TURNS,
-    LEVELS,
-    ATTACKS,
-    ADVICE,
-    TRADEOFF,
-) = range(13)
-"""What a run's key is folded with, so that no two uses share randomness."""
 
-
-AUGMENTATION = 100
-"""As those above; of the variants that are trained on."""
-
-
-def run_key(config: AnyRunConfig, purpose: int) -> jax.Array:
-    """The key of one purpose of a run."""
-    return jax.random.fold_in(jax.random.key(config.seed), purpose)
+def run_key(config: AnyRunConfig, purpose: str) -> jax.Array:
+    """The key of one purpose of a run, such as "data", "networks", or a stage's own name."""
+    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(purpose.encode()))
 
 
 def open_run(config: AnyRunConfig, root: Path | str) -> store.RunFolder:
@@ -67,14 +47,14 @@ def make_data(config: AnyRunConfig) -> Splits | ImageSplits:
     """The run's training splits and test set."""
     if isinstance(config, ImageRunConfig):
         return split_images(
-            run_key(config, DATA),
+            run_key(config, "data"),
             load_images(config.data),
             num_splits=config.num_splits,
             split_size=config.split_size,
             test_size=config.test_size,
         )
     return make_splits(
-        run_key(config, DATA),
+        run_key(config, "data"),
         config.grammar.build(),
         num_splits=config.num_splits,
         split_size=config.split_size,
@@ -113,7 +93,7 @@ def training_rows(config: AnyRunConfig, splits: Splits | ImageSplits) -> np.ndar
     rows = np.concatenate([train, *copies], axis=1)
     if config.augmentation == 1:
         return rows
-    grammar, key = config.grammar.build(), run_key(config, AUGMENTATION)
+    grammar, key = config.grammar.build(), run_key(config, "augmentation")
     redraw = functools.partial(redraw_leaves, filter_level=config.filter_level)
     augmented = []
     for split, own in enumerate(rows):
@@ -210,7 +190,7 @@ def train_run(config: AnyRunConfig, root: Path | str, *, progress: bool = True) 
         return
     with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
         train(
-            run_key(config, NETWORKS),
+            run_key(config, "networks"),
             ensemble_of(config),
             training_rows(config, make_data(config)),
             run.checkpoints,
@@ -240,7 +220,7 @@ def train_block(
     checkpoints = _block_checkpoints(config, run, block)
     if checkpoints.complete(epochs):
         return
-    whole, key = ensemble_of(config), run_key(config, NETWORKS)
+    whole, key = ensemble_of(config), run_key(config, "networks")
     if not checkpoints.saved_epochs():
         checkpoints.save(block.untrained(key, whole))
     checkpoints.close()

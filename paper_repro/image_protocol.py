@@ -13,12 +13,12 @@ from pathlib import Path
 from experiments.configs import Protocol
 from experiments.images.configs import (
     ImageDataConfig,
-    ImageEvaluationConfig,
-    ImageGenerationConfig,
     ImageRunConfig,
     image_config,
 )
 from experiments.images.files import prepare_images, read_array
+from experiments.stages.image_evaluation import ImageEvaluationConfig
+from experiments.stages.image_generation import ImageSamplesConfig
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
@@ -41,9 +41,10 @@ def smoke_images() -> dict[str, Protocol]:
             first_checkpoint=4,
             num_checkpoints=4,
         ),
-        evaluation=ImageEvaluationConfig(num_images=16, num_loss_noises=2),
-        generation=ImageGenerationConfig(num_samples=8),
-        stages={},
+        stages={
+            "evaluation": ImageEvaluationConfig(num_images=16, num_loss_noises=2),
+            "samples": ImageSamplesConfig(num_samples=8),
+        },
     )
     return _filtered(images, haar=1, pca=8)
 
@@ -66,9 +67,10 @@ def laptop_images() -> dict[str, Protocol]:
             num_checkpoints=15,
             seed=1,
         ),
-        evaluation=ImageEvaluationConfig(num_images=200, num_loss_noises=3),
-        generation=ImageGenerationConfig(num_samples=48),
-        stages={},
+        stages={
+            "evaluation": ImageEvaluationConfig(num_images=200, num_loss_noises=3),
+            "samples": ImageSamplesConfig(num_samples=48),
+        },
     )
     return _filtered(images, haar=1, pca=8, num_splits=2)
 
@@ -86,8 +88,6 @@ def paper_images() -> dict[str, Protocol]:
             ),
             first_checkpoint=20,
         ),
-        evaluation=ImageEvaluationConfig(),
-        generation=ImageGenerationConfig(),
         stages={},
     )
     return _filtered(images, haar=2, pca=64)

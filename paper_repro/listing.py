@@ -4,38 +4,44 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from experiments.benchmarks.timing import matmul_rate
 from experiments.configs import AnyRunConfig, Protocol
-from experiments.costs import Pace, cost, device_name, duration, finished_stages, measured_pace
+from experiments.costs import Cost, cost, device_name
 from experiments.images.configs import ImageRunConfig
-from experiments.progress import Progress, progress_of, stages_with_needs
+from experiments.progress import Progress, progress_of
+from experiments.stages.registry import complete_settings, with_needs
 from experiments.train import epochs_of
 from paper_repro.protocol import FIGURES, QUICK, Scale
 
 
 def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path) -> Progress:
     """Of all that the figure needs at these sizes, checkpoints and stages alike."""
-    stages = ("train", *stages_with_needs(FIGURES[name].stages))
     parts = [
         progress_of(scale.sizes[size], stage, root)
         for size in FIGURES[name].sizes
         if size in sizes
-        for stage in stages
+        for stage in _stages(scale.sizes[size], FIGURES[name].stages)
     ]
     return sum(parts, Progress(0, 0))
 
 
+def _stages(own: Protocol, stages: Collection[str]) -> list[str]:
+    """All that must be made for some stages, training first."""
+    return ["train", *with_needs(own.run.world, stages)]
+
+
 def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: Path) -> str:
     """The list for a terminal."""
-    pace = measured_pace(finished_stages(own, root) for own in scale.sizes.values())
+    rate = matmul_rate()
     blocks = [f"{scale.name}: {scale.purpose}"]
     blocks += [_size_text(size, scale.sizes[size]) for size in scale.sizes if size in sizes]
-    blocks += [_figure_text(scale, name, sizes, root, pace) for name in names]
+    blocks += [_figure_text(scale, name, sizes, root, rate) for name in names]
     together = {name: FIGURES[name].sizes for name in names}
-    blocks.append(f"all of these together: {_cost_text(scale, together, sizes, pace)}")
+    blocks.append(f"all of these together: {_cost_text(scale, together, sizes, root, rate)}")
     quick = {name: FIGURES[name].sizes for name in QUICK}
     blocks.append(
         f"the middle size alone, {', '.join(QUICK)}, which `make repro` makes at laptop scale: "
-        f"{_cost_text(scale, quick, ('middle',), pace)}"
+        f"{_cost_text(scale, quick, ('middle',), root, rate)}"
     )
     return "\n\n".join(blocks)
 
@@ -52,7 +58,7 @@ def settings_of(own: Protocol) -> dict[str, str]:
         "data": f"{_data_words(run)}, T = {run.num_steps}, seed {run.seed}",
         "network": ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(network).items()),
     }
-    further = {"evaluation": own.evaluation, "samples": own.generation, **own.stages}
+    further = complete_settings(run.world, own.stages)
     return words | {
         stage: ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(settings).items())
         for stage, settings in further.items()
@@ -84,13 +90,13 @@ def _size_text(size: str, own: Protocol) -> str:
     return "\n".join([f"size {size}", *lines])
 
 
-def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, pace: Pace) -> str:
+def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, rate: float) -> str:
     spec = FIGURES[name]
     lines = {
         "sizes": ", ".join(spec.sizes),
-        "stages": ", ".join(["train", *stages_with_needs(spec.stages)]),
+        "stages": ", ".join(_stages(scale.sizes[spec.sizes[0]], spec.stages)),
         "command": f"python -m paper_repro {name} --scale {scale.name}",
-        "cost": _cost_text(scale, {name: spec.sizes}, sizes, pace),
+        "cost": _cost_text(scale, {name: spec.sizes}, sizes, root, rate),
         "state": str(figure_progress(scale, name, spec.sizes, root)),
     }
     rows = [f"  {key:<9}{value}" for key, value in lines.items()]
@@ -98,20 +104,16 @@ def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, pa
 
 
 def _cost_text(
-    scale: Scale, figures: Mapping[str, Collection[str]], sizes: Collection[str], pace: Pace
+    scale: Scale,
+    figures: Mapping[str, Collection[str]],
+    sizes: Collection[str],
+    root: Path,
+    rate: float,
 ) -> str:
     """Cost of figures, counting once what they share."""
-    operations, disk, seconds, sources = 0.0, 0.0, 0.0, set[str]()
+    total = Cost()
     for size, own in scale.sizes.items():
         stages = {s for name, its in figures.items() if size in its for s in FIGURES[name].stages}
-        if not stages or size not in sizes:
-            continue
-        expected = cost(own, stages_with_needs(stages))
-        operations += expected.total
-        disk += expected.disk
-        seconds += pace.seconds(expected.operations)
-        sources |= set(expected.operations)
-    return (
-        f"{operations:.1e} FLOP, {duration(seconds)} on {device_name()} (from "
-        f"{pace.source(sorted(sources))}), {disk / 1e6:,.0f} MB"
-    )
+        if stages and size in sizes:
+            total += cost(own, _stages(own, stages), root)
+    return f"{total.text(rate)} on {device_name()}"

@@ -9,19 +9,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.configs import (
-    AlongTimeConfig,
-    DecompositionConfig,
-    EvaluationConfig,
-    GenerationConfig,
-    GrammarConfig,
-    LevelsConfig,
-    Protocol,
-    RandomUTurnConfig,
-    RunConfig,
-    UTurnConfig,
-)
+from experiments.configs import GrammarConfig, Protocol, RunConfig
 from experiments.laptop import BASE
+from experiments.stages.along_time import AlongTimeConfig
+from experiments.stages.decomposition import DecompositionConfig
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
+from experiments.stages.levels import LevelsConfig
+from experiments.stages.u_turns import RandomUTurnConfig, UTurnConfig
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
@@ -211,9 +206,10 @@ def smoke() -> Scale:
             num_checkpoints=4,
         ),
         # No more sequences than the small sets hold: the same compiled programs for every size.
-        evaluation=EvaluationConfig(num_sequences=32, num_noises=2, num_loss_noises=2),
-        generation=GenerationConfig(num_samples=64, num_floor_repeats=4),
         stages={
+            "evaluation": EvaluationConfig(num_sequences=32, num_noises=2, num_loss_noises=2),
+            "samples": SamplesConfig(num_samples=64),
+            "comparison": ComparisonConfig(num_floor_repeats=4),
             "decomposition": DecompositionConfig(num_sequences=32, num_noises=2),
             "along_time": AlongTimeConfig(num_sequences=32, stride=4),
             "u_turns": UTurnConfig(num_sequences=32, num_noises=2),
@@ -243,9 +239,9 @@ def laptop() -> Scale:
     """
     middle = Protocol(
         run=dataclasses.replace(BASE, num_seeds=4),
-        evaluation=EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
-        generation=GenerationConfig(num_samples=1000, every=2),
         stages={
+            "evaluation": EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
+            "samples": SamplesConfig(num_samples=1000, every=2),
             "decomposition": DecompositionConfig(num_sequences=500, num_noises=2),
             "along_time": AlongTimeConfig(num_sequences=500),
             "u_turns": UTurnConfig(num_sequences=100, num_noises=20),
@@ -286,15 +282,7 @@ def paper() -> Scale:
                 first_checkpoint=100,
                 num_checkpoints=25,
             ),
-            evaluation=EvaluationConfig(),
-            generation=GenerationConfig(),
-            stages={
-                "decomposition": DecompositionConfig(),
-                "along_time": AlongTimeConfig(),
-                "u_turns": UTurnConfig(),
-                "random_u_turns": RandomUTurnConfig(),
-                "levels": LevelsConfig(),
-            },
+            stages={},
         )
 
     return Scale(

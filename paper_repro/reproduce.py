@@ -11,7 +11,7 @@ from typing import Any
 from experiments import configs, store
 from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
-from experiments.progress import context_of
+from experiments.stages.registry import complete_settings, context_of, stages_of
 from experiments.store import Measurements
 from experiments.train import available_splits, steps_per_epoch, train_run
 from figures import report, style, tables
@@ -145,24 +145,14 @@ def _results(job: Job, size: str, stages: Collection[str]) -> Results:
     own = job.measured[size]
     if job.compute and size in job.sizes:
         train_run(own.run, job.root, progress=job.progress)
-        return measure_run(
-            own.run,
-            own.evaluation,
-            own.generation,
-            job.root,
-            stages=own.stages,
-            wanted=stages,
-            progress=job.progress,
-        )
+        return measure_run(own, job.root, wanted=stages, progress=job.progress)
     return _finished(job, own, stages)
 
 
 def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) -> Results:
     """What is finished of one size; its folder is not made if it is not there."""
-    if not context_of(own, job.root).run.path.exists():
-        return {}
     return load_finished(
-        own.run, own.evaluation, own.generation, job.root, stages=own.stages, wanted=stages
+        own, job.root, wanted=stages_of(own.run.world) if stages is None else stages
     )
 
 
@@ -210,7 +200,7 @@ def _state(job: Job, name: str, results: Mapping[str, Results]) -> str:
 def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
     """What a figure's numbers depend on: of each size, one hash over all its settings."""
     return {
-        size: configs.identity(own.run, own.evaluation, own.generation, *own.stages.values())
+        size: configs.identity(own.run, *complete_settings(own.run.world, own.stages).values())
         for size, own in job.measured.items()
         if size in sizes
     }
@@ -258,9 +248,10 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
         "identity": configs.identity(own.run),
         "settings": {
             "run": configs.to_json(own.run),
-            "evaluation": configs.to_json(own.evaluation),
-            "generation": configs.to_json(own.generation),
-            **{stage: configs.to_json(settings) for stage, settings in own.stages.items()},
+            **{
+                stage: configs.to_json(settings)
+                for stage, settings in complete_settings(own.run.world, own.stages).items()
+            },
         },
         "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
         f"n = {own.run.split_size} {examples(own.run)} each",

@@ -72,7 +72,7 @@ def compute(config: configs.RunConfig, run: RunFolder, results: Results) -> dict
     checkpoints, found = checkpoints_of(config, run), {}
     if "attacks" not in results and "onsets" in results:
         used = attacked_epochs(results, MOMENTS)
-        setting = attacks.make_setting(config, configs.AttacksConfig(), sequences.shape[2])
+        setting = attacks.make_setting(config, attacks.AttacksConfig(), sequences.shape[2])
         parts = []
         for epoch in used:
             networks = members_of(config, checkpoints.load_params(int(epoch)))
@@ -83,7 +83,7 @@ def compute(config: configs.RunConfig, run: RunFolder, results: Results) -> dict
         constant = attacks.chance(setting)
         found["attacks"] = {"epoch": dataclasses.replace(about, values=used), **constant, **joined}
     if "advice" not in results and config.num_splits > 1:
-        settings, splits = configs.AdviceConfig(), make_data(config)
+        settings, splits = advice.AdviceConfig(), make_data(config)
         looks: list[Measurements] = [
             advice.look(config, settings, splits, checkpoints.load_params(int(epoch)), rows)
             for epoch, rows in zip(epochs, sequences, strict=True)

@@ -23,12 +23,14 @@ from experiments.cards.lines import (
     stop_numbers,
     training_facts,
 )
-from experiments.configs import AdviceConfig, AttacksConfig
-from experiments.images.configs import ImageGenerationConfig, ImageRunConfig
+from experiments.images.configs import ImageRunConfig
 from experiments.images.data import ImageSplits
 from experiments.images.practice import attack, look, splits_of_pixels
 from experiments.stages import advice
+from experiments.stages.advice import AdviceConfig
+from experiments.stages.attacks import AttacksConfig
 from experiments.stages.evaluation import split_pairs
+from experiments.stages.image_generation import ImageComparisonConfig
 from experiments.store import Measurement, Measurements, RunFolder
 from experiments.train import checkpoints_of
 from hiermodel.measures.several_neighbours import neighbour_ratio
@@ -117,7 +119,7 @@ def compute(config: ImageRunConfig, run: RunFolder, results: Results) -> dict[st
 
 def _chance(splits: ImageSplits) -> Measurement:
     """How many test images count as memorised, which no network has drawn."""
-    below = ImageGenerationConfig.memorised_below
+    below = ImageComparisonConfig.memorised_below
     shares = [np.mean(neighbour_ratio(splits.test, own) < below) for own in splits.train]
     about = "test images much nearer to one training image than to any other"
     return Measurement(np.array(shares), ("split",), "fraction", about)

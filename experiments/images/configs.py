@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal, cast
+from typing import ClassVar, Literal, cast
 
 import numpy as np
 
@@ -73,6 +73,7 @@ class ImageRunConfig:
     first_checkpoint: int = 10
     num_checkpoints: int = 25
     seed: int = 0
+    world: ClassVar[str] = "images"
 
     def __post_init__(self):
         for name in ("num_splits", "num_seeds", "split_size", "test_size", "first_checkpoint"):
@@ -89,51 +90,6 @@ def image_config(config: object) -> ImageRunConfig:
     """The configuration, of which the caller knows that it is one of images."""
     require(isinstance(config, ImageRunConfig), "config", config, "an ImageRunConfig")
     return cast(ImageRunConfig, config)
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageEvaluationConfig:
-    """How losses and agreement of networks are measured at a checkpoint.
-
-    Attributes:
-        num_images: clean images per set (all of the training split, if it is smaller).
-        num_noises: noises per image, at every one of ``relative_times``.
-        relative_times: t/T at which predicted noises are compared.
-        num_loss_noises: noises per image for the loss, at stratified t.
-    """
-
-    num_images: int = 2048
-    num_noises: int = 1
-    relative_times: tuple[float, ...] = (0.1, 0.2, 0.4)
-    num_loss_noises: int = 5
-
-    def __post_init__(self):
-        for name in ("num_images", "num_noises", "num_loss_noises"):
-            check_integer(name, getattr(self, name), 1)
-        for time in self.relative_times:
-            require(bool(0 < time <= 1), "relative_time", time, "above 0 and at most 1")
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageGenerationConfig:
-    """How images are drawn at a checkpoint, and compared.
-
-    Attributes:
-        num_samples: images per member and checkpoint; x_T and step noise are shared by all.
-        every: one out of so many checkpoints is sampled, counted back from the last.
-        memorised_below: a sample whose distance to the nearest training image is below this share
-            of that to the second nearest counts as memorised.
-    """
-
-    num_samples: int = 512
-    every: int = 1
-    memorised_below: float = 1 / 3
-
-    def __post_init__(self):
-        check_integer("num_samples", self.num_samples, 2)
-        check_integer("every", self.every, 1)
-        share = self.memorised_below
-        require(bool(0 < share < 1), "memorised_below", share, "above 0 and below 1")
 
 
 Images = np.ndarray

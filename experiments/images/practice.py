@@ -10,13 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments.configs import AdviceConfig, AttacksConfig, step_at
 from experiments.images.configs import ImageRunConfig
 from experiments.images.data import ImageSplits
+from experiments.stages.advice import AdviceConfig
+from experiments.stages.attacks import AttacksConfig
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.membership import attack_scores, membership
+from experiments.stages.settings import step_at
 from experiments.store import Measurement, Measurements
-from experiments.train import ADVICE, ATTACKS, make_data, run_key
+from experiments.train import make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, pixels
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.membership import attack_losses
@@ -45,7 +47,7 @@ def attack(
     config: ImageRunConfig, settings: AttacksConfig, splits: ImageSplits, params: Any
 ) -> Measurements:
     """Membership inference on every network of a checkpoint; other settings are for sequences."""
-    step_key, noise_key, test_key = jax.random.split(run_key(config, ATTACKS), 3)
+    step_key, noise_key, test_key = jax.random.split(run_key(config, "attacks"), 3)
     parts = [images[: settings.num_sequences] for images in (*splits.train, splits.test)]
     fixed = np.full(settings.num_noises, step_at(settings.relative_time, config.schedule))
     spread = np.asarray(stratified_steps(step_key, config.num_steps, settings.num_noises))
@@ -71,7 +73,7 @@ def look(
     config: ImageRunConfig, settings: AdviceConfig, splits: ImageSplits, params: Any
 ) -> dict[str, Measurement]:
     """What the advisor sees of one checkpoint, besides the samples."""
-    step_key, loss_key, noise_key = jax.random.split(run_key(config, ADVICE), 3)
+    step_key, loss_key, noise_key = jax.random.split(run_key(config, "advice"), 3)
     schedule, clean = config.schedule, splits.test[: settings.num_sequences]
     steps = stratified_steps(step_key, schedule.num_steps, settings.num_noises)
     networks = networks_of(config, params)

@@ -1,5 +1,6 @@
 """What the stopping advisor would have said along a finished training, and what it looks at."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,15 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from experiments.configs import AdviceConfig, AnyRunConfig, RunConfig, step_at
+from experiments.configs import AnyRunConfig, RunConfig
 from experiments.images.data import ImageSplits
 from experiments.stages.denoising import log_probs
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.generation import sampled_epochs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_sampled,
+    step_at,
+)
 from experiments.stages.u_turns import members_of
 from experiments.store import Measurement, Measurements, trained_checkpoints
-from experiments.train import ADVICE, FRESH, checkpoints_of, make_data, run_key
+from experiments.train import checkpoints_of, make_data, run_key
 from hiermodel.checks import require
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.grammar.sampling import sample_leaves
@@ -32,6 +41,34 @@ from hiermodel.measures.neighbours import (
     histogram_divergence,
     nearest_neighbours,
 )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdviceConfig:
+    """What the stopping advisor looks at, at every checkpoint that is sampled.
+
+    Attributes:
+        num_sequences: test sequences for the loss and for the divergence between networks.
+        num_noises: noises per sequence, for each.
+        relative_time: t/T of the divergence.
+        num_batches: batches of samples, for the nearest-neighbour divergence.
+        tolerated_gap: own–other gap in symbols that is no cause for alarm.
+        false_alarm: rate allowed over all looks.
+        num_permutations: rows of chance.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 4
+    relative_time: float = 0.15
+    num_batches: int = 20
+    tolerated_gap: float = 0.0
+    false_alarm: float = 0.05
+    num_permutations: int = 2000
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises", "num_batches", "num_permutations")
+        check_relative_times(self.relative_time)
+
 
 SIGNALS = ("test loss", "own–other gap", "split divergence", "nearest-neighbour divergence")
 """In the order of the advisor's evidence; there is none of the last for images."""
@@ -92,7 +129,7 @@ def _control(
     size = config.split_size
     if config.num_seeds < 2 or len(splits.test) < 2 * size:
         return {}
-    key, alarms = jax.random.fold_in(run_key(config, ADVICE), 2), []
+    key, alarms = jax.random.fold_in(run_key(config, "advice"), 2), []
     for split in range(config.num_splits):
         first = split * config.num_seeds
         gap = permuted_gap(
@@ -124,7 +161,7 @@ def look(
 
     Nothing here comes from an oracle but fresh sequences, for which any held-out set would do.
     """
-    step_key, loss_key, noise_key = jax.random.split(run_key(config, ADVICE), 3)
+    step_key, loss_key, noise_key = jax.random.split(run_key(config, "advice"), 3)
     schedule, clean = config.schedule, splits.test[: settings.num_sequences]
     steps = stratified_steps(step_key, schedule.num_steps, settings.num_noises)
     losses = [
@@ -190,7 +227,7 @@ def _batch_divergences(
     grammar = config.grammar.build()
     fresh = np.asarray(
         sample_leaves(
-            run_key(config, FRESH), grammar, samples.shape[1], filter_level=config.filter_level
+            run_key(config, "fresh"), grammar, samples.shape[1], filter_level=config.filter_level
         )
     )
     divergences = []
@@ -222,7 +259,7 @@ def advise(
         num_looks: planned.
     """
     neighbours = looks.get("neighbour_divergence")
-    gap_key, key = jax.random.split(jax.random.fold_in(run_key(config, ADVICE), 1))
+    gap_key, key = jax.random.split(jax.random.fold_in(run_key(config, "advice"), 1))
     advice = []
     for number, (a, b) in enumerate(split_pairs(config.num_splits, config.num_seeds)):
         both = [a, b]
@@ -279,3 +316,12 @@ def _recorded(advice: Sequence[Advice]) -> dict[str, Measurement]:
             f"{end} of {SIGNALS}; the interval of the gap is that of permutations",
         )
     return results
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["advice"]
+    per_network = 2.0 * min(own.num_sequences, run.test_size) * own.num_noises
+    return num_sampled(run, settings) * num_members(run) * per_network
+
+
+STAGES = (Stage("advice", AdviceConfig, plan, reads=("samples",), passes=_passes),)

@@ -1,6 +1,8 @@
 """Divergences along the noise: where each filter level matters, and what networks miss (SPEC 6)."""
 
+import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -11,12 +13,33 @@ from jaxtyping import Array, Float, Int, Key
 from experiments.onsets import nearest_epochs
 from experiments.stages.denoising import log_probs, mean_and_error, params_at
 from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
+from experiments.stages.registry import Stage
+from experiments.stages.settings import check_counts, num_members
 from experiments.store import Measurement, Measurements
-from experiments.train import ALONG_TIME, checkpoints_of, make_data, run_key
+from experiments.train import checkpoints_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import TreeDenoiser, exact_denoiser
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.onset import minimum_interval
+
+
+@dataclasses.dataclass(frozen=True)
+class AlongTimeConfig:
+    """How divergences are measured along the noise (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean test sequences.
+        num_noises: noises per sequence.
+        stride: every so many steps t are taken.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 1
+    stride: int = 1
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises", "stride")
+
 
 WIDTH = 0.1
 """Smoothing, in natural-log t/T, before a peak is looked for."""
@@ -37,7 +60,7 @@ def plan(context: Context) -> Plan:
         clean = make_data(config).test[: settings.num_sequences]
         x_0 = one_hot(clean, grammar.vocab_size)
         noisy = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
-        noise_key, peak_key = jax.random.split(run_key(config, ALONG_TIME))
+        noise_key, peak_key = jax.random.split(run_key(config, "along_time"))
         denoisers = tuple(
             exact_denoiser(grammar, schedule, filter_level=level)
             for level in range(grammar.depth + 1)
@@ -120,3 +143,12 @@ def _finish(key: Key[Array, ""], joined: Measurements) -> Measurements:
         name: Measurement(np.array(values), ("level",), "t/T", definition)
         for name, (values, definition) in located.items()
     }
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["along_time"]
+    steps = run.num_steps / own.stride
+    return num_members(run) * steps * own.num_sequences * own.num_noises
+
+
+STAGES = (Stage("along_time", AlongTimeConfig, plan, reads=("evaluation",), passes=_passes),)

@@ -1,19 +1,29 @@
 """What attackers gain from every network along training: membership, copies, extraction."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import AttacksConfig, RunConfig, step_at
+from experiments.configs import RunConfig
 from experiments.stages.generation import partner_split
 from experiments.stages.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
 from experiments.stages.pipeline import Context, Plan
+from experiments.stages.registry import Stage
 from experiments.stages.sampled import plan_sampled
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_sampled,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import ATTACKS, make_data, run_key
+from experiments.train import make_data, run_key
+from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.grammar.sampling import sample_leaves
@@ -25,6 +35,41 @@ from hiermodel.measures.membership import attack_losses
 from hiermodel.measures.reproduction import excess_reproduction, near_copies
 from hiermodel.measures.u_turn import repeated_u_turns
 from hiermodel.measures.uncertainty import Interval
+
+
+@dataclasses.dataclass(frozen=True)
+class AttacksConfig:
+    """What attackers are given, at every checkpoint that is sampled (SPEC section 6).
+
+    Attributes:
+        num_sequences: members and others per attack (all of a set, if it is smaller).
+        num_noises: noises per sequence at the fixed step, and as many at stratified ones.
+        relative_time: t/T of the fixed step, and of the turning point of repeated U-turns.
+        radii: Hamming distances up to which a sample counts as a near-copy.
+        num_fresh: fresh sequences that samples are compared with.
+        claim_size: samples in a group of duplicates that is claimed to be a training sequence.
+        num_cycles: repeated U-turns from test sequences; 0 for none.
+        num_resamples: of the bootstrap intervals.
+        delta: δ of the audit of privacy, which takes the extra ``privacy``; None for no audit.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 16
+    relative_time: float = 0.15
+    radii: tuple[int, ...] = (0, 1, 2)
+    num_fresh: int = 20_000
+    claim_size: int = 3
+    num_cycles: int = 5
+    num_resamples: int = 500
+    delta: float | None = None
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises", "num_fresh")
+        check_counts(self, "claim_size", "num_resamples")
+        check_integer("num_cycles", self.num_cycles, 0)
+        require(bool(self.radii), "radii", self.radii, "at least one distance")
+        check_relative_times(self.relative_time)
+
 
 BASELINES = ("fresh data", "exact denoiser")
 
@@ -81,7 +126,7 @@ def plan(context: Context) -> Plan:
 
 def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Setting:
     """Draw the noise's steps and the baselines; evaluate the exact denoiser."""
-    keys = jax.random.split(run_key(config, ATTACKS), 6)
+    keys = jax.random.split(run_key(config, "attacks"), 6)
     step_key, noise_key, cycle_key, test_key, fresh_key, exact_key = keys
     splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
     fixed = np.full(own.num_noises, step_at(own.relative_time, schedule))
@@ -239,3 +284,15 @@ def _own_train(setting: Setting) -> Iterator[np.ndarray]:
     """Each member's training set."""
     num_seeds = setting.config.num_seeds
     return (own for own in setting.splits.train for _ in range(num_seeds))
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["attacks"]
+    test = min(own.num_sequences, run.test_size)
+    train = run.num_splits * min(own.num_sequences, run.split_size)
+    turned = test * own.num_cycles * own.relative_time * run.num_steps
+    per_network = 2.0 * (train + test) * own.num_noises + turned
+    return num_sampled(run, settings) * num_members(run) * per_network
+
+
+STAGES = (Stage("attacks", AttacksConfig, plan, reads=("samples",), passes=_passes),)

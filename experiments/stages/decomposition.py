@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,17 +10,44 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import DecompositionConfig, step_at
 from experiments.stages.denoising import denoise_rows, log_probs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_rows,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import DECOMPOSITION, checkpoints_of, epochs_of, make_data, run_key
+from experiments.train import checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
 from hiermodel.measures.loss import stratified_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class DecompositionConfig:
+    """How the loss decomposition is measured at a checkpoint (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean sequences per set (all of the training split, if it is smaller).
+        num_noises: noises per sequence at the fixed step, and as many at stratified steps.
+        relative_time: t/T of the fixed step.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 5
+    relative_time: float = 0.3
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises")
+        check_relative_times(self.relative_time)
+
 
 PARTS = {
     "distillation": "−x̂* · log p of the model, x̂* the exact denoiser",
@@ -48,7 +76,7 @@ def plan(context: Context) -> Plan:
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
         splits, grammar = make_data(config), config.grammar.build()
-        keys = jax.random.split(run_key(config, DECOMPOSITION), len(splits.train) + 1)
+        keys = jax.random.split(run_key(config, "decomposition"), len(splits.train) + 1)
         make = functools.partial(make_inputs, settings, grammar, config.schedule)
         train = [make(key, rows) for key, rows in zip(keys[1:], splits.train, strict=True)]
         inputs = {
@@ -170,3 +198,12 @@ def _floors(
         )
         for index, (ending, where) in enumerate(_kinds(settings).items())
     }
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["decomposition"]
+    rows = num_rows(run, own.num_sequences)
+    return 2.0 * run.num_checkpoints * num_members(run) * own.num_noises * rows
+
+
+STAGES = (Stage("decomposition", DecompositionConfig, plan, passes=_passes),)

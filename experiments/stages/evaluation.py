@@ -11,11 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import EvaluationConfig, step_at
 from experiments.stages.denoising import denoise_rows, log_probs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import num_members, num_rows, step_at
 from experiments.store import Measurement, Measurements
-from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
+from experiments.train import checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
@@ -23,6 +24,24 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import Splits
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.loss import denoising_loss, stratified_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """How losses and divergences are measured at a checkpoint (SPEC section 6).
+
+    Attributes:
+        num_sequences: clean sequences per set (all of the training split, if it is smaller).
+        num_noises: noises per sequence.
+        relative_time: t/T at which the divergences are taken.
+        num_loss_noises: noises per sequence for the loss, at stratified t.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 5
+    relative_time: float = 0.15
+    num_loss_noises: int = 5
+
 
 Inputs = TypeVar("Inputs")
 
@@ -58,7 +77,7 @@ def plan(context: Context) -> Plan:
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
         inputs = make_inputs(
-            run_key(config, EVALUATION),
+            run_key(config, "evaluation"),
             settings,
             config.grammar.build(),
             config.schedule,
@@ -294,3 +313,13 @@ def _evaluate_pairs(
         return jnp.stack([one_set(first, second, given) for given in per_set])
 
     return jax.lax.map(one_pair, pairs)
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own, sizes = settings["evaluation"], (run.num_splits, run.num_seeds)
+    pairs = len(split_pairs(*sizes)) + len(same_data_pairs(*sizes))
+    noises = num_members(run) * (own.num_loss_noises + own.num_noises) + 2 * pairs * own.num_noises
+    return run.num_checkpoints * noises * num_rows(run, own.num_sequences)
+
+
+STAGES = (Stage("evaluation", EvaluationConfig, plan, passes=_passes),)

@@ -1,5 +1,6 @@
 """Samples of every network along training, compared with its data and with fresh data."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -8,13 +9,12 @@ import jax
 import numpy as np
 from jaxtyping import Array, Int, Key
 
-from experiments.configs import GenerationConfig
 from experiments.spread import map_over_devices
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import check_counts, sampling_passes
 from experiments.store import Measurement, Measurements
 from experiments.train import (
-    FRESH,
-    GENERATION,
     AnyRunConfig,
     checkpoints_of,
     epochs_of,
@@ -34,11 +34,41 @@ from hiermodel.measures.reproduction import block_reproduction
 from hiermodel.measures.validity import level_validity
 from hiermodel.networks.learned import learned_denoiser
 
+
+@dataclasses.dataclass(frozen=True)
+class SamplesConfig:
+    """How samples are drawn at a checkpoint.
+
+    Attributes:
+        num_samples: sequences per member and checkpoint; x_T and step noise are shared by all.
+        every: one out of so many checkpoints is sampled, counted back from the last.
+    """
+
+    num_samples: int = 50_000
+    every: int = 1
+
+    def __post_init__(self):
+        check_counts(self, "num_samples", "every")
+
+
+@dataclasses.dataclass(frozen=True)
+class ComparisonConfig:
+    """How samples are compared with training sets and with fresh data.
+
+    Attributes:
+        num_floor_repeats: repetitions of the finite-sample floor.
+        copy_radius: Hamming distance up to which a sample counts as a near-copy.
+    """
+
+    num_floor_repeats: int = 20
+    copy_radius: int = 1
+
+
 MAX_BATCH = 2048
 """Sequences denoised at once; samples do not depend on it, since each has its own key."""
 
 
-def sampled_epochs(config: AnyRunConfig, settings: GenerationConfig) -> list[int]:
+def sampled_epochs(config: AnyRunConfig, settings: Any) -> list[int]:
     """Every so many checkpoints, so that the last is among them."""
     return epochs_of(config)[:: -settings.every][::-1]
 
@@ -71,7 +101,7 @@ def plan_drawing(
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
-        key = run_key(config, GENERATION)
+        key = run_key(config, "samples")
 
         def at_epoch(epoch: int) -> Measurements:
             params = checkpoints.load_params(epoch)
@@ -86,14 +116,16 @@ def plan_drawing(
 def plan_comparison(context: Context) -> Plan:
     """The stage "comparison": the samples against their training set, another, and fresh data."""
     config, settings = context.config, context.own["comparison"]
-    epochs = sampled_epochs(config, settings)
+    epochs = sampled_epochs(config, context.own["samples"])
 
     def prepare() -> Recipe:
         grammar = config.grammar.build()
         train = make_data(config).train
         sequences = context.load("samples")["sequences"].values
-        key = run_key(config, FRESH)
-        fresh_counts, constant = references(key, grammar, settings, train, config.filter_level)
+        key = run_key(config, "fresh")
+        fresh_counts, constant = references(
+            key, grammar, settings, train, config.filter_level, sequences.shape[2]
+        )
 
         def at_epoch(epoch: int) -> Measurements:
             drawn = sequences[epochs.index(epoch)]
@@ -159,7 +191,7 @@ def partner_split(split: int, num_splits: int) -> int:
 
 def compare(
     grammar: Grammar,
-    settings: GenerationConfig,
+    settings: ComparisonConfig,
     samples: Int[np.ndarray, "member sample leaves"],
     train: Int[np.ndarray, "split n leaves"],
     fresh_counts: Int[np.ndarray, "split bins"],
@@ -218,9 +250,10 @@ _MEASURED = {
 def references(
     key: Key[Array, ""],
     grammar: Grammar,
-    settings: GenerationConfig,
+    settings: ComparisonConfig,
     train: Int[np.ndarray, "split n leaves"],
     filter_level: int,
+    num_samples: int,
 ) -> tuple[Int[np.ndarray, "split bins"], Measurements]:
     """What fresh data gives, to compare samples with.
 
@@ -233,7 +266,7 @@ def references(
 
     def draw(index: int) -> np.ndarray:
         block = jax.random.fold_in(key, index)
-        leaves = sample_leaves(block, grammar, settings.num_samples, filter_level=filter_level)
+        leaves = sample_leaves(block, grammar, num_samples, filter_level=filter_level)
         return np.asarray(leaves, symbol_dtype(grammar.vocab_size))
 
     fresh = draw(0)
@@ -269,3 +302,9 @@ def _distances(
     sequences: Int[np.ndarray, "sample leaves"], train: Int[np.ndarray, "n leaves"]
 ) -> Int[np.ndarray, " sample"]:
     return np.asarray(nearest_neighbours(sequences, train).distance)
+
+
+STAGES = (
+    Stage("samples", SamplesConfig, plan_samples, passes=sampling_passes),
+    Stage("comparison", ComparisonConfig, plan_comparison, reads=("samples",)),
+)

@@ -12,22 +12,45 @@ further a leaf's surroundings follow the own data than other data, and each leve
 sum is its share.
 """
 
+import dataclasses
+
 import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import LevelsConfig, RunConfig
+from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.generation import sampled_epochs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import check_counts
 from experiments.store import Measurement, Measurements
-from experiments.train import LEVELS, make_data, run_key
+from experiments.train import make_data, run_key
+from hiermodel.checks import require
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.grammar.statistics import leaf_pairs
 from hiermodel.measures.dependence import corrected_p_values, permuted_block_excess
 from hiermodel.measures.features import correlations_by_distance, pair_covariance
+
+
+@dataclasses.dataclass(frozen=True)
+class LevelsConfig:
+    """How the start of data-dependence is tested, level by level (SPEC section 6).
+
+    Attributes:
+        num_permutations: reassignments of the training sequences to their splits.
+        significance: corrected p-value at and below which dependence has begun.
+    """
+
+    num_permutations: int = 2000
+    significance: float = 0.05
+
+    def __post_init__(self):
+        check_counts(self, "num_permutations")
+        require(0 < self.significance < 1, "significance", self.significance, "in (0, 1)")
+
 
 Sequences = Int[np.ndarray, "checkpoint member sample leaves"]
 
@@ -41,7 +64,7 @@ def plan(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         grammar = config.grammar.build()
-        test_key, floor_key = jax.random.split(run_key(config, LEVELS))
+        test_key, floor_key = jax.random.split(run_key(config, "levels"))
         sequences = context.load("samples")["sequences"].values
         exact = np.asarray(leaf_pairs(grammar, filter_level=config.filter_level).covariance)
 
@@ -197,3 +220,6 @@ def _all_pairs(
         observed.append(excess.observed.reshape(by_seed))
         total += excess.permuted.reshape(-1, *by_seed).mean(2)
     return np.concatenate(observed, 1), total / num_pairs_of_splits
+
+
+STAGES = (Stage("levels", LevelsConfig, plan, reads=("evaluation", "samples", "comparison")),)

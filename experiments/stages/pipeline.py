@@ -16,22 +16,6 @@ from tqdm import tqdm
 from experiments import configs, runtime, signals, store
 from experiments.onsets import find_onsets
 from experiments.store import Measurement, Measurements
-from experiments.train import open_run
-
-READS = {
-    "evaluation": (),
-    "samples": (),
-    "comparison": ("samples",),
-    "decomposition": (),
-    "along_time": ("evaluation",),
-    "u_turns": ("evaluation", "comparison"),
-    "random_u_turns": ("evaluation",),
-    "levels": ("evaluation", "samples", "comparison"),
-    "attacks": ("samples",),
-    "advice": ("samples",),
-    "tradeoff": ("samples",),
-}
-"""Every stage, after those whose files it reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,35 +25,19 @@ class Context:
     Attributes:
         config: the run: a RunConfig, or an ImageRunConfig.
         own: settings of each stage, by its name.
+        reads: the stages that each stage reads.
         run: the run's folder.
     """
 
     config: Any
     own: Mapping[str, Any]
+    reads: Mapping[str, tuple[str, ...]]
     run: store.RunFolder
-
-    @classmethod
-    def open(
-        cls,
-        config: Any,
-        evaluating: Any,
-        generating: Any,
-        further: Mapping[str, configs.StageConfig],
-        root: Path | str,
-    ) -> "Context":
-        """The context of a run under a root folder."""
-        own = {
-            "evaluation": evaluating,
-            "samples": generating,
-            "comparison": generating,
-            **further,
-        }
-        return cls(config, own, open_run(config, root))
 
     def settings(self, name: str) -> list[Any]:
         """All settings that a stage's result depends on: its own, then those of what it reads."""
         found = [self.own[name]]
-        for other in READS[name]:
+        for other in self.reads[name]:
             found += [each for each in self.settings(other) if each not in found]
         return found
 

@@ -1,19 +1,30 @@
 """What is learned against what is copied: the same numbers for networks and for their averages."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import RunConfig, TradeoffConfig, step_at
+from experiments.configs import RunConfig
 from experiments.stages.denoising import denoise_rows
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.pipeline import Context, Plan
+from experiments.stages.registry import Stage
 from experiments.stages.sampled import plan_sampled
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_sampled,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import TRADEOFF, make_data, run_key
+from experiments.train import make_data, run_key
+from hiermodel.checks import require
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
@@ -23,6 +34,35 @@ from hiermodel.measures.divergence import kl_divergence
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.membership import attack_losses, auc, membership_score
 from hiermodel.measures.reproduction import copies_beyond_others
+
+
+@dataclasses.dataclass(frozen=True)
+class TradeoffConfig:
+    """How learning is set against copying, at every checkpoint that is sampled.
+
+    Attributes:
+        num_sequences: test sequences.
+        num_noises: noises per sequence for the divergence.
+        num_loss_noises: noises per sequence for losses and attacks, at stratified steps.
+        relative_time: t/T of the divergence.
+        radii: Hamming distances up to which a sample counts as a near-copy.
+        num_fresh: fresh sequences that samples are compared with.
+        averages: measure averages of two networks too.
+    """
+
+    num_sequences: int = 3000
+    num_noises: int = 2
+    num_loss_noises: int = 16
+    relative_time: float = 0.15
+    radii: tuple[int, ...] = (0, 1)
+    num_fresh: int = 20_000
+    averages: bool = False
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises", "num_loss_noises", "num_fresh")
+        require(bool(self.radii), "radii", self.radii, "at least one distance")
+        check_relative_times(self.relative_time)
+
 
 KINDS = {
     "network": "single networks",
@@ -79,7 +119,7 @@ def plan(context: Context) -> Plan:
 def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
     """Draw noise and fresh sequences, and evaluate the exact denoiser."""
     step_key, noise_key, loss_key, sample_key, fresh_key = jax.random.split(
-        run_key(config, TRADEOFF), 5
+        run_key(config, "tradeoff"), 5
     )
     splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
     test = splits.test[: own.num_sequences]
@@ -175,3 +215,13 @@ _MEASURED = {
     ),
     "auc": (("attack",), "probability", "AUC of the plain and of the calibrated attack, all t"),
 }
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["tradeoff"]
+    test = min(own.num_sequences, run.test_size)
+    per_network = (run.split_size + test) * own.num_loss_noises + test * own.num_noises
+    return float(num_sampled(run, settings) * num_members(run) * per_network)
+
+
+STAGES = (Stage("tradeoff", TradeoffConfig, plan, reads=("samples",), passes=_passes),)

@@ -1,5 +1,7 @@
 """U-turns from data at the two minima, and from random strings (SPEC section 6)."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,17 +9,62 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import RunConfig, step_at
+from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs
 from experiments.stages.denoising import SETS, mean_and_error, params_at
 from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
+from experiments.stages.registry import Stage
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_rows,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import RANDOM_U_TURNS, U_TURNS, checkpoints_of, make_data, run_key
+from experiments.train import checkpoints_of, make_data, run_key
 from hiermodel.diffusion.denoisers import Denoiser, empirical_denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.u_turn import overlap, overlap_ratio
 from hiermodel.networks.learned import LearnedDenoiser
+
+
+@dataclasses.dataclass(frozen=True)
+class UTurnConfig:
+    """How U-turns from data are measured (SPEC section 6).
+
+    Attributes:
+        num_sequences: starts per set (all of the training split, if it is smaller).
+        num_noises: U-turns per start.
+        relative_times: t/T of the turning points.
+    """
+
+    num_sequences: int = 1000
+    num_noises: int = 100
+    relative_times: tuple[float, ...] = (0.01, 0.03, 0.05, 0.085, 0.12)
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences", "num_noises")
+        check_relative_times(*self.relative_times)
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomUTurnConfig:
+    """How U-turns from random strings are measured (SPEC section 6).
+
+    Attributes:
+        num_sequences: uniform strings, each turned once.
+        relative_times: t/T of the turning points.
+    """
+
+    num_sequences: int = 1000
+    relative_times: tuple[float, ...] = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)
+
+    def __post_init__(self):
+        check_counts(self, "num_sequences")
+        check_relative_times(*self.relative_times)
+
 
 MOMENTS = {"bias": "tau_neighbour", "test": "tau_test"}
 """Where networks are taken from: their own minima of nearest-neighbour divergence, test loss."""
@@ -33,7 +80,7 @@ def plan(context: Context) -> Plan:
     steps = [step_at(time, schedule) for time in settings.relative_times]
 
     def prepare() -> Recipe:
-        key = run_key(config, U_TURNS)
+        key = run_key(config, "u_turns")
         exact = exact_denoiser(config.grammar.build(), schedule)
         splits, onsets = make_data(config), context.onsets()
         starts = [rows[: settings.num_sequences] for rows in (*splits.train, splits.test)]
@@ -76,7 +123,7 @@ def plan_random(context: Context) -> Plan:
     steps = [step_at(time, schedule) for time in settings.relative_times]
 
     def prepare() -> Recipe:
-        start_key, key = jax.random.split(run_key(config, RANDOM_U_TURNS))
+        start_key, key = jax.random.split(run_key(config, "random_u_turns"))
         grammar, size = config.grammar.build(), settings.num_sequences
         shape = size, grammar.num_leaves
         starts = np.asarray(jax.random.randint(start_key, shape, 0, grammar.vocab_size))
@@ -193,3 +240,26 @@ def _ratios(
             reduce(np.mean, exact), dims[1:], "fraction", "overlap after the exact denoiser's"
         ),
     }
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["u_turns"]
+    steps = sum(own.relative_times) * run.num_steps
+    return 2.0 * num_members(run) * num_rows(run, own.num_sequences) * own.num_noises * steps
+
+
+def _random_passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["random_u_turns"]
+    return num_members(run) * own.num_sequences * sum(own.relative_times) * run.num_steps
+
+
+STAGES = (
+    Stage("u_turns", UTurnConfig, plan, reads=("evaluation", "comparison"), passes=_passes),
+    Stage(
+        "random_u_turns",
+        RandomUTurnConfig,
+        plan_random,
+        reads=("evaluation",),
+        passes=_random_passes,
+    ),
+)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.claim import Claim
-from experiments.laptop import BASE, EVALUATION, GENERATION, NETWORK
+from experiments.laptop import BASE, MEASURES, NETWORK
 from experiments.study import Budget, Grid, Study
 from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
 from experiments.study.table import Rows, Table
@@ -85,7 +85,7 @@ STUDY = Study(
         Grid("network", (NETWORK, MLPConfig(num_leaves=8, vocab_size=6, width=256, num_blocks=3))),
         Grid("network.dropout", (0.0, 0.1)),
     ),
-    measures={"evaluation": EVALUATION, "comparison": GENERATION},
+    measures=MEASURES,
     seeds=(1,),
     budget=Budget(seconds=30 * 60),
     against=("network.dropout", "network"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.laptop import BASE, EVALUATION, GENERATION
+from experiments.laptop import BASE, MEASURES
 from experiments.study import Budget, Study, Zipped
 from experiments.study.answers import (
     Answer,
@@ -128,7 +128,7 @@ STUDY = Study(
             }
         ),
     ),
-    measures={"evaluation": EVALUATION, "comparison": GENERATION},
+    measures=MEASURES,
     seeds=(1,),
     budget=Budget(seconds=60 * 60),
     against=("split_size", "grammar.depth"),

@@ -26,7 +26,7 @@ class Arguments:
     Attributes:
         command: plan (what it costs), run (go on until all is done), status, report (table and
             HTML from what is done), or publish (picture, table and answer into the project).
-        study: a .py or .toml file, or the name of a shipped study.
+        study: a .py file, or the name of a shipped study.
         root: where run folders are.
         processes: workers on this machine; one per GPU, or one if there is none.
         memory: bound on each process's memory on the host, in GiB.
@@ -94,8 +94,10 @@ def _run_here(arguments: Arguments) -> int:
     study = load_study(arguments.study)
     plan = make_plan(study, arguments.root)
     if plan.over_budget and not arguments.over_budget:
-        excess = "; ".join(plan.over_budget)
-        print(f"over budget: {excess}. Give --over-budget to run all the same", file=sys.stderr)
+        print(
+            f"over budget: {plan.over_budget}. Give --over-budget to run all the same",
+            file=sys.stderr,
+        )
         return OVER_BUDGET
     write_study(study, arguments.root, plan)
     if arguments.retry:

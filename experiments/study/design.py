@@ -17,11 +17,9 @@ class Budget:
 
     Attributes:
         seconds: on this machine, as planned.
-        operations: floating-point operations, as counted.
     """
 
     seconds: float | None = None
-    operations: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)

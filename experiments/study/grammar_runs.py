@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from experiments import packing
-from experiments.configs import EvaluationConfig, GenerationConfig, Protocol, RunConfig
-from experiments.measure import FURTHER
+from experiments.configs import Protocol, RunConfig
+from experiments.costs import Cost
 from experiments.onsets import values_at
 from experiments.progress import Progress
 from experiments.store import Measurements
@@ -18,12 +18,6 @@ from experiments.study import measuring
 from experiments.train import steps_per_epoch, train_run
 
 CONFIG = RunConfig
-
-SETTINGS: Mapping[str, type] = {
-    "evaluation": EvaluationConfig,
-    "comparison": GenerationConfig,
-    **FURTHER,
-}
 
 _WHERE_LOWEST = "training time at which the {} is lowest"
 _AT_TEST = ", at the checkpoint nearest to tau_test"
@@ -62,7 +56,7 @@ def complete(config: RunConfig) -> RunConfig:
 
 def check_measures(measures: Mapping[str, Any]) -> None:
     """Refuse stages that do not exist, and settings of another type (ValueError)."""
-    measuring.check_measures(SETTINGS, measures)
+    measuring.check_measures(CONFIG.world, measures)
 
 
 def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
@@ -82,24 +76,24 @@ def train(configs: Sequence[RunConfig], root: Path, progress: bool) -> None:
 
 def measure(config: RunConfig, measures: Mapping[str, Any], root: Path, progress: bool) -> None:
     """Make the stages of a trained run."""
-    measuring.measure(_protocol(config, measures), measures, root, progress)
+    measuring.measure(Protocol(config, measures), measures, root, progress)
 
 
 def progress(config: RunConfig, measures: Mapping[str, Any], root: Path) -> dict[str, Progress]:
     """How far training and every stage are."""
-    return measuring.progress(_protocol(config, measures), measures, root)
+    return measuring.progress(Protocol(config, measures), measures, root)
 
 
-def cost(config: RunConfig, measures: Mapping[str, Any]) -> tuple[dict[str, float], float]:
-    """Operations by stage, and bytes on disk."""
-    return measuring.cost(_protocol(config, measures), measures)
+def cost(config: RunConfig, measures: Mapping[str, Any], root: Path) -> Cost:
+    """Time of training and stages, spent and expected."""
+    return measuring.cost(Protocol(config, measures), measures, root)
 
 
 def load(
     config: RunConfig, measures: Mapping[str, Any] | None, root: Path
 ) -> dict[str, Measurements]:
     """Measurements by stage, as far as they are finished; without measures, what is there."""
-    return measuring.load(_protocol(config, measures or {}), SETTINGS, measures, root)
+    return measuring.load(Protocol(config, measures or {}), measures, root)
 
 
 def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
@@ -119,16 +113,6 @@ def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[st
         {name: values[member].item() for name, values in found.items()}
         for member in range(len(found["split"]))
     ]
-
-
-def _protocol(config: RunConfig, measures: Mapping[str, Any]) -> Protocol:
-    """The run with settings of all its stages; standard ones for those that are not wanted."""
-    return Protocol(
-        config,
-        measures.get("evaluation", EvaluationConfig()),
-        measures.get("comparison", GenerationConfig()),
-        {stage: settings for stage, settings in measures.items() if stage in FURTHER},
-    )
 
 
 def _onset_columns(onsets: Measurements) -> dict[str, np.ndarray]:

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from experiments.configs import Protocol
+from experiments.costs import Cost
 from experiments.images.configs import (
     ImageDataConfig,
-    ImageEvaluationConfig,
-    ImageGenerationConfig,
     ImageRunConfig,
 )
 from experiments.images.data import load_images
@@ -24,11 +23,6 @@ from experiments.study import measuring
 from experiments.train import steps_per_epoch, train_run
 
 CONFIG = ImageRunConfig
-
-SETTINGS: Mapping[str, type] = {
-    "evaluation": ImageEvaluationConfig,
-    "comparison": ImageGenerationConfig,
-}
 
 _AT_TEST = ", at the checkpoint nearest to tau_test"
 _FIRST = "; given at the first network of each pair of networks on disjoint splits"
@@ -63,7 +57,7 @@ def _shape_of(data: ImageDataConfig) -> tuple[int, ...]:
 
 def check_measures(measures: Mapping[str, Any]) -> None:
     """Refuse stages that do not exist, and settings of another type (ValueError)."""
-    measuring.check_measures(SETTINGS, measures)
+    measuring.check_measures(CONFIG.world, measures)
 
 
 def pack(configs: Sequence[ImageRunConfig]) -> list[list[ImageRunConfig]]:
@@ -81,26 +75,26 @@ def measure(
     config: ImageRunConfig, measures: Mapping[str, Any], root: Path, progress: bool
 ) -> None:
     """Make the stages of a trained run."""
-    measuring.measure(_protocol(config, measures), measures, root, progress)
+    measuring.measure(Protocol(config, measures), measures, root, progress)
 
 
 def progress(
     config: ImageRunConfig, measures: Mapping[str, Any], root: Path
 ) -> dict[str, Progress]:
     """How far training and every stage are."""
-    return measuring.progress(_protocol(config, measures), measures, root)
+    return measuring.progress(Protocol(config, measures), measures, root)
 
 
-def cost(config: ImageRunConfig, measures: Mapping[str, Any]) -> tuple[dict[str, float], float]:
-    """Operations by stage, and bytes on disk."""
-    return measuring.cost(_protocol(config, measures), measures)
+def cost(config: ImageRunConfig, measures: Mapping[str, Any], root: Path) -> Cost:
+    """Time of training and stages, spent and expected."""
+    return measuring.cost(Protocol(config, measures), measures, root)
 
 
 def load(
     config: ImageRunConfig, measures: Mapping[str, Any] | None, root: Path
 ) -> dict[str, Measurements]:
     """Measurements by stage, as far as they are finished; without measures, what is there."""
-    return measuring.load(_protocol(config, measures or {}), SETTINGS, measures, root)
+    return measuring.load(Protocol(config, measures or {}), measures, root)
 
 
 def rows(config: ImageRunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
@@ -137,13 +131,3 @@ def _pair_columns(config: ImageRunConfig, onsets: Measurements) -> dict[str, np.
         columns["tau_bias"][first], columns["ratio"][first] = tau, test / tau
         columns["tau_bias_located"][first] = onsets["tau_pair_located"].values[number]
     return columns
-
-
-def _protocol(config: ImageRunConfig, measures: Mapping[str, Any]) -> Protocol:
-    """The run with settings of its stages; standard ones for those that are not wanted."""
-    return Protocol(
-        config,
-        measures.get("evaluation", ImageEvaluationConfig()),
-        measures.get("comparison", ImageGenerationConfig()),
-        {},
-    )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
+from experiments.costs import Cost
 from experiments.progress import Progress
 from hiermodel.checks import require
 
@@ -24,9 +25,6 @@ class Kind(Protocol):
 
     CONFIG: type
     """Type of its configurations."""
-
-    SETTINGS: Mapping[str, type]
-    """Measuring stages, and the type of their settings."""
 
     UNITS: Mapping[str, str]
     """Of every column of results (less a number at its end): "unit; what it is"."""
@@ -55,8 +53,8 @@ class Kind(Protocol):
         """How far each stage is, "train" first."""
         ...
 
-    def cost(self, config: Any, measures: Mapping[str, Any]) -> tuple[dict[str, float], float]:
-        """Operations by stage, "train" first, and bytes on disk."""
+    def cost(self, config: Any, measures: Mapping[str, Any], root: Path) -> Cost:
+        """Time of training and stages, spent and expected."""
         ...
 
     def load(self, config: Any, measures: Mapping[str, Any] | None, root: Path) -> dict[str, Any]:

@@ -7,73 +7,58 @@ from typing import Any
 from experiments import costs
 from experiments import progress as progress_
 from experiments.configs import Protocol
-from experiments.measure import load_finished, measure_run
+from experiments.measure import UNSHOWN, load_finished, measure_run
 from experiments.onsets import find_onsets
-from experiments.progress import Progress, stages_with_needs
+from experiments.progress import Progress
+from experiments.stages.registry import complete_settings, context_of, stages_of, with_needs
 from experiments.store import Measurements
 from hiermodel.checks import require
 
 
-def check_measures(allowed: Mapping[str, type], measures: Mapping[str, Any]) -> None:
+def check_measures(world: str, measures: Mapping[str, Any]) -> None:
     """Refuse stages that do not exist, and settings of another type.
 
     Raises:
         ValueError: naming the stage.
     """
-    require(bool(measures), "measures", measures, f"settings by stage, out of {list(allowed)}")
-    for stage, settings in measures.items():
-        require(stage in allowed, "measures", stage, f"out of {list(allowed)}")
-        right = f"a {allowed[stage].__name__}"
-        require(isinstance(settings, allowed[stage]), f"measures[{stage!r}]", settings, right)
+    require(bool(measures), "measures", measures, f"settings by stage, of {list(stages_of(world))}")
+    complete_settings(world, measures)
 
 
 def measure(own: Protocol, wanted: Collection[str], root: Path, progress: bool) -> None:
     """Make the stages of a trained run."""
-    measure_run(
-        own.run,
-        own.evaluation,
-        own.generation,
-        root,
-        stages=own.stages,
-        wanted=tuple(wanted),
-        progress=progress,
-    )
+    measure_run(own, root, wanted=tuple(wanted), progress=progress)
 
 
 def progress(own: Protocol, wanted: Collection[str], root: Path) -> dict[str, Progress]:
     """How far training and every stage are."""
-    stages = ("train", *stages_with_needs(wanted))
+    stages = ("train", *with_needs(own.run.world, wanted))
     return {stage: progress_.progress_of(own, stage, root) for stage in stages}
 
 
-def cost(own: Protocol, wanted: Collection[str]) -> tuple[dict[str, float], float]:
-    """Operations by stage, and bytes on disk."""
-    counted = costs.cost(own, stages_with_needs(wanted))
-    return counted.operations, counted.disk
+def cost(own: Protocol, wanted: Collection[str], root: Path) -> costs.Cost:
+    """Time of training and stages, spent and expected."""
+    return costs.cost(own, ["train", *with_needs(own.run.world, wanted)], root)
 
 
-def load(
-    own: Protocol, stages: Collection[str], wanted: Collection[str] | None, root: Path
-) -> dict[str, Measurements]:
+def load(own: Protocol, wanted: Collection[str] | None, root: Path) -> dict[str, Measurements]:
     """Measurements by stage, as far as they are finished; creates nothing.
 
     Args:
         own: the run and settings.
-        stages: that runs of its kind may have.
         wanted: stages; None for those that are there, whatever their settings.
         root: where run folders are.
 
     Raises:
         ValueError: without stages named, if one was made with several settings.
     """
-    run = progress_.context_of(own, root).run
+    run = context_of(own, root).run
     if not run.path.exists():
         return {}
     if wanted is not None:
-        return load_finished(
-            own.run, own.evaluation, own.generation, root, stages=own.stages, wanted=tuple(wanted)
-        )
-    found = {stage: run.only_measurements(stage) for stage in stages}
+        return load_finished(own, root, wanted=tuple(wanted))
+    shown = [stage for stage in stages_of(own.run.world) if stage not in UNSHOWN]
+    found = {stage: run.only_measurements(stage) for stage in shown}
     results: dict[str, Measurements] = {
         stage: measured for stage, measured in found.items() if measured is not None
     }

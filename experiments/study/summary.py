@@ -2,16 +2,15 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments import configs, store
 from experiments.benchmarks.timing import matmul_rate
-from experiments.costs import EFFICIENCY, Pace, device_name, duration, measured_pace
+from experiments.costs import Cost, device_name, duration
 from experiments.study.axes import value_at
 from experiments.study.design import Study
-from experiments.study.runner import packs_of
 from experiments.study.state import Standing, State, standing
 from experiments.study.table import label
 
@@ -26,80 +25,51 @@ class Plan:
     Attributes:
         study: the study.
         standings: of every run.
-        pack_sizes: runs per pack.
-        operations: by run's identity and stage; of all stages, finished or not.
-        disk: bytes in all.
-        pace: how fast stages are expected to go.
+        costs: of every run.
+        rate: GFLOP/s of a large matrix product, for what is not finished.
     """
 
     study: Study
     standings: Sequence[Standing]
-    pack_sizes: Sequence[int]
-    operations: Mapping[str, Mapping[str, float]]
-    disk: float
-    pace: Pace
-
-    def seconds(self, *, left: bool = False) -> float:
-        """Expected time of everything, or of what is left."""
-        return sum(self.run_seconds(stands, left=left) for stands in self.standings)
-
-    def run_seconds(self, stands: Standing, *, left: bool = False) -> float:
-        """Expected time of one run."""
-        operations = self.operations[configs.identity(stands.config)]
-        stages = stands.unfinished if left else list(operations)
-        return self.pace.seconds({stage: operations[stage] for stage in stages})
+    costs: Sequence[Cost]
+    rate: float
 
     @property
-    def total(self) -> float:
-        """Operations in all."""
-        return sum(sum(stages.values()) for stages in self.operations.values())
+    def cost(self) -> Cost:
+        """Of all runs."""
+        return sum(self.costs, Cost())
 
     @property
-    def over_budget(self) -> list[str]:
-        """In which respects it costs more than its budget allows."""
-        budget, found = self.study.budget, []
-        if budget.seconds is not None and self.seconds() > budget.seconds:
-            found.append(f"{duration(self.seconds())} of {duration(budget.seconds)}")
-        if budget.operations is not None and self.total > budget.operations:
-            found.append(f"{self.total:.1e} of {budget.operations:.1e} FLOP")
-        return found
+    def over_budget(self) -> str:
+        """By how much it costs more than its budget allows; empty if it does not."""
+        budget = self.study.budget.seconds
+        seconds = self.cost.spent + self.cost.seconds_left(self.rate)
+        if budget is None or seconds <= budget:
+            return ""
+        return f"{duration(seconds)} of {duration(budget)}"
 
 
 def make_plan(study: Study, root: Path, rate: Callable[[], float] = matmul_rate) -> Plan:
-    """The plan of a study, with the pace of what it has finished."""
+    """The plan of a study: measured times of what is finished, estimates of the rest."""
     standings = [standing(study, config, root) for config in study.runs()]
-    operations, finished, disk = {}, [], 0.0
-    for stands in standings:
-        counted, size = study.kind.cost(stands.config, study.measures)
-        operations[configs.identity(stands.config)] = counted
-        disk += size
-        done = stands.stages.keys() - stands.unfinished
-        timings = stands.folder.timings()
-        seconds = {stage: timings[stage] for stage in done if stage in timings}
-        finished.append(({stage: counted[stage] for stage in seconds}, seconds))
-    sizes = [len(pack) for pack in packs_of(study)]
-    return Plan(study, standings, sizes, operations, disk, measured_pace(finished, rate))
+    costs = [study.kind.cost(stands.config, study.measures, root) for stands in standings]
+    return Plan(study, standings, costs, rate())
 
 
 def plan_text(plan: Plan) -> str:
-    """Runs, packs, operations, time and disk, before anything starts."""
-    study, pace = plan.study, plan.pace
-    stages = sorted({stage for its in plan.operations.values() for stage in its})
-    largest = max(plan.pack_sizes)
+    """Runs and their time, before anything starts."""
+    study = plan.study
     lines = [
         f"{study.name}: {study.question}",
-        f"  {len(plan.standings)} runs in {len(plan.pack_sizes)} packs of up to {largest}; "
-        f"{counts(plan.standings)}",
-        f"  {plan.total:.1e} FLOP, {duration(plan.seconds())} on {device_name()}, "
-        f"{plan.disk / 1e6:,.0f} MB; still to do: {duration(plan.seconds(left=True))}",
-        f"  pace from {pace.source(stages)}",
+        f"  {len(plan.standings)} runs: {counts(plan.standings)}",
+        f"  {plan.cost.text(plan.rate)} on {device_name()}",
         f"  varied: {', '.join(study.varied)}",
-        *(f"  over budget: {excess}" for excess in plan.over_budget),
+        *([f"  over budget: {plan.over_budget}"] if plan.over_budget else []),
         "",
     ]
-    for stands in plan.standings[:MAX_LISTED]:
-        seconds = duration(plan.run_seconds(stands))
-        lines.append(f"  {stands.state:<8} {seconds:>12}  {settings_text(study, stands.config)}")
+    for stands, cost in list(zip(plan.standings, plan.costs, strict=True))[:MAX_LISTED]:
+        words = f"{cost.text(plan.rate):>24}"
+        lines.append(f"  {stands.state:<8} {words}  {settings_text(study, stands.config)}")
     if len(plan.standings) > MAX_LISTED:
         lines.append(f"  … and {len(plan.standings) - MAX_LISTED} more")
     return "\n".join(lines)
@@ -108,7 +78,7 @@ def plan_text(plan: Plan) -> str:
 def status_text(plan: Plan, root: Path) -> str:
     """What is done, running, failed and waiting, the time left, and where to read more."""
     study = plan.study
-    left = duration(plan.seconds(left=True))
+    left = duration(plan.cost.seconds_left(plan.rate))
     lines = [f"{study.name}: {counts(plan.standings)}; {left} of work left"]
     jobs = jobs_of(study, root)
     for stands in sorted(plan.standings, key=lambda stands: list(State).index(stands.state)):
@@ -167,8 +137,6 @@ def write_study(study: Study, root: Path, plan: Plan) -> None:
         "varied": list(study.varied),
         "measures": {stage: configs.to_json(its) for stage, its in study.measures.items()},
         "runs": [configs.identity(stands.config) for stands in plan.standings],
-        "operations": plan.total,
-        "seconds": plan.seconds(),
-        "matmul_rate": plan.pace.assumed / EFFICIENCY / 1e9,
+        "matmul_rate": plan.rate,
     }
     store.write_json(folder / "study.json", described)

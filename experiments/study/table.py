@@ -14,7 +14,6 @@ import numpy as np
 from experiments import configs, store
 from experiments.claim import ENOUGH_SPLITS
 from experiments.study.axes import value_at
-from experiments.study.building import build
 from experiments.study.design import Study
 from experiments.study.files import load_study
 from experiments.study.kinds import KINDS, Kind, kind_named
@@ -67,7 +66,7 @@ def root_table(root: Path) -> Table:
     types = sorted({config["type"] for config in stored if config["type"] in KINDS})
     require(len(types) == 1, "root", f"{root} with runs of types {types}", "with runs of one type")
     kind = kind_named(types[0])
-    made = [build(kind.CONFIG, config) for config in stored if config["type"] == types[0]]
+    made = [configs.from_json(config) for config in stored if config["type"] == types[0]]
     runs = [(config, kind.load(config, None, root)) for config in made]
     runs = [run for run in runs if run[1]]
     return _table(kind, _differing_paths([config for config, _ in runs]), runs)

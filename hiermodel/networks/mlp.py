@@ -52,6 +52,11 @@ class MLPConfig:
         require(self.time_features % 2 == 0, "time_features", self.time_features, "even")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
 
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        """The axes of one x_t: leaves and symbols."""
+        return self.num_leaves, self.vocab_size
+
 
 class ResidualBlock(nnx.Module):
     """h + W_out relu(W_in norm(h))."""

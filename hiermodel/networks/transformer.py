@@ -68,6 +68,11 @@ class TransformerConfig:
         inits = ("copied_blocks", "independent_blocks")
         require(self.init in inits, "init", self.init, f"one of {inits}")
 
+    @property
+    def event_shape(self) -> tuple[int, int]:
+        """The axes of one x_t: leaves and symbols."""
+        return self.num_leaves, self.vocab_size
+
 
 class Attention(nnx.Module):
     """Multi-head self-attention with the start of nn.MultiheadAttention."""

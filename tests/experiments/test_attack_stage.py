@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,8 +11,13 @@ import pytest
 from experiments import audit, configs
 from experiments.advised import train_advised
 from experiments.cards.card import QUESTIONS
+from experiments.configs import Protocol
 from experiments.measure import measure_run
 from experiments.stages import advice, attacks
+from experiments.stages.advice import AdviceConfig
+from experiments.stages.attacks import AttacksConfig
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.u_turns import members_of
 from experiments.train import checkpoints_of, make_data, open_run, train_run
 from hiermodel.measures import attack_losses, auc, membership_score, near_copies
@@ -30,13 +36,14 @@ RUN = configs.RunConfig(
     first_checkpoint=10,
     num_checkpoints=3,
 )
-BASE = (
-    configs.EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=2),
-    configs.GenerationConfig(num_samples=200, num_floor_repeats=2),
-)
-STAGES: dict[str, configs.StageConfig] = {
-    "attacks": configs.AttacksConfig(num_noises=12, num_cycles=2, num_resamples=100, delta=1e-6),
-    "advice": configs.AdviceConfig(num_sequences=40, num_noises=2, num_permutations=200),
+BASE = {
+    "evaluation": EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=2),
+    "samples": SamplesConfig(num_samples=200),
+    "comparison": ComparisonConfig(num_floor_repeats=2),
+}
+STAGES: dict[str, Any] = {
+    "attacks": AttacksConfig(num_noises=12, num_cycles=2, num_resamples=100, delta=1e-6),
+    "advice": AdviceConfig(num_sequences=40, num_noises=2, num_permutations=200),
 }
 
 
@@ -49,7 +56,7 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(root):
-    return measure_run(RUN, *BASE, root, stages=STAGES, progress=False)
+    return measure_run(Protocol(RUN, BASE | STAGES), root, progress=False)
 
 
 def networks(root, epoch):
@@ -119,7 +126,7 @@ def test_one_split_has_no_reference_and_no_advice(tmp_path):
 
     def measure(name):
         own = {name: STAGES[name]}
-        return measure_run(run, *BASE, tmp_path, stages=own, wanted=[name], progress=False)[name]
+        return measure_run(Protocol(run, BASE | own), tmp_path, wanted=[name], progress=False)[name]
 
     found = measure("attacks")
     assert found["auc"].values.shape[2] == 2
@@ -151,7 +158,7 @@ def test_the_card_computes_attacks_and_advice_from_samples(tmp_path):
     bare = audit.audit(folder)
     assert len(bare.missing) == 4
     assert not bare.numbers
-    measure_run(run, *BASE, tmp_path, progress=False)
+    measure_run(Protocol(run, BASE), tmp_path, progress=False)
     card = audit.audit(folder)
     assert card.missing == []
     assert len(audit.audit(folder, compute=False).missing) == 2

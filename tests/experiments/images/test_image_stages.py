@@ -13,18 +13,23 @@ import pytest
 from experiments import audit, store
 from experiments.cards import images as image_card
 from experiments.cards.card import QUESTIONS
-from experiments.configs import AttacksConfig
+from experiments.configs import Protocol
 from experiments.images.configs import (
     ImageDataConfig,
-    ImageEvaluationConfig,
-    ImageGenerationConfig,
     ImageRunConfig,
 )
-from experiments.images.generation import compare, sample_pairs
 from experiments.images.practice import attack, networks_of, splits_of_pixels
 from experiments.measure import load_finished, measure_run
+from experiments.stages.attacks import AttacksConfig
+from experiments.stages.image_evaluation import ImageEvaluationConfig
+from experiments.stages.image_generation import (
+    ImageComparisonConfig,
+    ImageSamplesConfig,
+    compare,
+    sample_pairs,
+)
 from experiments.study import Grid, Study
-from experiments.train import ATTACKS, checkpoints_of, open_run, run_key, train_run
+from experiments.train import checkpoints_of, open_run, run_key, train_run
 from figures import card as drawing
 from figures import study_report, tables
 from figures.pictures import mosaic
@@ -45,7 +50,12 @@ RUN = ImageRunConfig(
     first_checkpoint=1,
     num_checkpoints=4,
 )
-BASE = (ImageEvaluationConfig(num_images=8, relative_times=(0.1, 0.5)), ImageGenerationConfig(4))
+BASE = {
+    "evaluation": ImageEvaluationConfig(num_images=8, relative_times=(0.1, 0.5)),
+    "samples": ImageSamplesConfig(4),
+    "comparison": ImageComparisonConfig(),
+}
+OWN = Protocol(RUN, BASE)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +67,8 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def results(root):
-    found = measure_run(RUN, *BASE, root, progress=False)
-    again = load_finished(RUN, *BASE, root)
+    found = measure_run(OWN, root, progress=False)
+    again = load_finished(OWN, root)
     assert set(again) == set(found) == {"evaluation", "comparison", "onsets"}
     return found
 
@@ -147,7 +157,7 @@ def test_attacks_on_images_compare_own_with_test_images(root):
     settings = AttacksConfig(num_noises=4, num_resamples=50)
     found = attack(RUN, settings, splits, params)
     assert found["auc"].values.shape == (4, 2, 2)
-    step_key, noise_key, _ = jax.random.split(run_key(RUN, ATTACKS), 3)
+    step_key, noise_key, _ = jax.random.split(run_key(RUN, "attacks"), 3)
     steps = np.asarray(stratified_steps(step_key, 40, 4))
     own, reference = (networks_of(RUN, params)[member] for member in (3, 1))
     pool = np.concatenate([*splits.train, splits.test])
@@ -159,7 +169,7 @@ def test_attacks_on_images_compare_own_with_test_images(root):
 
 
 def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypatch):
-    measures = {"evaluation": BASE[0], "comparison": BASE[1]}
+    measures = BASE
     study = Study("tiny", "any?", RUN, (Grid("split_size", (8,)),), measures, seeds=(RUN.seed,))
     rows = store.load(study, root)
     assert len(rows) == 4
@@ -180,11 +190,11 @@ def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypa
 def test_copies_are_memorised_and_lean_to_their_own_set():
     random = np.random.default_rng(0)
     train = random.normal(size=(2, 6, 9, 1)).astype(np.float32)
-    found = compare(jax.random.key(0), ImageGenerationConfig(4), train[:, :4], train, 1)
+    found = compare(jax.random.key(0), ImageComparisonConfig(), train[:, :4], train, 1)
     assert (found["memorised"].values == 1).all()
     assert (found["gap"].values > 1).all()
     np.testing.assert_allclose(found["nearest_distance"].values, 0, atol=1e-3)
-    swapped = compare(jax.random.key(0), ImageGenerationConfig(4), train[::-1, :4], train, 1)
+    swapped = compare(jax.random.key(0), ImageComparisonConfig(), train[::-1, :4], train, 1)
     assert (swapped["gap"].values < -1).all()
     assert (swapped["memorised"].values == 0).all()
 

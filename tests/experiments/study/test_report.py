@@ -96,16 +96,12 @@ def test_the_guide_shows_the_committed_results(name):
 
 
 def test_studies_of_the_guide_are_studies(tmp_path):
-    first, images, more = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
-    (tmp_path / "rates.toml").write_text(first)
-    study = load_study(tmp_path / "rates.toml")
+    rates, more = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)[:2]
+    (tmp_path / "rates.py").write_text(rates)
+    study = load_study(tmp_path / "rates.py")
     assert (study.name, len(study.runs())) == ("rates", 4)
-    (tmp_path / "more.toml").write_text(first + more)
-    assert len(load_study(tmp_path / "more.toml").runs()) == 4 * 3 * 8
-    rest = 'question = "?"\nmeasures.comparison = {}\n'
-    (tmp_path / "images.toml").write_text(rest + images)
-    (run,) = load_study(tmp_path / "images.toml").runs()
-    assert run.network.base_width == 16
+    (tmp_path / "more.py").write_text(rates + more)
+    assert len(load_study(tmp_path / "more.py").runs()) == 4 * 3 * 8
 
 
 def test_commands_of_the_guide_parse():

@@ -1,6 +1,8 @@
 """A study of tiny runs, in the test's process or one of its own."""
 
 from experiments import configs
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.study import Grid, Study, Zipped
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
@@ -17,8 +19,9 @@ BASE = configs.RunConfig(
 )
 
 MEASURES = {
-    "evaluation": configs.EvaluationConfig(num_sequences=8, num_noises=1, num_loss_noises=1),
-    "comparison": configs.GenerationConfig(num_samples=16, num_floor_repeats=2),
+    "evaluation": EvaluationConfig(num_sequences=8, num_noises=1, num_loss_noises=1),
+    "samples": SamplesConfig(num_samples=16),
+    "comparison": ComparisonConfig(num_floor_repeats=2),
 }
 
 STUDY = Study(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -9,14 +10,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import step_at
-from experiments.images.configs import ImageEvaluationConfig, image_config
+from experiments.images.configs import image_config
 from experiments.images.data import ImageSplits
 from experiments.spread import map_over_devices
 from experiments.stages.evaluation import own_inputs, split_pairs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_rows,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import EVALUATION, checkpoints_of, epochs_of, make_data, run_key
+from experiments.train import checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import mix, pixels
 from hiermodel.diffusion.denoisers import MeanDenoiser
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
@@ -25,6 +33,28 @@ from hiermodel.measures.agreement import noise_cosine
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.networks.learned import apply
 from hiermodel.randomness import normal_per_sample
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageEvaluationConfig:
+    """How losses and agreement of networks are measured at a checkpoint.
+
+    Attributes:
+        num_images: clean images per set (all of the training split, if it is smaller).
+        num_noises: noises per image, at every one of ``relative_times``.
+        relative_times: t/T at which predicted noises are compared.
+        num_loss_noises: noises per image for the loss, at stratified t.
+    """
+
+    num_images: int = 2048
+    num_noises: int = 1
+    relative_times: tuple[float, ...] = (0.1, 0.2, 0.4)
+    num_loss_noises: int = 5
+
+    def __post_init__(self):
+        check_counts(self, "num_images", "num_noises", "num_loss_noises")
+        check_relative_times(*self.relative_times)
+
 
 SETS = ("train", "test")
 
@@ -52,7 +82,7 @@ def plan(context: Context) -> Plan:
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
         splits, schedule = make_data(config), config.schedule
-        inputs = make_inputs(run_key(config, EVALUATION), settings, schedule, splits)
+        inputs = make_inputs(run_key(config, "evaluation"), settings, schedule, splits)
         steps = fixed_steps(settings, schedule)
 
         def at_epoch(epoch: int) -> Measurements:
@@ -226,3 +256,14 @@ def _cosines(
         return jnp.stack([jax.lax.map(one, (given.x_t, steps)) for given in per_set])
 
     return map_over_devices(one_pair, pairs)
+
+
+def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+    own = settings["evaluation"]
+    noises = own.num_noises * len(own.relative_times)
+    pairs = len(split_pairs(run.num_splits, run.num_seeds))
+    per_row = num_members(run) * own.num_loss_noises + 2 * pairs * noises
+    return run.num_checkpoints * per_row * num_rows(run, own.num_images)
+
+
+STAGES = (Stage("evaluation", ImageEvaluationConfig, plan, world="images", passes=_passes),)

@@ -1,5 +1,6 @@
 """Images drawn by every network along training, compared with each other and with their data."""
 
+import dataclasses
 import functools
 import itertools
 from typing import Any
@@ -8,13 +9,16 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from experiments.images.configs import ImageGenerationConfig, image_config
+from experiments.images.configs import image_config
 from experiments.spread import map_over_devices
 from experiments.stages.evaluation import same_data_pairs, split_pairs
 from experiments.stages.generation import in_blocks, partner_split, plan_drawing, sampled_epochs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
+from experiments.stages.registry import Stage
+from experiments.stages.settings import sampling_passes
 from experiments.store import Measurement, Measurements
-from experiments.train import FRESH, make_data, run_key
+from experiments.train import make_data, run_key
+from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.corruption import pixels
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
@@ -23,6 +27,40 @@ from hiermodel.measures.neighbours import nearest_images, own_other_gap
 from hiermodel.measures.several_neighbours import neighbour_ratio
 from hiermodel.measures.uncertainty import bootstrap_interval
 from hiermodel.networks.learned import learned_pixel_denoiser
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSamplesConfig:
+    """How images are drawn at a checkpoint.
+
+    Attributes:
+        num_samples: images per member and checkpoint; x_T and step noise are shared by all.
+        every: one out of so many checkpoints is sampled, counted back from the last.
+    """
+
+    num_samples: int = 512
+    every: int = 1
+
+    def __post_init__(self):
+        check_integer("num_samples", self.num_samples, 2)
+        check_integer("every", self.every, 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageComparisonConfig:
+    """How images drawn are compared with training images.
+
+    Attributes:
+        memorised_below: a sample whose distance to the nearest training image is below this share
+            of that to the second nearest counts as memorised.
+    """
+
+    memorised_below: float = 1 / 3
+
+    def __post_init__(self):
+        share = self.memorised_below
+        require(bool(0 < share < 1), "memorised_below", share, "above 0 and below 1")
+
 
 MAX_BATCH = 512
 """Images denoised at once; they do not depend on it, since each has its own key."""
@@ -40,12 +78,12 @@ def plan_samples(context: Context) -> Plan:
 def plan_comparison(context: Context) -> Plan:
     """The stage "comparison": the samples against each other and against the training sets."""
     config, settings = image_config(context.config), context.own["comparison"]
-    epochs = sampled_epochs(config, settings)
+    epochs = sampled_epochs(config, context.own["samples"])
 
     def prepare() -> Recipe:
         train = np.asarray(pixels(make_data(config).train))
         images = context.load("samples")["images"].values
-        key = run_key(config, FRESH)
+        key = run_key(config, "fresh")
         shape = (config.network.height, config.network.width, config.network.channels)
 
         def at_epoch(epoch: int) -> Measurements:
@@ -94,7 +132,7 @@ def sample_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
 
 def compare(
     key: Key[Array, ""],
-    settings: ImageGenerationConfig,
+    settings: ImageComparisonConfig,
     samples: Float[np.ndarray, "member sample pixels channels"],
     train: Float[np.ndarray, "split n pixels channels"],
     num_seeds: int,
@@ -189,3 +227,9 @@ def pictures(
             ("nearest_pictures", nearest, "the nearest training image of each"),
         )
     }
+
+
+STAGES = (
+    Stage("samples", ImageSamplesConfig, plan_samples, world="images", passes=sampling_passes),
+    Stage("comparison", ImageComparisonConfig, plan_comparison, reads=("samples",), world="images"),
+)

@@ -1,0 +1,103 @@
+"""The stages there are: every file of this folder that has ``STAGES`` adds its own.
+
+A new measure is a new file here, and nothing else: what it is called, what its settings are, what
+it reads and how it is made stand in its ``Stage``.
+"""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments import configs
+from experiments.configs import Protocol
+from experiments.stages.pipeline import Context, Plan
+from experiments.store import RunFolder
+from experiments.train import open_run
+from hiermodel.checks import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """One measure of a trained run.
+
+    Attributes:
+        name: in file names, figures and settings.
+        settings: the dataclass of its settings; all of them have standard values.
+        plan: how it is made, piece by piece, in a context.
+        reads: names of the stages whose files it reads.
+        world: of the runs that it can measure.
+        passes: what it costs: forward passes of the networks, counted per example, from the run
+            and the settings of all stages.
+    """
+
+    name: str
+    settings: type
+    plan: Callable[[Context], Plan]
+    reads: tuple[str, ...] = ()
+    world: str = "grammar"
+    passes: Callable[[Any, Mapping[str, Any]], float] = lambda run, settings: 0.0
+
+
+@functools.cache
+def stages_of(world: str) -> Mapping[str, Stage]:
+    """All stages of a world's runs by name, each after those that it reads."""
+    package = importlib.import_module(__package__ or "experiments.stages")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(package.__path__)
+    ]
+    own = {
+        stage.name: stage
+        for module in modules
+        for stage in getattr(module, "STAGES", ())
+        if stage.world == world
+    }
+
+    def depth(name: str) -> int:
+        return 1 + max(map(depth, own[name].reads), default=0)
+
+    return {name: own[name] for name in sorted(own, key=lambda name: (depth(name), name))}
+
+
+def context_of(own: Protocol, root: Path | str, *, make: bool = False) -> Context:
+    """Paths and settings of a run that is measured; its folder is made only if asked for."""
+    known = stages_of(own.run.world)
+    folder = open_run(own.run, root) if make else RunFolder.of(root, configs.identity(own.run))
+    settings = complete_settings(own.run.world, own.stages)
+    reads = {name: stage.reads for name, stage in known.items()}
+    return Context(own.run, settings, reads, folder)
+
+
+def with_needs(world: str, names: Iterable[str]) -> list[str]:
+    """Stages and all that they read, directly or not, in the order in which they are made.
+
+    Raises:
+        ValueError: for a stage that the world's runs do not have.
+    """
+    known = stages_of(world)
+    needed: set[str] = set()
+    unseen = set(names)
+    for name in unseen:
+        require(name in known, "stage", name, f"one of {list(known)}")
+    while unseen:
+        needed |= unseen
+        unseen = {other for name in unseen for other in known[name].reads} - needed
+    return [name for name in known if name in needed]
+
+
+def complete_settings(world: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of every stage of a world: those given, and standard ones for the others.
+
+    Raises:
+        ValueError: for a stage that does not exist, or settings of another type.
+    """
+    known = stages_of(world)
+    for name, settings in given.items():
+        require(name in known, "stage", name, f"one of {list(known)}")
+        own = known[name].settings
+        require(type(settings) is own, f"stages[{name!r}]", settings, f"a {own.__name__}")
+    return {name: given.get(name, stage.settings()) for name, stage in known.items()}
