@@ -99,7 +99,7 @@ def test_report_is_whole_and_needs_no_network(smoke):
     links = Links()
     links.feed(page)
     assert not links.open
-    assert page.count("src='data:image/png;base64,") == len(FIGURES)
+    assert page.count('src="data:image/png;base64,') == len(FIGURES)
     for target in links.targets:
         if target.startswith("#"):
             assert target[1:] in links.ids
@@ -182,7 +182,7 @@ def test_list_says_what_is_finished(smoke, run_python):
     root, _ = smoke
     listed = run_python(root.parent, "-m", "paper_repro", "--scale", "smoke", "--list")
     assert listed.count("state    finished") == len(FIGURES)
-    assert "finished runs for" in listed
+    assert listed.count("(measured)") == len(FIGURES) + 2
     fresh = run_python(root.parent, "-m", "paper_repro", "4b", "--list", "--root", "nowhere")
     assert "state    not started" in fresh
     assert "python -m paper_repro 4b --scale laptop" in fresh

@@ -12,7 +12,11 @@ from hiermodel.training.state import TrainingConfig
 
 
 def study(data: ImageDataConfig) -> Study:
-    base = ImageRunConfig(data, UNetConfig(4, 4, base_width=4, multipliers=(1,), num_groups=2), TrainingConfig(8, 8, 0.01))
+    base = ImageRunConfig(
+        data,
+        UNetConfig(4, 4, base_width=4, multipliers=(1,), num_groups=2),
+        TrainingConfig(8, 8, 0.01),
+    )
     measures = {"evaluation": ImageEvaluationConfig(num_images=8)}
     return Study("pictures", "does size matter?", base, (Grid("split_size", (8,)),), measures)
 
