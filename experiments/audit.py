@@ -19,7 +19,7 @@ from experiments.cards import images as image_card
 from experiments.cards.card import Card
 from experiments.images.configs import ImageRunConfig
 from experiments.images.files import prepare_images
-from experiments.onsets import find_onsets
+from experiments.onsets import ensemble, find_onsets
 from experiments.store import Measurements, RunFolder
 from experiments.train import checkpoints_of, epochs_of
 from hiermodel.checks import require
@@ -97,6 +97,7 @@ def audit(
         compute: attacks and advice, if they are not measured.
     """
     config, results = config or config_of(run), finished(run)
+    results["ensemble"] = ensemble(config.num_splits, config.num_seeds)
     if "evaluation" in results:
         compared = results.get("comparison", {})
         results["onsets"] = find_onsets(results["evaluation"], compared)

@@ -6,12 +6,55 @@ from typing import Any
 import numpy as np
 
 from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import (
+    CONTRADICTED,
+    NOT_SHOWN,
+    SHOWN,
+    Verdict,
+    decide,
+    interval_of_units,
+)
 
 LEVEL = 0.95
 """Nominal coverage of every interval."""
 
-ENOUGH_SPLITS = 5
-"""From so many splits on, or pairs of them, seeds are averaged and splits are the units."""
+RULES = (
+    "A claim says that its statistic is positive, or lies where named. Units are training sets, or "
+    "pairs of them that share none; seeds are averaged within a training set first. A claim is "
+    "shown if the whole 95 % Student interval over units lies where claimed, contradicted if the "
+    "whole interval lies outside, and otherwise not shown. Times must differ by more than the "
+    "spacing of checkpoints. Where a minimum lies on the border of what was measured, or all units "
+    "are the same, a sign test over the units decides in place of the interval; a claim on minima "
+    "that it cannot settle is not located. With fewer than 4 units there are too few training sets "
+    "for any verdict."
+)
+"""How verdicts come about, for all who show them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """One number per network, pair or unit, with what is known where a minimum was not located.
+
+    Attributes:
+        values: the numbers.
+        lower: bounds from below, −inf for none; equal to the values where they are known.
+        upper: bounds from above, inf for none.
+    """
+
+    values: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @classmethod
+    def known(cls, values: np.ndarray, where: np.ndarray | bool = True) -> "Statistic":
+        """Numbers that are known where ``where`` is true, and without bounds elsewhere."""
+        numbers = np.asarray(values, np.float64)
+        return cls(numbers, np.where(where, numbers, -np.inf), np.where(where, numbers, np.inf))
+
+    def __sub__(self, other: "Statistic") -> "Statistic":
+        return Statistic(
+            self.values - other.values, self.lower - other.upper, self.upper - other.lower
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,11 +67,16 @@ class Claim:
         statement: what is claimed, in a sentence.
         statistic: what was computed, with its unit.
         interval: estimate and interval of the statistic.
-        values: one number per unit.
+        values: one number per unit, a training set or a pair of them.
         note: which minima were not located, if any.
         low: the claim is that the statistic lies above this.
         high: and below this. With both ends finite it says that something is the same, or lies
             where expected, up to a margin: the interval must fit in between (two one-sided tests).
+        lower: bounds from below of the values, where they are not known; None if all are.
+        upper: bounds from above.
+        resolution: how finely the statistic is measured: differences within it count as none.
+        over_sets: whether units are training sets; else the interval alone decides, over
+            independent sequences say.
     """
 
     name: str
@@ -40,32 +88,73 @@ class Claim:
     note: str = ""
     low: float = 0.0
     high: float = np.inf
+    lower: np.ndarray | None = None
+    upper: np.ndarray | None = None
+    resolution: float = 0.0
+    over_sets: bool = True
 
     @property
-    def verdict(self) -> str:
-        """Shown if the whole interval is where claimed, contradicted if outside, else not shown.
-
-        A claim about minima that were not all located is never contradicted: a minimum outside the
-        range, or none at all, says nothing of the order.
-        """
+    def verdict(self) -> Verdict:
+        """By the rules of ``RULES``, which ``hiermodel.measures.units.decide`` follows."""
+        if self.over_sets:
+            return decide(
+                self.values,
+                low=self.low,
+                high=self.high,
+                lower=self.lower,
+                upper=self.upper,
+                resolution=self.resolution,
+                level=self.interval.level,
+            )
         low, high = self.interval.low, self.interval.high
         if self.low < low and high < self.high:
-            return "shown"
-        outside = high < self.low or low > self.high
-        return "contradicted" if outside and not self.note else "not shown"
+            return SHOWN
+        return CONTRADICTED if high < self.low or low > self.high else NOT_SHOWN
 
     def to_json(self) -> dict[str, Any]:
-        """All of it in JSON values, for a report."""
+        """All of it in JSON values, for a report; null where there is no end."""
         estimate, low, high, level = self.interval
-        fields = ("name", "figure", "statement", "statistic", "verdict", "note")
-        # JSON has no infinity: a claim without an upper end has null there.
-        ends = [end if abs(end) < float("inf") else None for end in (self.low, self.high)]
+        fields = ("name", "figure", "statement", "statistic", "verdict", "note", "resolution")
         return {
             **{field: getattr(self, field) for field in fields},
             "estimate": float(estimate),
-            "low": float(low),
-            "high": float(high),
+            "low": _finite(low),
+            "high": _finite(high),
             "level": level,
-            "claimed": ends,
+            "claimed": [_finite(self.low), _finite(self.high)],
             "values": self.values.tolist(),
         }
+
+
+def claim_of_units(
+    statistic: Statistic,
+    *,
+    name: str,
+    figure: str,
+    statement: str,
+    about: str,
+    note: str = "",
+    low: float = 0.0,
+    high: float = np.inf,
+    resolution: float = 0.0,
+) -> Claim:
+    """A claim on one number per unit, a training set or a pair of them."""
+    return Claim(
+        name,
+        figure,
+        statement,
+        about,
+        interval_of_units(statistic.values, level=LEVEL),
+        statistic.values,
+        note,
+        low,
+        high,
+        statistic.lower,
+        statistic.upper,
+        resolution,
+    )
+
+
+def _finite(value: float | np.ndarray) -> float | None:
+    number = float(value)
+    return number if np.isfinite(number) else None

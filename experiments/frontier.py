@@ -11,7 +11,17 @@ from experiments.configs import RunConfig
 from experiments.stages.tradeoff import members_by_unit
 from experiments.store import Measurements
 from hiermodel.measures.onset import locate_minimum, smooth_log_time
-from hiermodel.measures.uncertainty import Interval, student_interval
+from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import (
+    CONTRADICTED,
+    NOT_LOCATED,
+    NOT_SHOWN,
+    SHOWN,
+    TOO_FEW,
+    by_training_set,
+    decide,
+    interval_of_units,
+)
 
 BASELINE = "baseline"
 MEASURES = ("loss", "divergence", "copies", "auc")
@@ -23,19 +33,23 @@ class Point:
     """A mitigation at the moment when it would be stopped, with the baseline's to compare with.
 
     Attributes:
-        values: by name out of ``MEASURES``, per unit (a network, or an average of two).
+        values: by name out of ``MEASURES``, per unit: a training set, or for averages over disjoint
+            data a pair of them; networks are averaged within it.
         at_equal_loss: the same of the baseline, stopped early where its test loss was as low as
             this one's, or at its minimum if it never was.
         at_minimum: the same of the baseline at its test-loss minimum.
+        located: whether the moment is known for all networks; a test-loss minimum at the end of
+            training is, since that is when training would be stopped.
     """
 
     values: Mapping[str, np.ndarray]
     at_equal_loss: Mapping[str, np.ndarray]
     at_minimum: Mapping[str, np.ndarray]
+    located: bool = True
 
 
 def curves(results: Mapping[str, Measurements], kind: str = "network") -> dict[str, np.ndarray]:
-    """What is compared, (checkpoints, units), untrained networks left out; and their epochs."""
+    """What is compared, (checkpoints, networks or averages), trained ones; and their epochs."""
     measured = results["tradeoff"]
     trained, epochs = store.trained_checkpoints(measured)
     picked = {
@@ -54,17 +68,22 @@ def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) ->
     another's would be too early.
     """
     base = _smoothed(curves(results[BASELINE]))
-    alone = members_by_unit(run, "network")
-    found = {name: _point(_smoothed(curves(each)), base, alone) for name, each in results.items()}
-    for name, kind in (
-        ("average of two, same data", "same"),
-        ("average of two, disjoint data", "halves"),
+    alone, sets = members_by_unit(run, "network"), run.num_splits
+    found = {
+        name: _point(_smoothed(curves(each)), base, alone, sets) for name, each in results.items()
+    }
+    for name, kind, num_units in (
+        ("average of two, same data", "same", sets),
+        ("average of two, disjoint data", "halves", sets // 2),
     ):
         groups = members_by_unit(run, kind)
-        found[name] = _point(_smoothed(curves(results[BASELINE], kind)), base, groups)
+        own = _smoothed(curves(results[BASELINE], kind))
+        found[name] = _point(own, base, groups, num_units)
     early = np.log(results[BASELINE]["onsets"]["tau_neighbour"].values)
     nearest = np.abs(np.log(base["epoch"])[:, None] - early).argmin(0)
-    found["early stop at τ_bias"] = _point(base, base, alone, nearest)
+    located = bool(results[BASELINE]["onsets"]["tau_neighbour_located"].values.all())
+    early_stop = _point(base, base, alone, sets, nearest)
+    found["early stop at τ_bias"] = dataclasses.replace(early_stop, located=located)
     return found
 
 
@@ -80,13 +99,14 @@ def _point(
     own: Mapping[str, np.ndarray],
     base: Mapping[str, np.ndarray],
     groups: Sequence[Sequence[int]],
+    num_units: int,
     stops: np.ndarray | None = None,
 ) -> Point:
-    """Units at their stops (their test-loss minima), each with the baseline members it is of."""
+    """At their stops (test-loss minima), each with the baseline members it is of, then by unit."""
     if stops is None:
         stops = locate_minimum(own["epoch"], own["loss"].T, width=0.0).checkpoint
-    units = np.arange(len(groups))
-    values = {name: own[name][stops, units] for name in MEASURES}
+    each = np.arange(len(groups))
+    values = {name: own[name][stops, each] for name in MEASURES}
     minima = locate_minimum(base["epoch"], base["loss"].T, width=0.0).checkpoint
 
     def of_baseline(losses: np.ndarray) -> dict[str, np.ndarray]:
@@ -101,7 +121,12 @@ def _point(
         }
 
     lowest = np.full(len(groups), -np.inf)
-    return Point(values, of_baseline(values["loss"]), of_baseline(lowest))
+
+    def per_unit(part: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name: by_training_set(row, num_units) for name, row in part.items()}
+
+    at_equal_loss, at_minimum = of_baseline(values["loss"]), of_baseline(lowest)
+    return Point(per_unit(values), per_unit(at_equal_loss), per_unit(at_minimum))
 
 
 def _at_loss(
@@ -117,17 +142,17 @@ def _at_loss(
 
 
 def summarise(found: Mapping[str, Point]) -> list[dict[str, Any]]:
-    """A row per mitigation: means, and differences from the baseline, with 95 % intervals."""
+    """A row per mitigation: means over units, and differences from the baseline, with intervals."""
     rows = []
     for name, point in found.items():
         row: dict[str, Any] = {"name": name, "units": len(point.values["loss"])}
         for measure in MEASURES:
-            row[measure] = _numbers(student_interval(point.values[measure]))
+            row[measure] = _numbers(interval_of_units(point.values[measure]))
             beyond = point.values[measure] - point.at_equal_loss[measure]
-            row[f"{measure}_beyond"] = _numbers(student_interval(beyond))
+            row[f"{measure}_beyond"] = _numbers(interval_of_units(beyond))
             saved = point.values[measure] - point.at_minimum[measure]
-            row[f"{measure}_less_minimum"] = _numbers(student_interval(saved))
-        row["verdict"] = _verdict(name, row)
+            row[f"{measure}_less_minimum"] = _numbers(interval_of_units(saved))
+        row["verdict"] = _verdict(name, point)
         rows.append(row)
     return rows
 
@@ -138,19 +163,27 @@ INCOMPARABLE = "not comparable: its test loss never falls to the baseline's firs
 NO_BETTER = "no better than stopping the baseline early"
 
 
-def _verdict(name: str, row: Mapping[str, Any]) -> str:
-    """What the intervals say of copies and of the attack, at equal test loss."""
+def _verdict(name: str, point: Point) -> str:
+    """What units say of copies and of the attack, at equal test loss."""
     if name == BASELINE:
         return "what others are compared with"
-    if row["loss_beyond"]["low"] > 0:
+    less = {
+        measure: decide(point.values[measure] - point.at_equal_loss[measure], low=-np.inf, high=0.0)
+        for measure in ("loss", "copies", "auc")
+    }
+    if TOO_FEW in less.values():
+        return TOO_FEW
+    if not point.located:
+        return NOT_LOCATED
+    if less["loss"] == CONTRADICTED:
         return INCOMPARABLE
-    measures = (("copies_beyond", FEWER, MORE), ("auc_beyond", WEAKER, STRONGER))
+    measures = (("copies", FEWER, MORE), ("auc", WEAKER, STRONGER))
     words = [
-        less if row[measure]["high"] < 0 else more
-        for measure, less, more in measures
-        if row[measure]["high"] < 0 or row[measure]["low"] > 0
+        fewer if less[measure] == SHOWN else more
+        for measure, fewer, more in measures
+        if less[measure] != NOT_SHOWN
     ]
-    words += [LOWER] if row["loss_beyond"]["high"] < 0 else []
+    words += [LOWER] if less["loss"] == SHOWN else []
     return " and ".join(words) if words else NO_BETTER
 
 
@@ -171,6 +204,10 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
     ]
     if names(INCOMPARABLE) != "none":
         said.append(f"Without a comparison, since they learn too little: {names(INCOMPARABLE)}.")
+    if names(TOO_FEW) != "none":
+        said.append(f"With too few training sets for a verdict: {names(TOO_FEW)}.")
+    if names(NOT_LOCATED) != "none":
+        said.append(f"Without a verdict, since τ_bias was not located: {names(NOT_LOCATED)}.")
     for row in rows:
         if row["name"].startswith("early stop"):
             loss, copies, auc = (
@@ -181,13 +218,19 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
                 f"test loss by {loss} nats per position, excess copies by {copies} of the samples, "
                 f"the attack's AUC by {auc}."
             )
-    said.append("Intervals are for each comparison alone, not for all of them together.")
+    said.append(
+        "Intervals are over training sets, for each comparison alone, not for all of them together."
+    )
     return said
 
 
-def _text(numbers: Mapping[str, float]) -> str:
+def _text(numbers: Mapping[str, float | None]) -> str:
+    if numbers["low"] is None:
+        return f"{numbers['estimate']:.2g}"
     return f"{numbers['estimate']:.2g} [{numbers['low']:.2g}, {numbers['high']:.2g}]"
 
 
-def _numbers(interval: Interval) -> dict[str, float]:
-    return {end: float(getattr(interval, end)) for end in ("estimate", "low", "high")}
+def _numbers(interval: Interval) -> dict[str, float | None]:
+    """As JSON, which has no infinity: null for an end that is not there."""
+    ends = {end: float(getattr(interval, end)) for end in ("estimate", "low", "high")}
+    return {end: value if np.isfinite(value) else None for end, value in ends.items()}

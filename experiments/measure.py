@@ -4,6 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from experiments.configs import Protocol
+from experiments.onsets import ensemble
 from experiments.stages.pipeline import Context, make
 from experiments.stages.registry import context_of, stages_of, with_needs
 from experiments.store import Measurements
@@ -29,7 +30,8 @@ def measure_run(
 
     Returns:
         Every stage made but the samples themselves; and "onsets", from what there is of
-        evaluation and comparison, if there is an evaluation.
+        evaluation and comparison, if there is an evaluation; and "ensemble": which networks
+        share a training set.
 
     Raises:
         ValueError: for a stage that does not exist, or settings of another type.
@@ -67,4 +69,6 @@ def _results(context: Context, names: list[str]) -> dict[str, Measurements]:
     }
     if "evaluation" in results:
         results["onsets"] = context.onsets()
+    if results:
+        results["ensemble"] = ensemble(context.config.num_splits, context.config.num_seeds)
     return results

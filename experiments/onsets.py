@@ -12,7 +12,10 @@ TEST = 1
 
 
 def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str, Measurement]:
-    """Positions of the minima, in epochs, each with a flag for lying inside the measured range.
+    """Positions of the minima, in epochs, with flags for lying inside the measured range.
+
+    A minimum that is not located lies at an end of the range, or there is none; flags "at_start"
+    and "at_end" say which, both where nothing bounds it.
 
     Untrained networks (epoch 0) have no place on a logarithmic axis and are left out.
 
@@ -26,9 +29,14 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     def add(name: str, minimum: Minimum, dims: tuple[str, ...], of: str) -> None:
         definition = f"epoch at which {of} is lowest"
         onsets[name] = Measurement(minimum.time, dims, "epochs", definition)
-        onsets[f"{name}_located"] = Measurement(
-            minimum.located, dims, "true or false", "whether that minimum lies within the range"
-        )
+        for end, flag, what in (
+            ("located", minimum.located, "lies within the range"),
+            ("at_start", minimum.at_start, "may lie before its time"),
+            ("at_end", minimum.at_end, "may lie after its time"),
+        ):
+            onsets[f"{name}_{end}"] = Measurement(
+                flag, dims, "true or false", f"whether that minimum {what}"
+            )
 
     loss = _minima(evaluation, "loss", locate_minimum, set_index=TEST)
     add("tau_test", loss, ("member",), "the test loss")
@@ -43,8 +51,9 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
         add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
     if "split_excess" in evaluation:
-        excess = _minima(evaluation, "split_excess", locate_minimum, set_index=TEST)
-        add("tau_excess", excess, ("pair",), "the sample-split divergence above its control")
+        excess = _excess_minima(evaluation)
+        what = "the sample-split divergence above its control, after the transient of the former,"
+        add("tau_excess", excess, ("pair",), what)
     if "dissimilarity" in comparison:
         pair = _minima(comparison, "dissimilarity", minimum_after_transient)
         add(
@@ -54,6 +63,31 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
         neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
         add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
     return onsets
+
+
+def _excess_minima(evaluation: Measurements) -> Minimum:
+    """Untrained networks agree whatever they were trained on, which is no minimum."""
+    trained, epochs = trained_checkpoints(evaluation)
+    excess, split = (
+        np.moveaxis(evaluation[name].values[trained][:, :, TEST], 0, -1)
+        for name in ("split_excess", "sample_split")
+    )
+    return minimum_after_transient(epochs, excess, transient=split)
+
+
+def log_bounds(onsets: Measurements, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ln of the times of minima, and bounds: −inf and inf where a minimum has none."""
+    times = np.log(onsets[name].values)
+    low = np.where(onsets[f"{name}_at_start"].values, -np.inf, times)
+    high = np.where(onsets[f"{name}_at_end"].values, np.inf, times)
+    return times, low, high
+
+
+def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:
+    """Which networks share a training set, beside measurements that have one value per network."""
+    splits = np.repeat(np.arange(num_splits), num_seeds)
+    about = "training set of each network"
+    return {"split": Measurement(splits, ("member",), "number", about)}
 
 
 def nearest_epochs(measured: Measurements, taus: np.ndarray) -> np.ndarray:

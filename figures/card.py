@@ -77,7 +77,7 @@ def _picture(card: Mapping[str, Any]) -> str | None:
 
 def _caption(card: Mapping[str, Any]) -> str:
     marks = ", ".join(f"{name} = {time:.3g}" for name, time in card["moments"].items())
-    return f"Means over networks, with two standard errors. Dotted: {marks}." if marks else ""
+    return f"{style.BANDS}.{f' Dotted: {marks}.' if marks else ''}"
 
 
 def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str, float]) -> None:

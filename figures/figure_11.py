@@ -10,8 +10,8 @@ CAPTION = (
     "Overlap of uniform random strings, which the grammar does not produce, with what U-turns "
     "through step t end in: for the denoisers of filter level k, from the coarsest (light) to the "
     "exact one (dark), for the posterior under a training set, and for networks at their test-loss "
-    "minimum. Bands are two standard errors, over strings for filtered denoisers, over networks "
-    "or training sets for the others."
+    "minimum. Bands of filtered denoisers are 1.96 standard errors over strings. "
+    f"{style.BANDS}."
 )
 
 STAGES = ("random_u_turns",)
@@ -36,6 +36,7 @@ def _draw(axis: Axes, results: Results) -> None:
         ("empirical", "training set", style.ORANGE, ":"),
         ("model", "networks", style.VERMILION, "--"),
     ):
-        style.curve_with_band(axis, x, measured[name].values.T, color=color, ls=line, label=label)
+        curves = style.by_set(results, measured[name].values.T)
+        style.curve_with_band(axis, x, curves, color=color, ls=line, label=label)
     axis.set(xlabel="turning point $t/T$", ylabel="overlap with the random string")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)

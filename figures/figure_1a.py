@@ -4,19 +4,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import trained_checkpoints
 from figures import pictures, style
 from figures.style import Results
 
 CAPTION = (
     "Top, along training: 1 − cosine of samples that networks of disjoint splits draw from the "
-    "same noise, after each image is standardised, over all pairs of splits (dotted: between seeds "
+    "same noise, after each image is standardised, over disjoint pairs of splits (dotted: "
+    "between seeds "
     "of one split); the denoising loss, with the linear denoiser of the training covariance "
     "dashed; the own–other gap, whose expectation is zero as long as samples do not depend on the "
-    "split, and the share of memorised samples. Lines are means, bands two standard errors over "
-    "pairs or networks; dots are minima (geometric mean, bar its 95 % interval), hollow and "
-    "without bar where some lie on the border. Shaded: from the minimum of the dissimilarity to "
-    "that of the test loss. Below: samples of two networks on disjoint splits A and B from the "
+    "split, and the share of memorised samples. "
+    f"{style.BANDS}; {style.MINIMA}. Shaded: from the minimum of the dissimilarity to "
+    f"that of the test loss, {style.SHADED}. Below: samples of two networks on disjoint splits "
+    "A and B from the "
     "same noise, each with its nearest training image, where the samples agree most, where the "
     "test loss is lowest, and at the end."
 )
@@ -54,7 +55,9 @@ def moments(results: Results) -> list[tuple[str, int]]:
     found = []
     trained, epochs = trained_checkpoints(comparison)
     for name, what in names.items():
-        when = style.log_interval(onsets[name].values)[0] if name in onsets else epochs[-1]
+        when = (
+            style.log_interval(style.onset(results, name)[0])[0] if name in onsets else epochs[-1]
+        )
         nearest = np.abs(np.log(epochs) - np.log(when)).argmin()
         found.append((f"{what} (epoch {epochs[nearest]})", int(np.flatnonzero(trained)[nearest])))
     return [*found, (f"the end (epoch {epochs[-1]})", len(trained) - 1)]
@@ -65,60 +68,56 @@ def _pairs(axis: Axes, results: Results, checkpoint: int) -> None:
 
 
 def _draw_dissimilarity(axis: Axes, results: Results) -> None:
-    comparison, onsets = results["comparison"], results["onsets"]
+    comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
-    curves = comparison["dissimilarity"].values[trained]
+    curves = style.by_pair(results, comparison["dissimilarity"].values[trained])
     style.curve_with_band(axis, epochs, curves, color=style.BLUE, label="disjoint splits")
     if "same_data" in comparison:
-        control = comparison["same_data"].values[trained]
+        control = style.by_set(results, comparison["same_data"].values[trained])
         line = {"color": style.GREY, "ls": ":", "label": "same split"}
         style.curve_with_band(axis, epochs, control, **line)
-    taus, located = (onsets[f"tau_pair{end}"].values for end in ("", "_located"))
-    style.mark_minimum(axis, epochs, curves.mean(1), taus, located, style.BLUE)
+    style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, "tau_pair"), style.BLUE)
     axis.set(title="paired samples", ylabel="1 − cosine", ylim=(0, None))
     axis.legend(loc="best")
-    finish(axis, onsets)
+    finish(axis, results)
 
 
 def draw_loss(axis: Axes, results: Results) -> None:
     """The panel of the losses."""
-    evaluation, onsets = results["evaluation"], results["onsets"]
+    evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
-    losses = evaluation["loss"].values[trained]
+    losses = style.by_set(results, evaluation["loss"].values[trained])
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, losses[:, :, index], color=color, label=name)
-    taus, located = (onsets[f"tau_test{end}"].values for end in ("", "_located"))
-    color = style.SET_COLORS["test"]
-    style.mark_minimum(axis, epochs, losses[:, :, 1].mean(1), taus, located, color)
+    color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
+    style.mark_minimum(axis, epochs, losses[:, :, 1].mean(1), *minima, color)
     linear = evaluation["gaussian_loss"].values[:, 1].mean()
     axis.axhline(linear, color=style.GREY, ls="--", lw=0.8, label="linear, test")
     style.log_height(axis)
     axis.set(title="denoising loss", ylabel="squared error per pixel")
     axis.legend(loc="best")
-    finish(axis, onsets)
+    finish(axis, results)
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
-    comparison, onsets = results["comparison"], results["onsets"]
+    comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "gap" in comparison:
-        curves = comparison["gap"].values[trained]
+        curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
     axis.set(title="own–other gap, memorised")
     axis.set_ylabel("gap (pixel units)", color=style.GREEN)
     other = axis.twinx()
-    memorised = comparison["memorised"].values[trained]
+    memorised = style.by_set(results, comparison["memorised"].values[trained])
     style.curve_with_band(other, epochs, memorised, color=style.PURPLE)
     other.set_ylabel("memorised samples", color=style.PURPLE)
     other.set_ylim(0, max(1.05 * memorised.max(), 0.1))
     other.spines["right"].set_visible(True)
-    finish(axis, onsets)
+    finish(axis, results)
 
 
-def finish(axis: Axes, onsets: Measurements) -> None:
+def finish(axis: Axes, results: Results) -> None:
     """Training time below, and the biased phase shaded."""
     style.training_axis(axis)
-    if {"tau_pair", "tau_test"} <= set(onsets):
-        begin, end = (style.log_interval(onsets[n].values)[0] for n in ("tau_pair", "tau_test"))
-        style.shade_biased_phase(axis, begin, end)
+    style.shade_biased_phase(axis, results, begin="tau_pair")

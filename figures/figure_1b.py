@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import trained_checkpoints
 from figures import style
 from figures.style import Results
 
@@ -14,8 +14,8 @@ CAPTION = (
     "KL from the denoiser of filter level k, from the coarsest (light) to the exact one (dark); "
     "dashed, between networks of disjoint splits. Right, on test sequences: between networks of "
     "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
-    "(solid). Lines are means, bands two standard errors over networks or pairs; dots are minima "
-    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
+    "(solid). "
+    f"{style.BANDS}; {style.MINIMA}."
 )
 
 STAGES = ("evaluation",)
@@ -52,55 +52,60 @@ def draw_row(axes: Sequence[Axes], results: Results) -> None:
 
 
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
-    evaluation = results["evaluation"]
-    draw_levels(axis, evaluation, index)
-    _draw_splits(axis, evaluation, index, SPLIT_CURVES[:1])
+    draw_levels(axis, results, index)
+    _draw_splits(axis, results, index, SPLIT_CURVES[:1])
     if index == 1:
-        _mark_levels(axis, evaluation, results["onsets"])
+        _mark_levels(axis, results)
     style.log_height(axis)
     style.training_axis(axis)
 
 
 def _draw_networks(axis: Axes, results: Results) -> None:
-    evaluation = results["evaluation"]
-    _draw_splits(axis, evaluation, 1, SPLIT_CURVES)
-    _mark_splits(axis, evaluation, results["onsets"])
+    _draw_splits(axis, results, 1, SPLIT_CURVES)
+    _mark_splits(axis, results)
     axis.axhline(0, color=style.GREY, lw=0.8)
     style.leave_room_above(axis, 0.35)
     axis.legend(loc="upper left", handlelength=1.6)
     style.training_axis(axis)
 
 
-def draw_levels(axis: Axes, evaluation: Measurements, index: int) -> None:
+def draw_levels(axis: Axes, results: Results, index: int) -> None:
     """Model–oracle divergence of every filter level, on one of the sets."""
+    evaluation = results["evaluation"]
     trained, x = trained_checkpoints(evaluation)
-    oracle = evaluation["model_oracle"].values[trained, :, index]
+    oracle = style.by_set(results, evaluation["model_oracle"].values[trained, :, index])
     num_levels = oracle.shape[-1]
     for level in reversed(range(num_levels)):
         color = style.level_color(level, num_levels)
         style.curve_with_band(axis, x, oracle[..., level], color=color, label=f"$k={level}$")
 
 
-def _draw_splits(axis: Axes, evaluation: Measurements, index: int, curves) -> None:
+def _draw_splits(axis: Axes, results: Results, index: int, curves) -> None:
+    evaluation = results["evaluation"]
     trained, x = trained_checkpoints(evaluation)
     for name, line, label in curves:
         if name in evaluation:
-            values = evaluation[name].values[trained, :, index]
+            share = style.by_set if name == "same_data" else style.by_pair
+            values = share(results, evaluation[name].values[trained, :, index])
             style.curve_with_band(axis, x, values, color=style.VERMILION, ls=line, label=label)
 
 
-def _mark_levels(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
+def _mark_levels(axis: Axes, results: Results) -> None:
+    evaluation = results["evaluation"]
     trained, x = trained_checkpoints(evaluation)
     oracle = evaluation["model_oracle"].values[trained, :, 1].mean(1)
-    taus, located = onsets["tau_level"].values, onsets["tau_level_located"].values
     for level in range(oracle.shape[-1]):
         color = style.level_color(level, oracle.shape[-1])
-        style.mark_minimum(axis, x, oracle[:, level], taus[:, level], located[:, level], color)
+        minima = style.onset(results, "tau_level", level)
+        style.mark_minimum(axis, x, oracle[:, level], *minima, color)
 
 
-def _mark_splits(axis: Axes, evaluation: Measurements, onsets: Measurements) -> None:
+def _mark_splits(axis: Axes, results: Results) -> None:
+    evaluation = results["evaluation"]
     trained, x = trained_checkpoints(evaluation)
     for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
-        if tau in onsets and (located := onsets[f"{tau}_located"].values).any():
+        if tau in results["onsets"]:
+            taus, located = style.onset(results, tau)
             mean = evaluation[curve].values[trained, :, 1].mean(1)
-            style.mark_minimum(axis, x, mean, onsets[tau].values, located, style.VERMILION)
+            if located.any():
+                style.mark_minimum(axis, x, mean, taus, located, style.VERMILION)

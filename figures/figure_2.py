@@ -10,9 +10,9 @@ from figures.style import Results
 CAPTION = (
     "Cosine of the noises that two networks trained on disjoint splits predict in the same noisy "
     "image, on training images of one of them (left) and test images (middle), at "
-    "several t/T; and the denoising loss (right). Lines are means, bands two standard errors over "
-    "pairs or networks; dots are maxima of the cosine, after its transient, and minima of the loss "
-    "(geometric mean, bar its 95 % interval), hollow and without bar where some lie on the border."
+    "several t/T; and the denoising loss (right). "
+    f"{style.BANDS}; {style.MINIMA}; of the cosine they are maxima, after its transient. Shaded: "
+    f"from the minimum of the dissimilarity of paired samples to that of the loss, {style.SHADED}."
 )
 
 STAGES = ("evaluation",)
@@ -32,22 +32,20 @@ def draw(results: Results) -> Figure:
 
 
 def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
-    evaluation, onsets = results["evaluation"], results["onsets"]
+    evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
     times = evaluation["noise_level"].values
-    cosine = evaluation["noise_cosine"].values[trained, :, index]
+    cosine = style.by_pair(results, evaluation["noise_cosine"].values[trained, :, index])
     for place, time in enumerate(times):
         color = style.level_color(place, len(times))
         curves = cosine[..., place]
         style.curve_with_band(axis, epochs, curves, color=color, label=f"t/T = {time:g}")
         if index == 1:
-            taus, located = (
-                onsets[f"tau_cosine{end}"].values[:, place] for end in ("", "_located")
-            )
-            style.mark_minimum(axis, epochs, curves.mean(1), taus, located, color)
+            minima = style.onset(results, "tau_cosine", place)
+            style.mark_minimum(axis, epochs, curves.mean(1), *minima, color)
     # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
     later = cosine[len(cosine) // 5 :].mean(1)
     axis.set_ylim(max(0.0, float(later.min()) - 0.02), 1)
     name = tuple(style.SET_COLORS)[index]
     axis.set(title=f"predicted noise, {name} images", ylabel="cosine")
-    figure_1a.finish(axis, onsets)
+    figure_1a.finish(axis, results)

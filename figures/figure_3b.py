@@ -6,16 +6,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import Measurements
 from figures import style
 from figures.style import Results
 
 CAPTION = (
     "Divergence from the exact denoiser along the noise, on noised test sequences. Left: of the "
     "filtered denoisers, which lack the correlations above level k, with the place of each maximum "
-    "(bar: 95 % bootstrap interval over sequences; bands: two standard errors over sequences). "
-    "Right: of networks at their test-loss minimum, by the size n of their training set (bands: "
-    "two standard errors over networks); grey, filter level 1 again."
+    "(bar: 95 % bootstrap interval over sequences; bands: 1.96 standard errors over sequences). "
+    "Right: of networks at their test-loss minimum, by the size n of their training set; grey, "
+    f"filter level 1 again. {style.BANDS}."
 )
 
 STAGES = ("along_time",)
@@ -28,11 +27,11 @@ SIZE_LINES = ("-", "--", "-.", ":", "-")
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the results of each size, by its label."""
     figure, (levels, networks) = style.new_figure(2, 2.6)
-    measured = {label: own["along_time"] for label, own in results.items() if "along_time" in own}
     # The left panel is about the data: of the sizes, the one that the claims are tested on.
     middle = list(results.values())[len(results) // 2]
     chosen = middle if "along_time" in middle else _first(results)
     style.draw_panel(levels, chosen, STAGES, lambda axis, own: _draw_filtered(axis, own))
+    measured = {label: own for label, own in results.items() if "along_time" in own}
     style.draw_panel(networks, chosen, STAGES, lambda axis, own: _draw_models(axis, measured))
     if len(measured) < len(results):
         style.mark_partial(figure)
@@ -64,13 +63,14 @@ def _draw_filtered(axis: Axes, results: Results) -> None:
     axis.legend(loc="upper right", title="maximum at $t/T$", title_fontsize=7.5)
 
 
-def _draw_models(axis: Axes, measured: Mapping[str, Measurements]) -> None:
-    first = next(iter(measured.values()))
+def _draw_models(axis: Axes, results: Mapping[str, Results]) -> None:
+    first = next(iter(results.values()))["along_time"]
     x = first["relative_time"].values
     axis.plot(x, first["filtered"].values[0], color=style.GREY, lw=1.0, label="filtered, $k=1$")
-    for (label, own), color, line in zip(measured.items(), SIZE_COLORS, SIZE_LINES, strict=False):
-        curves = own["model"].values.T
-        times = own["relative_time"].values
+    for (label, own), color, line in zip(results.items(), SIZE_COLORS, SIZE_LINES, strict=False):
+        measured = own["along_time"]
+        curves = style.by_set(own, measured["model"].values.T)
+        times = measured["relative_time"].values
         style.curve_with_band(axis, times, curves, color=color, ls=line, label=label)
     axis.set(xlabel="noise $t/T$", ylim=(0, None))
     axis.legend(loc="upper right")

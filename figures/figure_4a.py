@@ -12,10 +12,9 @@ CAPTION = (
     "Left: KL between the distances of generated and of fresh sequences to their nearest training "
     "sequence; the grey band is what fresh data itself gives (95 % of repeats). Middle: the "
     "own–other gap, whose expectation is zero as long as samples do not depend on the split. "
-    "Right: denoising loss less that of the exact denoiser. Lines are means, bands two standard "
-    "errors over networks; dots are minima (geometric mean, bar its 95 % interval), hollow "
-    "and without bar where some lie on the border. Shaded: the biased phase, between minima of "
-    "nearest-neighbour divergence and test loss."
+    "Right: denoising loss less that of the exact denoiser. "
+    f"{style.BANDS}; {style.MINIMA}. Shaded: the biased phase, between minima of "
+    f"nearest-neighbour divergence and test loss, {style.SHADED}."
 )
 
 STAGES = ("evaluation", "comparison")
@@ -42,17 +41,17 @@ def draw_losses(axis: Axes, results: Results) -> None:
 
 
 def _draw_neighbours(axis: Axes, results: Results) -> None:
-    comparison, onsets = results["comparison"], results["onsets"]
+    comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
-    curves = comparison["neighbour_divergence"].values[trained]
+    curves = style.by_set(results, comparison["neighbour_divergence"].values[trained])
     style.curve_with_band(axis, epochs, curves, color=style.BLUE)
     low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
-    taus, located = (onsets[f"tau_neighbour{end}"].values for end in ("", "_located"))
-    style.mark_minimum(axis, epochs, curves.mean(1), taus, located, style.BLUE)
+    minima = style.onset(results, "tau_neighbour")
+    style.mark_minimum(axis, epochs, curves.mean(1), *minima, style.BLUE)
     axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="KL (nats)")
     style.training_axis(axis)
-    style.shade_between_minima(axis, onsets)
+    style.shade_biased_phase(axis, results)
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
@@ -60,26 +59,26 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "gap" in comparison:
-        curves = comparison["gap"].values[trained]
+        curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
     axis.set(title="own–other gap", ylabel="Hamming distance (symbols)")
     style.training_axis(axis)
-    style.shade_between_minima(axis, results.get("onsets", {}))
+    style.shade_biased_phase(axis, results)
 
 
 def _draw_losses(axis: Axes, results: Results) -> None:
-    evaluation, onsets = results["evaluation"], results["onsets"]
+    evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
     excess = evaluation["loss"].values[trained] - evaluation["loss_floor"].values
+    excess = style.by_set(results, excess)
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
-    taus, located = (onsets[f"tau_test{end}"].values for end in ("", "_located"))
-    color = style.SET_COLORS["test"]
-    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), taus, located, color)
+    color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
+    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), *minima, color)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
     axis.set(title="loss above its floor", ylabel="nats per position")
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
     axis.legend(loc="best")
     style.training_axis(axis)
-    style.shade_between_minima(axis, onsets)
+    style.shade_biased_phase(axis, results)

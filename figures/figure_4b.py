@@ -8,12 +8,12 @@ from figures import style
 from figures.style import Results
 
 CAPTION = (
-    "The denoising loss is distillation, −x̂*·log p, plus excess, −(x_0 − x̂*)·log p, x̂* being the "
+    "The denoising loss is distillation, −x̂*·log p, plus excess, −(x_0 − x̂*)·log p, x̂* "
+    "being the "
     "exact denoiser. Top: distillation less that of the exact denoiser itself, a divergence. "
-    "Bottom: excess, which has zero mean on fresh data (grey: two standard errors over the test "
+    "Bottom: excess, which has zero mean on fresh data (grey: 1.96 standard errors over the test "
     "sequences, which all networks share) and is negative on what is remembered. Left at the fixed "
-    "step, right averaged over all. Lines are means, bands two standard errors over networks; the "
-    "biased phase is shaded."
+    f"step, right averaged over all. {style.BANDS}. Shaded: the biased phase, {style.SHADED}."
 )
 
 STAGES = ("evaluation", "comparison", "decomposition")
@@ -56,8 +56,10 @@ def _draw_part(axis: Axes, results: Results, part: str, ending: str) -> None:
         curves = curves - measured[f"{part}{ending}_floor"].values
     else:
         error = measured[f"{part}{ending}_error"].values[trained, :, 1].mean(1)
-        axis.fill_between(epochs, -2 * error, 2 * error, color=style.GREY, alpha=0.3, lw=0)
+        reach = style.NORMAL * error
+        axis.fill_between(epochs, -reach, reach, color=style.GREY, alpha=0.3, lw=0)
+    curves = style.by_set(results, curves)
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, curves[:, :, index], color=color, label=name)
     style.training_axis(axis)
-    style.shade_between_minima(axis, results.get("onsets", {}))
+    style.shade_biased_phase(axis, results)

@@ -10,7 +10,8 @@ CAPTION = (
     "Sequences are noised up to t and denoised. Overlap with the start after a network's "
     "U-turn over that after the exact denoiser's, from training and from test sequences, for each "
     "network where its nearest-neighbour divergence is lowest (left) and where its test loss is "
-    "(middle). Right: training − test. Lines are means, bands two standard errors over networks."
+    "(middle). Right: training − test. "
+    f"{style.BANDS}."
 )
 
 STAGES = ("u_turns",)
@@ -47,7 +48,7 @@ def _ratios_at(moment: int):
         x, ratio = measured["relative_time"].values, measured["ratio"].values[moment]
         axis.axhline(1, color=style.GREY, lw=0.8)
         for index, (name, color) in enumerate(style.SET_COLORS.items()):
-            own = ratio[:, index].T
+            own = style.by_set(results, ratio[:, index].T)
             style.curve_with_band(axis, x, own, color=color, marker="o", ms=3, label=name)
         axis.set_xlabel("turning point $t/T$")
 
@@ -59,7 +60,7 @@ def _draw_difference(axis: Axes, results: Results) -> None:
     x, ratio = measured["relative_time"].values, measured["ratio"].values
     axis.axhline(0, color=style.GREY, lw=0.8)
     for moment, (name, line) in enumerate(MOMENTS.items()):
-        gap = (ratio[moment, :, 0] - ratio[moment, :, 1]).T
+        gap = style.by_set(results, (ratio[moment, :, 0] - ratio[moment, :, 1]).T)
         color = (style.GREEN, style.PURPLE)[moment]
         style.curve_with_band(axis, x, gap, color=color, ls=line, marker="o", ms=3, label=name)
     axis.set_xlabel("turning point $t/T$")

@@ -8,8 +8,8 @@ from figures.style import Results
 CAPTION = (
     "As figures 4a and 5, for another size of the training sets. Top: nearest-neighbour divergence "
     "(grey: of fresh data) and losses above their floor along training, with their minima and the "
-    "biased phase between them. Bottom: U-turn ratios of the networks at both minima. Lines are "
-    "means, bands two standard errors over networks."
+    "biased phase between them. Bottom: U-turn ratios of the networks at both minima. "
+    f"{style.BANDS}; {style.MINIMA}; shading {style.SHADED}."
 )
 
 STAGES = ("evaluation", "comparison", "u_turns")

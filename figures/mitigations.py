@@ -20,8 +20,9 @@ BEGIN, END = "<!-- mitigations:begin -->", "<!-- mitigations:end -->"
 
 CAPTION = (
     "Each line follows one mitigation along its training, mostly from right to left (mean over "
-    "networks); dots are test-loss minima, the square the baseline stopped at τ_bias. Lower and "
-    "further left is better. Left: how many more samples are copies of training sequences than of "
+    "networks or averages of two); dots are test-loss minima, the square the baseline stopped at "
+    "τ_bias. Lower and further left is better. Left: how many more samples are copies of "
+    "training sequences than of "
     "as many test sequences; 0 is chance. Right: AUC of the attack "
     "that subtracts the exact denoiser's loss; 0.5 is chance. Heights are cut to those of "
     "networks as good as the worst dot; white dots belong to dashed lines."
@@ -119,7 +120,7 @@ def text(results: Mapping[str, Any]) -> str:
         " ".join(results["sentences"]),
         _frontier(results["rows"]),
         "Each at its own test-loss minimum, curves smoothed in log time; in brackets 95 % Student "
-        "intervals over networks, or over averages of two. The columns “beyond” subtract the "
+        "intervals over training sets, or pairs of them. The columns “beyond” subtract the "
         "baseline stopped where its test "
         f"loss was as low. Equal network passes for all but averages. {minutes:.0f} minutes of "
         f"{results['provenance']['cores']} cores.",
@@ -187,6 +188,8 @@ def _advice(table: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _interval(numbers: Mapping[str, float]) -> str:
+    if numbers["low"] is None:
+        return f"{numbers['estimate']:.2g}"
     return f"{numbers['estimate']:.2g} [{numbers['low']:.2g}, {numbers['high']:.2g}]"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.claim import RULES
 from figures.pages import interval, render
 
 Summary = Mapping[str, Any]
@@ -19,12 +20,6 @@ QUESTION = (
     "denoiser of the data."
 )
 
-VERDICTS = (
-    "A claim says that its statistic is positive. It is shown if the whole interval is, "
-    "contradicted if the whole interval is negative and all minima in it were located, and "
-    "otherwise not shown. Intervals are Student's, over the units named."
-)
-
 
 def claims_as_text(claims: Sequence[Summary]) -> str:
     """The table of claims for a terminal."""
@@ -32,8 +27,8 @@ def claims_as_text(claims: Sequence[Summary]) -> str:
         (claim["verdict"], interval(claim), f"[{claim['figure']}] {claim['statement']}")
         for claim in claims
     ]
-    lines = [f"{verdict:<13} {interval:>24}  {what}" for verdict, interval, what in rows]
-    return "\n".join([f"{'verdict':<13} {'estimate [95 %]':>24}  claim", *lines])
+    lines = [f"{verdict:<22} {interval:>24}  {what}" for verdict, interval, what in rows]
+    return "\n".join([f"{'verdict':<22} {'estimate [95 %]':>24}  claim", *lines])
 
 
 def write(folder: Path) -> Path:
@@ -47,7 +42,7 @@ def write(folder: Path) -> Path:
     """
     summary = json.loads((folder / "report.json").read_text())
     title = f"Biased generalisation on a tree grammar: {summary.get('scale')} scale"
-    about = {"title": title, "question": QUESTION, "answer": None, "verdicts": VERDICTS}
+    about = {"title": title, "question": QUESTION, "answer": None, "verdicts": RULES}
     path = folder / "report.html"
     path.write_text(render("report.html", folder, **{**about, **summary}))
     return path

@@ -14,8 +14,8 @@ CAPTION = (
     "Every run along training: nearest-neighbour divergence (blue) and test loss above that of the "
     "exact denoiser (red); where no samples were drawn, the divergence from the denoiser of every "
     "filter level instead, k = 0 darkest; of images, the dissimilarity of paired samples (blue) "
-    "and the test loss (red). Lines are means, bands two standard errors over "
-    "networks; dots are minima, hollow where some lie on the border. Shaded: the biased phase."
+    "and the test loss (red). "
+    f"{style.BANDS}; {style.MINIMA}. Shaded: the biased phase, {style.SHADED}."
 )
 
 COLUMNS = 3
@@ -41,37 +41,36 @@ def _num_labels(axis: Axes) -> int:
 
 
 def _draw_samples(axis: Axes, results: Results) -> None:
-    evaluation, onsets = results["evaluation"], results["onsets"]
-    comparison = results["comparison"]
+    evaluation, comparison = results["evaluation"], results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
-    neighbour = comparison["neighbour_divergence"].values[trained]
+    neighbour = style.by_set(results, comparison["neighbour_divergence"].values[trained])
     _curve(axis, epochs, neighbour, style.BLUE, "nearest-neighbour divergence (nats)")
-    taus, located = (onsets[f"tau_neighbour{end}"].values for end in ("", "_located"))
-    style.mark_minimum(axis, epochs, neighbour.mean(1), taus, located, style.BLUE)
+    minima = style.onset(results, "tau_neighbour")
+    style.mark_minimum(axis, epochs, neighbour.mean(1), *minima, style.BLUE)
     trained, epochs = trained_checkpoints(evaluation)
     loss = (evaluation["loss"].values[trained] - evaluation["loss_floor"].values)[..., 1]
+    loss = style.by_set(results, loss)
     _curve(axis, epochs, loss, style.VERMILION, "test loss above its floor (nats per position)")
-    taus, located = (onsets[f"tau_test{end}"].values for end in ("", "_located"))
-    style.mark_minimum(axis, epochs, loss.mean(1), taus, located, style.VERMILION)
+    minima = style.onset(results, "tau_test")
+    style.mark_minimum(axis, epochs, loss.mean(1), *minima, style.VERMILION)
     _finish(axis)
-    style.shade_between_minima(axis, onsets)
+    style.shade_biased_phase(axis, results)
 
 
 def _draw_levels(axis: Axes, results: Results) -> None:
-    evaluation, onsets = results["evaluation"], results["onsets"]
+    evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
-    curves = evaluation["model_oracle"].values[trained][:, :, 1]
+    curves = style.by_set(results, evaluation["model_oracle"].values[trained][:, :, 1])
     num_levels = curves.shape[-1]
     for level in range(num_levels):
         color = style.level_color(level, num_levels)
         _curve(axis, epochs, curves[..., level], color, f"k = {level}")
-        taus, located = (onsets[f"tau_level{end}"].values[:, level] for end in ("", "_located"))
-        style.mark_minimum(axis, epochs, curves[..., level].mean(1), taus, located, color)
+        minima = style.onset(results, "tau_level", level)
+        style.mark_minimum(axis, epochs, curves[..., level].mean(1), *minima, color)
     _finish(axis)
 
 
 def _draw_images(axis: Axes, results: Results) -> None:
-    onsets = results["onsets"]
     for stage, name, tau, color, label in (
         ("comparison", "dissimilarity", "tau_pair", style.BLUE, "dissimilarity of paired samples"),
         ("evaluation", "loss", "tau_test", style.VERMILION, "test loss (squared error per pixel)"),
@@ -80,10 +79,12 @@ def _draw_images(axis: Axes, results: Results) -> None:
             continue
         trained, epochs = trained_checkpoints(results[stage])
         curves = results[stage][name].values[trained]
-        curves = curves[..., 1] if name == "loss" else curves
+        if name == "loss":
+            curves = style.by_set(results, curves[..., 1])
+        else:
+            curves = style.by_pair(results, curves)
         _curve(axis, epochs, curves, color, label)
-        taus, located = (onsets[f"{tau}{end}"].values for end in ("", "_located"))
-        style.mark_minimum(axis, epochs, curves.mean(1), taus, located, color)
+        style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, tau), color)
     _finish(axis)
 
 

@@ -13,7 +13,7 @@ from figures.study_phases import Axis
 CAPTION = (
     "Training time at which the divergence from the denoiser of each filter level k is lowest: "
     "k = 0 (dark) is the whole tree, the largest k (light) single symbols. Geometric means with "
-    "95 % Student intervals over networks (over training sets from five on); hollow where some "
+    "95 % Student intervals over training sets, if there are four; hollow where some "
     "minima lie on the border of the measured range."
 )
 
@@ -48,9 +48,8 @@ def _draw_level(axis: Axes, rows: Rows, across: Axis, level: int, num_levels: in
         own = own[np.isfinite(own[f"tau_level_{level}"])]
         interval = interval_of(own, f"tau_level_{level}", logarithmic=True) if len(own) else None
         if interval is not None:
-            axis.plot(
-                [place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0
-            )
+            ends = [float(interval.low), float(interval.high)]  # NaN, not drawn, with too few
+            axis.plot([place, place], ends, color=color, lw=1.0)
             x.append(float(place))
             y.append(float(interval.estimate))
             flags.append(own[f"tau_level_located_{level}"].astype(bool))

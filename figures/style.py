@@ -1,5 +1,6 @@
 """One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
 
+import itertools
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from experiments.store import Measurement, Measurements
-from hiermodel.measures.uncertainty import student_interval
+from experiments.store import Measurements
+from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import band_of_units, by_pair_of_sets, by_training_set
 
 Results = Mapping[str, Measurements]
 """Measurements of one run, by stage."""
@@ -29,6 +31,12 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     "#CC79A7",
 )
 GREY = "#7F7F7F"
+
+SHADE, FADING = 0.12, 16
+"""Opacity of the shading, and in how many steps it fades."""
+
+NORMAL = 1.96
+"""Standard errors on either side of a mean over many sequences, for 95 %."""
 
 SET_COLORS = {"train": SKY, "test": VERMILION}
 """Colours of the dimension "set", in its order."""
@@ -61,40 +69,96 @@ def new_figure(num_columns: int, height: float, num_rows: int = 1) -> tuple[Figu
     return figure, list(figure.subplots(num_rows, num_columns, squeeze=False).ravel())
 
 
+BANDS = (
+    "Lines are means over training sets or pairs of them, seeds averaged first, bands their 95 % "
+    "Student intervals; with fewer than four, thin lines are the training sets or pairs instead"
+)
+"""For captions: what :func:`curve_with_band` draws."""
+
+MINIMA = (
+    "dots are minima (geometric mean, bar its 95 % interval over the same units if there are "
+    "four), "
+    "hollow and without bar where some lie on the border"
+)
+"""For captions: what :func:`mark_minimum` draws."""
+
+SHADED = "only between minima that were all located, fading where the second was not"
+"""For captions: where :func:`shade_biased_phase` does."""
+
+
+def num_splits(results: Results) -> int:
+    """How many training sets a run has."""
+    return int(results["ensemble"]["split"].values.max()) + 1
+
+
+def by_set(results: Results, curves: np.ndarray) -> np.ndarray:
+    """Means over what belongs to each training set: (points, networks, …) to (points, sets, …)."""
+    return by_training_set(curves, num_splits(results), axis=1)
+
+
+def by_pair(results: Results, curves: np.ndarray) -> np.ndarray:
+    """Means over each pair of training sets: (points, pairs of networks, …) to (points, pairs, …).
+
+    Where there are more pairs of networks, only those count that share none, which come first.
+    """
+    pairs = num_splits(results) // 2
+    seeds = len(results["ensemble"]["split"].values) // num_splits(results)
+    return by_training_set(curves[:, : pairs * seeds], pairs, axis=1)
+
+
+def both_directions(results: Results, curves: np.ndarray) -> np.ndarray:
+    """Means over both directions of each pair: (points, networks, …) to (points, pairs, …)."""
+    return by_pair_of_sets(curves, num_splits(results), axis=1)
+
+
+def onset(results: Results, name: str, place: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Times of a minimum per unit, training set or pair, and which of them were located.
+
+    Args:
+        results: with "onsets" and "ensemble".
+        name: of the onset.
+        place: along its second axis, if it has one.
+    """
+    times, located = (results["onsets"][f"{name}{end}"] for end in ("", "_located"))
+    parts = [
+        part if place is None else part[:, place]
+        for part in (np.log(times.values), located.values.astype(float))
+    ]
+    share = by_set if times.dims[0] == "member" else by_pair
+    logs, found = (share(results, part[None])[0] for part in parts)
+    return np.exp(logs), found == 1
+
+
 def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> None:
-    """Mean over members, with the band of one standard error of it times two.
+    """Mean over units with the band of its Student interval; the units themselves if too few.
 
     Args:
         axis: where to draw.
         x: (num_points,).
-        curves: (num_points, num_members).
+        curves: (num_points, num_units), a unit being a training set or a pair of them.
         line: properties of the line.
     """
-    curve_with_error(axis, x, curves.mean(1), standard_error(curves), **line)
+    (drawn,) = axis.plot(x, curves.mean(1), **line)
+    band = band_of_units(curves.T)
+    if band is not None:
+        axis.fill_between(x, band.low, band.high, color=drawn.get_color(), alpha=0.2, lw=0)
+    elif curves.shape[1] > 1:
+        axis.plot(x, curves, color=drawn.get_color(), alpha=0.45, lw=0.5, zorder=1.5)
 
 
 def curve_with_error(
     axis: Axes, x: np.ndarray, mean: np.ndarray, error: np.ndarray, **line
 ) -> None:
-    """A curve with the band of two standard errors, all of shape (num_points,)."""
+    """A curve over many sequences with the band of 1.96 standard errors, (num_points,) each."""
     (drawn,) = axis.plot(x, mean, **line)
-    axis.fill_between(
-        x, mean - 2 * error, mean + 2 * error, color=drawn.get_color(), alpha=0.2, lw=0
-    )
-
-
-def standard_error(curves: np.ndarray) -> np.ndarray:
-    """Of the mean over members, (num_points, num_members) to (num_points,); 0 for one member."""
-    num_members = curves.shape[1]
-    return curves.std(1) / np.sqrt(max(num_members - 1, 1))
+    reach = NORMAL * error
+    axis.fill_between(x, mean - reach, mean + reach, color=drawn.get_color(), alpha=0.2, lw=0)
 
 
 def log_interval(taus: np.ndarray) -> tuple[float, float, float]:
-    """Geometric mean of times, and its 95 % Student interval (no width for a single one)."""
+    """Geometric mean of times per unit, and its 95 % Student interval (NaN for too few units)."""
     logs = np.log(taus)
-    if len(logs) == 1:
-        logs = np.repeat(logs, 2)
-    interval = student_interval(logs)
+    interval = band_of_units(logs) or Interval(float(logs.mean()), np.nan, np.nan, 0.95)
     low, middle, high = (float(np.exp(x)) for x in (interval.low, interval.estimate, interval.high))
     return middle, low, high
 
@@ -105,11 +169,19 @@ def mark_minimum(
     """A dot on the curve at the geometric mean of the minima, with a bar over its 95 % interval.
 
     Unless all minima lie within the range, the dot is hollow and has no bar: times on the border
-    only bound the minima.
+    only bound the minima. Nor has it one with too few units.
+
+    Args:
+        axis: where to draw.
+        x: (num_points,).
+        curve: (num_points,) the mean.
+        taus: (num_units,) times, per training set or pair of them.
+        located: (num_units,) whether they lie within the range.
+        color: of the curve.
     """
     centre, low, high = log_interval(taus)
     height = np.interp(np.log(centre), np.log(x), curve)
-    if np.all(located):
+    if np.all(located) and np.isfinite(low):
         low, high = max(low, x[0]), min(high, x[-1])
         axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
     dot_on_bar(axis, centre, height, located, color)
@@ -129,17 +201,33 @@ def log_height(axis: Axes) -> None:
     axis.yaxis.set_minor_formatter(NullFormatter())
 
 
-def shade_biased_phase(axis: Axes, begin: float, end: float) -> None:
-    """Shade where bias has set in and the test loss still falls."""
-    if begin < end:
-        axis.axvspan(begin, end, color=ORANGE, alpha=0.12, lw=0, zorder=0)
+def shade_biased_phase(
+    axis: Axes, results: Results, begin: str = "tau_neighbour", end: str = "tau_test"
+) -> None:
+    """Shade where bias has set in and the test loss still falls, between located minima.
 
+    Nothing is shaded unless all minima of ``begin`` were located. Where some of ``end`` were not,
+    the shading fades from where bias sets in: how far it should reach is not known.
 
-def shade_between_minima(axis: Axes, onsets: Mapping[str, Measurement]) -> None:
-    """Shade the biased phase, between the geometric means of both minima, if both are known."""
-    if {"tau_neighbour", "tau_test"} <= set(onsets):
-        begin, end = (log_interval(onsets[n].values)[0] for n in ("tau_neighbour", "tau_test"))
-        shade_biased_phase(axis, begin, end)
+    Args:
+        axis: where to draw.
+        results: with "onsets", in which both may be missing.
+        begin: onset of the bias.
+        end: minimum of the test loss.
+    """
+    if not {begin, end} <= set(results.get("onsets", {})):
+        return
+    (first, first_located), (last, last_located) = (onset(results, n) for n in (begin, end))
+    start, stop = log_interval(first)[0], log_interval(last)[0]
+    if start >= stop or not first_located.all():
+        return
+    if last_located.all():
+        axis.axvspan(start, stop, color=ORANGE, alpha=SHADE, lw=0, zorder=0)
+        return
+    edges = np.geomspace(start, stop, FADING + 1)
+    for place, (left, right) in enumerate(itertools.pairwise(edges)):
+        alpha = SHADE * (1 - (place + 0.5) / FADING)
+        axis.axvspan(left, right, color=ORANGE, alpha=alpha, lw=0, zorder=0)
 
 
 def training_axis(axis: Axes) -> None:

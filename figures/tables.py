@@ -8,7 +8,7 @@ import numpy as np
 from experiments.store import Measurement, Measurements
 
 UNITS = ("member", "pair", "split", "repeat", "sequence")
-"""Dimensions that are averaged over, with a standard error."""
+"""Dimensions that are averaged over."""
 
 AXES = ("checkpoint", "time", "level", "distance")
 """What rows may run along, in the order in which they are preferred."""
@@ -26,8 +26,8 @@ POSITIONS = {"checkpoint": "epoch", "time": "relative_time", "level": "filter_le
 def as_rows(measured: Measurements) -> list[list[str]]:
     """A heading and rows along the first axis that these measurements have.
 
-    Columns are means over members (or pairs, splits, repetitions), each followed by its standard
-    error, one for every entry of the other dimensions.
+    Columns are means over members (or pairs, splits, repetitions), one for every entry of the other
+    dimensions. Intervals are those of the claims: what members scatter by is no error of theirs.
     """
     axis = next((axis for axis in AXES if any(axis in m.dims for m in measured.values())), None)
     if axis is None:
@@ -82,9 +82,10 @@ def _columns(name: str, measurement: Measurement, axis: str) -> Iterator[tuple[s
         entries = ", ".join(_entry(dim, place) for dim, place in zip(others, index, strict=True))
         label = f"{name} [{entries}]" if entries else name
         column = values[(slice(None), *index)]
-        yield label, column.mean(-1)
-        if column.shape[-1] > 1:
-            yield f"{label} ±", column.std(-1, ddof=1) / np.sqrt(column.shape[-1])
+        # A last odd split has no partner and so no own–other gap: it is left out.
+        known = np.isfinite(column)
+        total = np.where(known, column, 0).sum(-1)
+        yield label, np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)
 
 
 def _single_row(measured: Measurements) -> list[list[str]]:

@@ -165,6 +165,8 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
     data, numbers = [], []
     for size, own in results.items():
         for stage, measured in own.items():
+            if stage == "ensemble":  # in "settings" already
+                continue
             data.append(f"{size}-{stage}.npz")
             store.save_measurements(job.folder / data[-1], measured)
             numbers.append(f"{size}-{stage}.csv")
@@ -238,7 +240,8 @@ def _run(job: Job, size: str) -> Run:
     steps = steps_per_epoch(run)
     results = _finished(job, own)
     label = "" if size == "images" else label_of(run)
-    return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label)
+    samples = own.generation.num_samples
+    return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 
 
 def _run_json(job: Job, size: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hiermodel.measures.uncertainty import student_interval
+from hiermodel.measures.units import MIN_UNITS, band_of_units
 
 QUESTIONS = (
     "How biased is it?",
@@ -52,7 +52,7 @@ class Curve:
         name: its label.
         units: of its values.
         time: (points,) positive training times.
-        values: (points, networks).
+        values: (points, units), a unit being a training set or a pair of them.
     """
 
     panel: str
@@ -72,7 +72,7 @@ class Card:
         time_units: of training times.
         numbers: in the order of the questions.
         curves: along training.
-        moments: times to be marked, by name.
+        moments: times to be marked, by name, where all minima were located.
         missing: what could not be said, and what would be needed.
     """
 
@@ -92,13 +92,23 @@ class Card:
         return {"format": 1, **fields}
 
 
-def over_networks(
-    question: str, name: str, values: np.ndarray, chance: float | None = None
+def over_units(
+    question: str, name: str, values: np.ndarray, unit: str, chance: float | None = None
 ) -> Number:
-    """A mean over networks (or pairs) with its Student interval; none for a single one."""
+    """A mean over training sets (or pairs of them) with its Student interval, if there are enough.
+
+    Args:
+        question: which of ``QUESTIONS`` it belongs to.
+        name: what was measured, in words.
+        values: one per unit.
+        unit: what a unit is, such as "training sets".
+        chance: as in :class:`Number`.
+    """
     values = np.asarray(values, np.float64).ravel()
-    if len(values) < 2:
-        return Number(question, name, float(values[0]), chance=chance, note="one unit")
-    mean, low, high, _ = student_interval(values)
-    note = f"95 % over {len(values)} networks or pairs"
+    interval = band_of_units(values)
+    if interval is None:
+        note = f"{len(values)} {unit}, fewer than {MIN_UNITS}: no interval"
+        return Number(question, name, float(values.mean()), chance=chance, note=note)
+    mean, low, high, _ = interval
+    note = f"95 % over {len(values)} {unit}"
     return Number(question, name, float(mean), float(low), float(high), chance, note)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 
 from experiments import configs, store
-from experiments.cards.card import Card, Curve, Number, over_networks
+from experiments.cards.card import Card, Curve, Number
 from experiments.cards.lines import (
     BIASED,
     EXTRACTED,
@@ -13,12 +13,15 @@ from experiments.cards.lines import (
     at_test_minimum,
     attacked_epochs,
     curve,
+    gap_curve,
     loss_curves,
+    marked,
     membership_curves,
     membership_numbers,
     missing_stages,
-    moments,
     onset_numbers,
+    per_pair,
+    per_set,
     stop_numbers,
     training_facts,
 )
@@ -63,7 +66,7 @@ def fill_in(config: configs.RunConfig, run: RunFolder, results: Results) -> Card
     missing = missing_stages(NEEDED_FOR, results)
     title = f"{config.grammar.kind} grammar, n = {config.split_size}"
     curves = list(_curves(results))
-    return Card(title, facts, "epochs", numbers, curves, moments(results, MOMENTS), missing)
+    return Card(title, facts, "epochs", numbers, curves, marked(results, MOMENTS), missing)
 
 
 def compute(config: configs.RunConfig, run: RunFolder, results: Results) -> dict[str, Measurements]:
@@ -96,25 +99,32 @@ def compute(config: configs.RunConfig, run: RunFolder, results: Results) -> dict
 def _bias(results: Results) -> Iterator[Number]:
     if "evaluation" in results:
         divergence = at_test_minimum(results, "evaluation", "model_oracle")[:, 1, 0]
-        yield over_networks(
-            BIASED, "divergence from the exact denoiser at τ_test, nats per sequence", divergence
+        yield per_set(
+            results,
+            BIASED,
+            "divergence from the exact denoiser at τ_test, nats per sequence",
+            divergence,
         )
     if "comparison" not in results:
         return
     if "gap" in results["comparison"]:
         gap = at_test_minimum(results, "comparison", "gap")
-        yield over_networks(BIASED, "own–other gap at τ_test, symbols", gap, 0.0)
+        yield per_pair(results, BIASED, "own–other gap at τ_test, symbols", gap, 0.0)
     copies = at_test_minimum(results, "comparison", "copies")
     fresh = float(results["comparison"]["copies_fresh"].values.mean())
-    yield over_networks(BIASED, "copies among samples at τ_test, fraction", copies, fresh)
+    yield per_set(results, BIASED, "copies among samples at τ_test, fraction", copies, fresh)
 
 
 def _extraction(results: Results) -> Iterator[Number]:
     if "attacks" not in results:
         return
     excess = at_test_minimum(results, "attacks", "reproduction")
-    yield over_networks(
-        EXTRACTED, "copies among samples − among fresh data at τ_test", excess[:, 0, 0], 0.0
+    yield per_set(
+        results,
+        EXTRACTED,
+        "copies among samples − among fresh data at τ_test",
+        excess[:, 0, 0],
+        0.0,
     )
     for name, about in (
         ("num_claims", "sequences claimed from duplicates among samples at τ_test"),
@@ -123,7 +133,7 @@ def _extraction(results: Results) -> Iterator[Number]:
     ):
         values = at_test_minimum(results, "attacks", name)
         chance = None if name == "num_claims" else float(values[:, 1].mean())
-        yield over_networks(EXTRACTED, about, values[:, 0], chance)
+        yield per_set(results, EXTRACTED, about, values[:, 0], chance)
     if "cycle_copies" in results["attacks"]:
         exact = float(results["attacks"]["cycle_copies_exact"].values[:, -1].mean())
         for short, tau in MOMENTS.items():
@@ -131,13 +141,13 @@ def _extraction(results: Results) -> Iterator[Number]:
                 taus = results["onsets"][tau].values
                 copies = values_at(results["attacks"], "cycle_copies", taus)[:, -1]
                 name = f"repeated U-turns that end on a training sequence, at {short}"
-                yield over_networks(EXTRACTED, name, copies, exact)
+                yield per_set(results, EXTRACTED, name, copies, exact)
 
 
 def _privacy(results: Results) -> Iterator[Number]:
     if "epsilon" in results.get("attacks", {}):
         bound = at_test_minimum(results, "attacks", "epsilon")[:, 1, 1]
-        yield over_networks(GAINED, "ε refuted with 95 % confidence at τ_test", bound, 0.0)
+        yield per_set(results, GAINED, "ε refuted with 95 % confidence at τ_test", bound, 0.0)
 
 
 def _curves(results: Results) -> Iterator[Curve]:
@@ -148,6 +158,5 @@ def _curves(results: Results) -> Iterator[Curve]:
             own = compared[name].values
             yield curve(results, "comparison", "reproduction", label, "fraction", own)
         if "gap" in compared:
-            own = compared["gap"].values
-            yield curve(results, "comparison", "own–other gap", "gap", "symbols", own)
+            yield gap_curve(results, "symbols")
     yield from membership_curves(results, oracle=True)

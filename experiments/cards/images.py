@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from experiments import store
-from experiments.cards.card import Card, Curve, Number, over_networks
+from experiments.cards.card import Card, Curve, Number
 from experiments.cards.lines import (
     BIASED,
     EXTRACTED,
@@ -14,12 +14,16 @@ from experiments.cards.lines import (
     at_test_minimum,
     attacked_epochs,
     curve,
+    gap_curve,
     loss_curves,
+    marked,
     membership_curves,
     membership_numbers,
     missing_stages,
-    moments,
+    num_splits,
     onset_numbers,
+    per_pair,
+    per_set,
     stop_numbers,
     training_facts,
 )
@@ -74,7 +78,7 @@ def fill_in(config: ImageRunConfig, run: RunFolder, results: Results) -> Card:
         missing.append("the images themselves: name them (--images PATH)")
     title = f"images, n = {config.split_size}"
     curves = list(_curves(results))
-    return Card(title, facts, "epochs", numbers, curves, moments(results, MOMENTS), missing)
+    return Card(title, facts, "epochs", numbers, curves, marked(results, MOMENTS), missing)
 
 
 def _of_independent_pairs(config: ImageRunConfig, results: Results) -> Results:
@@ -129,10 +133,10 @@ def _bias(results: Results) -> Iterator[Number]:
     if "evaluation" in results:
         loss = at_test_minimum(results, "evaluation", "loss")
         name = "test loss − training loss at τ_test, squared error per pixel"
-        yield over_networks(BIASED, name, loss[:, 1] - loss[:, 0], 0.0)
+        yield per_set(results, BIASED, name, loss[:, 1] - loss[:, 0], 0.0)
     if "gap" in results.get("comparison", {}):
         gap = at_test_minimum(results, "comparison", "gap")
-        yield over_networks(BIASED, "own–other gap at τ_test, pixel units", gap, 0.0)
+        yield per_pair(results, BIASED, "own–other gap at τ_test, pixel units", gap, 0.0)
 
 
 def _memorised(results: Results) -> Iterator[Number]:
@@ -144,21 +148,28 @@ def _memorised(results: Results) -> Iterator[Number]:
     share = results["comparison"]["memorised"].values
     at_test = at_test_minimum(results, "comparison", "memorised")
     about = "samples much nearer to one training image than to any other"
-    yield over_networks(EXTRACTED, f"{about}, at τ_test", at_test, chance)
-    yield over_networks(EXTRACTED, f"{about}, at the end", share[-1], chance)
+    yield per_set(results, EXTRACTED, f"{about}, at τ_test", at_test, chance)
+    yield per_set(results, EXTRACTED, f"{about}, at the end", share[-1], chance)
 
 
 def _curves(results: Results) -> Iterator[Curve]:
     yield from loss_curves(results, "squared error per pixel")
     if "comparison" in results:
         compared = results["comparison"]
+        pairs = num_splits(results) // 2
+        if "dissimilarity" in compared:
+            # Those that share no network with others come first.
+            count = pairs * (compared["memorised"].values.shape[1] // num_splits(results))
+            own = compared["dissimilarity"].values[:, :count]
+            panel, label = "dissimilarity", "disjoint splits"
+            yield curve(results, "comparison", panel, label, "1 − cosine", own, pairs)
         for name, panel, label, units in (
-            ("dissimilarity", "dissimilarity", "disjoint splits", "1 − cosine"),
             ("same_data", "dissimilarity", "same split", "1 − cosine"),
-            ("gap", "own–other gap", "gap", "pixel units"),
             ("memorised", "memorised samples", "samples", "fraction"),
         ):
             if name in compared:
                 own = compared[name].values
                 yield curve(results, "comparison", panel, label, units, own)
+        if "gap" in compared:
+            yield gap_curve(results, "pixel units")
     yield from membership_curves(results, oracle=False)

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from experiments import store
-from experiments.cards.card import QUESTIONS, Curve, Number, over_networks
+from experiments.cards.card import QUESTIONS, Curve, Number, over_units
 from experiments.configs import AnyRunConfig
 from experiments.onsets import nearest_epochs, values_at
 from experiments.stages import advice
 from experiments.stages.membership import NO_ORACLE, ORACLE
 from experiments.store import Measurements
+from hiermodel.measures.units import by_pair_of_sets, by_training_set
 
 BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
 
@@ -38,6 +39,31 @@ def missing_stages(needed_for: Mapping[str, str], results: Results) -> list[str]
     ]
 
 
+SETS, PAIRS = "training sets", "pairs of training sets"
+"""What the units of a number are."""
+
+
+def num_splits(results: Results) -> int:
+    """How many training sets there are."""
+    return int(results["ensemble"]["split"].values.max()) + 1
+
+
+def per_set(
+    results: Results, question: str, name: str, values: np.ndarray, chance: float | None = None
+) -> Number:
+    """A number over training sets, from one value per network, (member,)."""
+    units = by_training_set(values, num_splits(results))
+    return over_units(question, name, units, SETS, chance)
+
+
+def per_pair(
+    results: Results, question: str, name: str, values: np.ndarray, chance: float | None = None
+) -> Number:
+    """A number over pairs of training sets, from one value per network, in both directions."""
+    units = by_pair_of_sets(values, num_splits(results))
+    return over_units(question, name, units, PAIRS, chance)
+
+
 def at_test_minimum(results: Results, stage: str, name: str) -> np.ndarray:
     """Each network's value at the checkpoint nearest to its test-loss minimum, else the last."""
     if "onsets" not in results:
@@ -55,6 +81,16 @@ def moments(results: Results, names: Mapping[str, str]) -> dict[str, float]:
     }
 
 
+def marked(results: Results, names: Mapping[str, str]) -> dict[str, float]:
+    """The moments to be marked in pictures: those whose minima were all located."""
+    found = moments(results, names)
+    return {
+        name: time
+        for name, time in found.items()
+        if results["onsets"][f"{names[name]}_located"].values.all()
+    }
+
+
 def attacked_epochs(results: Results, names: Mapping[str, str]) -> np.ndarray:
     """The sampled checkpoints nearest to the moments, and the last one."""
     taus = np.array([*moments(results, names).values()])
@@ -66,11 +102,19 @@ def onset_numbers(results: Results, names: Mapping[str, str]) -> Iterator[Number
     """When things happened, from the onsets' names and what they are the times of."""
     for tau, name in names.items():
         if tau in results.get("onsets", {}):
-            number = over_networks(SINCE, name, np.log(results["onsets"][tau].values))
+            onset, found = results["onsets"][tau], results["onsets"][f"{tau}_located"].values
+            of_members = onset.dims[0] == "member"
+            count = num_splits(results) if of_members else num_splits(results) // 2
+            units = by_training_set(np.log(onset.values), count)
+            number = over_units(SINCE, name, units, SETS if of_members else PAIRS)
             back = {
                 end: None if getattr(number, end) is None else float(np.exp(getattr(number, end)))
                 for end in ("estimate", "low", "high")
             }
+            if not found.all():  # times on the border only bound the minima
+                note = f"on the border: {int((~found).sum())} of {found.size}"
+                back |= {"low": None, "high": None}
+                number = dataclasses.replace(number, note=note)
             yield dataclasses.replace(number, **back)
 
 
@@ -87,9 +131,9 @@ def membership_numbers(results: Results, *, oracle: bool) -> Iterator[Number]:
     found = at_test_minimum(results, "attacks", "tpr")
     for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
         name = f"AUC of the {kind} attack, mean over t, at τ_test"
-        yield over_networks(GAINED, name, area[:, number, 1], 0.5)
+        yield per_set(results, GAINED, name, area[:, number, 1], 0.5)
         name = f"members found at 1 % false positives, {kind} attack, at τ_test"
-        yield over_networks(GAINED, name, found[:, number, 1, 0], 0.01)
+        yield per_set(results, GAINED, name, found[:, number, 1, 0], 0.01)
 
 
 def stop_numbers(results: Results) -> Iterator[Number]:
@@ -105,11 +149,34 @@ def stop_numbers(results: Results) -> Iterator[Number]:
 
 
 def curve(
-    results: Results, stage: str, panel: str, name: str, units: str, measured: np.ndarray
+    results: Results,
+    stage: str,
+    panel: str,
+    name: str,
+    units: str,
+    measured: np.ndarray,
+    num_units: int | None = None,
 ) -> Curve:
-    """A curve of (checkpoints, networks) along the stage's trained checkpoints."""
+    """A curve along the stage's trained checkpoints, as means over each training set.
+
+    Args:
+        results: of the run.
+        stage: that it is from.
+        panel: title of its panel.
+        name: its label.
+        units: of its values.
+        measured: (checkpoints, networks) or other parts of units.
+        num_units: training sets, if left out; or pairs of them.
+    """
     trained, epochs = store.trained_checkpoints(results[stage])
-    return Curve(panel, name, units, epochs, measured[trained])
+    shared = by_training_set(measured[trained], num_units or num_splits(results), axis=1)
+    return Curve(panel, name, units, epochs, shared)
+
+
+def gap_curve(results: Results, units: str) -> Curve:
+    """The own–other gap, in both directions of every pair of training sets."""
+    gap = by_pair_of_sets(results["comparison"]["gap"].values, num_splits(results), axis=1)
+    return curve(results, "comparison", "own–other gap", "gap", units, gap, gap.shape[1])
 
 
 def loss_curves(results: Results, units: str) -> Iterator[Curve]:

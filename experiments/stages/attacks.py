@@ -9,7 +9,6 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import RunConfig
-from experiments.stages.generation import partner_split
 from experiments.stages.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
 from experiments.stages.pipeline import Context, Plan
 from experiments.stages.registry import Stage
@@ -35,6 +34,7 @@ from hiermodel.measures.membership import attack_losses
 from hiermodel.measures.reproduction import excess_reproduction, near_copies
 from hiermodel.measures.u_turn import repeated_u_turns
 from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import other_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +178,7 @@ def audit(setting: Setting, scores: Float[np.ndarray, "member attack times n"]) 
     for member, of_member in enumerate(scores[:, :2]):
         split = member // config.num_seeds
         own, other = (
-            setting.rows_of(each) for each in (split, partner_split(split, config.num_splits))
+            setting.rows_of(each) for each in (split, other_split(split, config.num_splits))
         )
         bounds += [
             epsilon_lower_bound(each[own], each[other], delta=delta)
@@ -214,7 +214,7 @@ def extraction(setting: Setting, samples: Int[np.ndarray, "member sample leaves"
     rows = []
     for member, generated in enumerate(samples):
         split = member // config.num_seeds
-        other = partner_split(split, config.num_splits)
+        other = other_split(split, config.num_splits)
         claims = find_clusters(generated, min_size=setting.own.claim_size).centre
         rows.append([score_claims(claims, train[each]) for each in (split, other)])
     return {

@@ -24,6 +24,7 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import Splits
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.loss import denoising_loss, stratified_steps
+from hiermodel.measures.units import disjoint_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,8 +148,8 @@ def _noisy_inputs(
 def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
     """Pairs of members trained on disjoint splits, no member in two of them."""
     return [
-        (first * num_seeds + seed, (first + 1) * num_seeds + seed)
-        for first in range(0, num_splits - 1, 2)
+        (first * num_seeds + seed, second * num_seeds + seed)
+        for first, second in disjoint_pairs(num_splits)
         for seed in range(num_seeds)
     ]
 

@@ -31,6 +31,7 @@ from hiermodel.measures.neighbours import (
     nearest_neighbours,
 )
 from hiermodel.measures.reproduction import block_reproduction
+from hiermodel.measures.units import partner_split
 from hiermodel.measures.validity import level_validity
 from hiermodel.networks.learned import learned_denoiser
 
@@ -180,15 +181,6 @@ def _generate_block(
     return map_over_devices(one_member, params)
 
 
-def partner_split(split: int, num_splits: int) -> int:
-    """The split that serves as "other" for a network of ``split``.
-
-    Going around the splits uses each once as own and once as other, so that what makes one split
-    closer to everything cancels in the mean.
-    """
-    return (split + 1) % num_splits
-
-
 def compare(
     grammar: Grammar,
     settings: ComparisonConfig,
@@ -205,18 +197,23 @@ def compare(
     rows: dict[str, list[Any]] = {name: [] for name in _MEASURED}
     for member, generated in enumerate(samples):
         split = member // num_seeds
-        own, other = train[split], train[partner_split(split, num_splits)]
+        own, partner = train[split], partner_split(split, num_splits)
         distance = _distances(generated, own)
         counts = distance_histogram(distance, num_leaves)
         rows["neighbour_divergence"].append(histogram_divergence(counts, fresh_counts[split]))
         rows["copies"].append(np.mean(distance == 0))
         rows["near_copies"].append(np.mean(distance <= settings.copy_radius))
         rows["validity"].append(np.mean(level_validity(grammar, generated).by_level, 0))
-        if num_splits > 1:
-            other_distance = _distances(generated, other)
-            rows["gap"].append(np.mean(other_distance - distance))
-            found_more = block_reproduction(generated, own, other, grammar.branching, grammar.depth)
-            rows["block_reproduction"].append(np.mean(found_more, 0))
+        if num_splits == 1:
+            continue
+        if partner is None:  # without both directions there is nothing to say
+            rows["gap"].append(np.nan)
+            rows["block_reproduction"].append(np.full(grammar.depth + 1, np.nan))
+            continue
+        other = train[partner]
+        rows["gap"].append(np.mean(_distances(generated, other) - distance))
+        found_more = block_reproduction(generated, own, other, grammar.branching, grammar.depth)
+        rows["block_reproduction"].append(np.mean(found_more, 0))
     return {
         name: Measurement(np.asarray(values), dims, units, definition)
         for name, values in rows.items()
@@ -234,14 +231,16 @@ _MEASURED = {
     "gap": (
         ("member",),
         "symbols",
-        "mean over samples of distance to the nearest sequence of the other split − of its own",
+        "mean over samples of distance to the nearest sequence of the other split of its pair − of "
+        "its own; NaN for a last odd split",
     ),
     "copies": (("member",), "fraction", "samples that are training sequences"),
     "near_copies": (("member",), "fraction", "samples within the copy radius of one"),
     "block_reproduction": (
         ("member", "level"),
         "fraction",
-        "blocks under a node of the level found at that place in the own split − in the other",
+        "blocks under a node of the level found at that place in the own split − in the other of "
+        "its pair; NaN for a last odd split",
     ),
     "validity": (("member", "level"), "fraction", "nodes of the level that are derivable"),
 }

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 from experiments.images.configs import image_config
 from experiments.spread import map_over_devices
 from experiments.stages.evaluation import same_data_pairs, split_pairs
-from experiments.stages.generation import in_blocks, partner_split, plan_drawing, sampled_epochs
+from experiments.stages.generation import in_blocks, plan_drawing, sampled_epochs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage
 from experiments.stages.settings import sampling_passes
@@ -26,6 +26,7 @@ from hiermodel.measures.agreement import dissimilarity
 from hiermodel.measures.neighbours import nearest_images, own_other_gap
 from hiermodel.measures.several_neighbours import neighbour_ratio
 from hiermodel.measures.uncertainty import bootstrap_interval
+from hiermodel.measures.units import partner_split
 from hiermodel.networks.learned import learned_pixel_denoiser
 
 
@@ -158,8 +159,9 @@ def compare(
         rows["memorised_low"].append(found.low)
         rows["memorised_high"].append(found.high)
         if num_splits > 1:
-            other = train[partner_split(split, num_splits)]
-            rows["gap"].append(np.mean(own_other_gap(generated, own, other)))
+            partner = partner_split(split, num_splits)  # a last odd one has none
+            gap = np.nan if partner is None else own_other_gap(generated, own, train[partner])
+            rows["gap"].append(np.mean(gap))
     for name, pairs in (
         ("dissimilarity", sample_pairs(num_splits, num_seeds)),
         ("same_data", same_data_pairs(num_splits, num_seeds)),
@@ -187,7 +189,8 @@ _MEASURED = {
     "gap": (
         ("member",),
         "pixel units",
-        "mean over samples of distance to the nearest image of the other split − of its own",
+        "mean over samples of distance to the nearest image of the other split of its pair − of "
+        "its own; NaN for a last odd split",
     ),
     "nearest_distance": (
         ("member",),

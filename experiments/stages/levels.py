@@ -33,6 +33,7 @@ from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.grammar.statistics import leaf_pairs
 from hiermodel.measures.dependence import corrected_p_values, permuted_block_excess
 from hiermodel.measures.features import correlations_by_distance, pair_covariance
+from hiermodel.measures.units import disjoint_pairs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,11 +195,10 @@ def _all_pairs(
 ]:
     """Block excess of every pair of members; and, permuted, its mean over all pairs."""
     train, num_seeds = make_data(config).train, config.num_seeds
-    num_checkpoints, num_pairs_of_splits = len(sequences), config.num_splits // 2
+    num_checkpoints, pairs = len(sequences), disjoint_pairs(config.num_splits)
     observed = []
     total = np.zeros((settings.num_permutations, num_checkpoints, grammar.depth + 1))
-    for pair in range(num_pairs_of_splits):
-        split_a, split_b = 2 * pair, 2 * pair + 1
+    for pair, (split_a, split_b) in enumerate(pairs):
         generated_a, generated_b = (
             sequences[:, split * num_seeds : (split + 1) * num_seeds].reshape(
                 -1, *sequences.shape[2:]
@@ -219,7 +219,7 @@ def _all_pairs(
         by_seed = (num_checkpoints, num_seeds, grammar.depth + 1)
         observed.append(excess.observed.reshape(by_seed))
         total += excess.permuted.reshape(-1, *by_seed).mean(2)
-    return np.concatenate(observed, 1), total / num_pairs_of_splits
+    return np.concatenate(observed, 1), total / len(pairs)
 
 
 STAGES = (Stage("levels", LevelsConfig, plan, reads=("evaluation", "samples", "comparison")),)

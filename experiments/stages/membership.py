@@ -6,9 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float, Key
 
 from experiments.configs import AnyRunConfig
-from experiments.stages.generation import partner_split
 from experiments.store import Measurement, Measurements
 from hiermodel.measures.membership import RATES, evaluate_attack, membership_score
+from hiermodel.measures.units import other_split
 
 ORACLE = ("plain", "calibrated", "reference")
 """What a loss is compared with: nothing, the exact denoiser's, the other split's network's."""
@@ -38,7 +38,7 @@ def attack_scores(
         scores.append(membership_score(losses, np.broadcast_to(exact, losses.shape)))
     if config.num_splits > 1:
         split, seed = np.divmod(np.arange(len(losses)), config.num_seeds)
-        partner = np.array([partner_split(each, config.num_splits) for each in split])
+        partner = np.array([other_split(each, config.num_splits) for each in split.tolist()])
         scores.append(membership_score(losses, losses[partner * config.num_seeds + seed]))
     return np.stack(scores, 1)
 

@@ -5,7 +5,17 @@ import numpy as np
 from experiments.claim import Claim
 from experiments.laptop import BASE, MEASURES, NETWORK
 from experiments.study import Budget, Grid, Study
-from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
+from experiments.study.answers import (
+    Answer,
+    at_minimum,
+    choose,
+    effects,
+    log_times,
+    make_claim,
+    number,
+    spacing_of,
+    with_note,
+)
 from experiments.study.table import Rows, Table
 from hiermodel.networks.mlp import MLPConfig
 
@@ -40,13 +50,13 @@ def answer(table: Table) -> Answer:
     paragraph = (
         f"{sentence('mlp', 'Taking the perceptron for the transformer')} "
         f"{sentence('dropout', 'Dropout of 0.1')} Numbers are main effects, over both settings of "
-        f"the other, with 95 % intervals over networks."
+        f"the other, with 95 % intervals over training sets."
     )
     return Answer(paragraph, claims)
 
 
 def _word(claim: Claim, positive: str, negative: str) -> str:
-    return choose(claim.interval, positive, negative, "is not shown to change")
+    return choose(claim, positive, negative, "is not shown to change")
 
 
 def _effects(rows: Rows) -> list[Claim]:
@@ -55,12 +65,21 @@ def _effects(rows: Rows) -> list[Claim]:
         "dropout": (rows["network.dropout"] > 0).astype(float),
     }
     whose = {"mlp": "with the perceptron", "dropout": "with dropout"}
+    bias, test = log_times(rows, "tau_bias"), log_times(rows, "tau_test")
     responses = {
-        "bias": (np.log(rows["tau_bias"]), "change of ln τ_bias", ("bias",)),
-        "test": (np.log(rows["tau_test"]), "change of ln τ_test", ("test",)),
-        "ratio": (np.log(rows["ratio"]), "change of ln(τ_test/τ_bias)", ("bias", "test")),
-        "loss": (rows["test_loss_above_floor"], "change, nats per position", ("test",)),
-        "copies": (rows["excess_copies"], "change of own − other fraction", ("test",)),
+        "bias": (bias, "change of ln τ_bias", ("bias",)),
+        "test": (test, "change of ln τ_test", ("test",)),
+        "ratio": (test - bias, "change of ln(τ_test/τ_bias)", ("bias", "test")),
+        "loss": (
+            at_minimum(rows, "test_loss_above_floor", "tau_test"),
+            "change, nats per position",
+            ("test",),
+        ),
+        "copies": (
+            at_minimum(rows, "excess_copies", "tau_test"),
+            "change of own − other fraction",
+            ("test",),
+        ),
     }
     claims = []
     for change in predictors:
@@ -70,7 +89,9 @@ def _effects(rows: Rows) -> list[Claim]:
                 f"{change}-{name}",
                 f"{RESPONSES[name]} {whose[change]}",
                 statistic,
-                effects(rows, response, predictors)[change],
+                effects(rows, response, predictors, pairs=name == "copies")[change],
+                pairs=name == "copies",
+                resolution=spacing_of(rows) if name in ("bias", "test", "ratio") else 0.0,
             )
             located = (f"tau_{column}_located" for column in columns)
             claims.append(with_note(claim, rows, *located))

@@ -1,13 +1,24 @@
 """How the tree's depth and its rules per symbol move the order in which levels are learned."""
 
+import collections
 import dataclasses
 
 import numpy as np
 
-from experiments.claim import Claim
+from experiments.claim import Claim, Statistic
 from experiments.laptop import BASE, EVALUATION, longer
 from experiments.study import Budget, Grid, Study
-from experiments.study.answers import Answer, choose, effects, make_claim, number, with_note
+from experiments.study.answers import (
+    Answer,
+    choose,
+    effects,
+    log_times,
+    make_claim,
+    number,
+    per_unit,
+    spacing_of,
+    with_note,
+)
 from experiments.study.table import Rows, Table
 
 NAME = "depth_and_rules"
@@ -18,17 +29,15 @@ def answer(table: Table) -> Answer:
     rows = table.rows
     order = [claim for own in _settings(rows) for claim in _order(own)]
     deeper, more_rules = _delay(rows)
-    counts = {
-        verdict: sum(claim.verdict == verdict for claim in order)
-        for verdict in ("shown", "contradicted", "not shown")
-    }
+    counts = collections.Counter(claim.verdict for claim in order)
+    undecided = len(order) - counts["shown"] - counts["contradicted"]
     finest = [claim for claim in order if claim.name.startswith("order-1-0")]
     finest_shown = sum(claim.verdict == "shown" for claim in finest)
     paragraph = (
         f"Over {len(_settings(rows))} settings of depth and rules per symbol, {len(order)} pairs "
         f"of neighbouring levels can be put in order: the coarser is learned first, with an "
         f"interval to show it, in {counts['shown']}, the finer in {counts['contradicted']}; "
-        f"{counts['not shown']} are undecided. Of the {len(finest)} finest pairs, k = 1 before "
+        f"{undecided} are undecided. Of the {len(finest)} finest pairs, k = 1 before "
         f"k = 0, {finest_shown} are shown. The delay from the coarsest level to the whole tree, "
         f"ln(τ_0/τ_L), {_moves(deeper)} with depth, by a factor of "
         f"{number(deeper.interval, np.exp)} in τ_0/τ_L per level, and {_moves(more_rules)} with "
@@ -38,7 +47,7 @@ def answer(table: Table) -> Answer:
 
 
 def _moves(claim: Claim) -> str:
-    return choose(claim.interval, "grows", "shrinks", "is not shown to change")
+    return choose(claim, "grows", "shrinks", "is not shown to change")
 
 
 def _settings(rows: Rows) -> list[Rows]:
@@ -59,7 +68,11 @@ def _order(rows: Rows) -> list[Claim]:
             f"order-{level}-{level - 1}-depth-{depth}-rules-{rules}",
             f"depth {depth}, {rules} rules: level k = {level} is learned before k = {level - 1}",
             f"ln(τ_{level - 1}/τ_{level}), minima of the model–oracle divergences",
-            np.log(rows[f"tau_level_{level - 1}"] / rows[f"tau_level_{level}"]),
+            per_unit(
+                rows,
+                log_times(rows, f"tau_level_{level - 1}") - log_times(rows, f"tau_level_{level}"),
+            ),
+            resolution=spacing_of(rows),
         )
         located = (f"tau_level_located_{k}" for k in (level, level - 1))
         claims.append(with_note(claim, rows, *located))
@@ -69,8 +82,7 @@ def _order(rows: Rows) -> list[Claim]:
 def _delay(rows: Rows) -> list[Claim]:
     """How the delay from the coarsest to the finest level moves with depth and with rules."""
     depths, rules = rows["grammar.depth"], rows["grammar.rules_per_symbol"]
-    coarsest = np.array([row[f"tau_level_{row['grammar.depth']}"] for row in rows])
-    response = np.log(rows["tau_level_0"] / coarsest)
+    response = log_times(rows, "tau_level_0") - _coarsest(rows)
     found = effects(rows, response, {"depth": depths, "rules": np.log(rules)})
     about = "ln(τ_0/τ_L), at fixed"
     return [
@@ -82,6 +94,7 @@ def _delay(rows: Rows) -> list[Claim]:
                 "the whole tree is learned later, relative to single symbols, the deeper it is",
                 f"change of {about} rules, per level of depth",
                 found["depth"],
+                resolution=spacing_of(rows, depths),
             ),
             make_claim(
                 NAME,
@@ -90,9 +103,22 @@ def _delay(rows: Rows) -> list[Claim]:
                 "are",
                 f"change of {about} depth, per unit of ln m",
                 found["rules"],
+                resolution=spacing_of(rows, np.log(rules)),
             ),
         )
     ]
+
+
+def _coarsest(rows: Rows) -> Statistic:
+    """When the coarsest level of each row's own depth is learned."""
+    depths = rows["grammar.depth"]
+    found = Statistic(*(np.full(len(rows), np.nan) for _ in range(3)))
+    for depth in sorted(set(depths.tolist())):
+        own = depths == depth
+        times = log_times(rows[own], f"tau_level_{depth}")
+        for part in ("values", "lower", "upper"):
+            getattr(found, part)[own] = getattr(times, part)
+    return found
 
 
 STUDY = Study(

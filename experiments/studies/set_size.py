@@ -2,15 +2,18 @@
 
 import numpy as np
 
+from experiments.claim import Statistic
 from experiments.laptop import BASE, MEASURES
 from experiments.study import Budget, Study, Zipped
 from experiments.study.answers import (
     Answer,
     choose,
     effects,
+    log_times,
     make_claim,
     number,
     per_unit,
+    spacing_of,
     with_note,
 )
 from experiments.study.table import Rows, Table
@@ -31,21 +34,21 @@ def answer(table: Table) -> Answer:
     fixed = rows[rows["split_size"] == PER_LEAF * leaves]
     growth = _growth(sizes)
     phases = _phases(fixed)
-    bias, test, ratio = (claim.interval for claim in growth[:3])
+    bias, test, ratio = growth[:3]
     steps = [claim.interval for claim in growth[3:]]
     low, high = sizes["split_size"].min(), sizes["split_size"].max()
     widths = [
         f"{number(claim.interval, np.exp)} at depth {depth} (n = {PER_LEAF * 2**depth})"
         for depth, claim in zip(sorted(set(fixed["grammar.depth"])), phases[1:], strict=True)
     ]
-    trend = choose(phases[0].interval, "lengthens", "shortens", "is not shown to change")
+    trend = choose(phases[0], "lengthens", "shortens", "is not shown to change")
     paragraph = (
         f"From n = {low} to {high} at depth {DEPTH}, the onset of bias moves as "
-        f"n^{number(bias)} and the test-loss minimum as n^{number(test)} in epochs "
-        f"({number(steps[0])} and {number(steps[1])} in optimiser steps, of which there are more "
-        f"per epoch for larger n). The biased phase, τ_test/τ_bias, "
+        f"n^{number(bias.interval)} and the test-loss minimum as n^{number(test.interval)} in "
+        f"epochs ({number(steps[0])} and {number(steps[1])} in optimiser steps, of which there are "
+        f"more per epoch for larger n). The biased phase, τ_test/τ_bias, "
         f"{choose(ratio, 'lengthens', 'shortens', 'is not shown to change')} with n: its "
-        f"exponent is {number(ratio)}. At fixed n/N = {PER_LEAF}, τ_test/τ_bias is "
+        f"exponent is {number(ratio.interval)}. At fixed n/N = {PER_LEAF}, τ_test/τ_bias is "
         f"{', '.join(widths)}; it {trend} with depth."
     )
     return Answer(paragraph, [*growth, *phases])
@@ -53,22 +56,23 @@ def answer(table: Table) -> Answer:
 
 def _growth(rows: Rows) -> list:
     log_n = np.log(rows["split_size"])
-    log_steps = np.log(rows["steps_per_epoch"])
+    log_steps = Statistic.known(-np.log(rows["steps_per_epoch"]))
+    bias, test = log_times(rows, "tau_bias"), log_times(rows, "tau_test")
     claims = []
     for name, response, what, unit, columns in (
-        ("bias", np.log(rows["tau_bias"]), "the onset of bias", "τ_bias in epochs", ("bias",)),
-        ("test", np.log(rows["tau_test"]), "the test-loss minimum", "τ_test in epochs", ("test",)),
-        ("ratio", np.log(rows["ratio"]), "the biased phase", "τ_test/τ_bias", ("bias", "test")),
+        ("bias", bias, "the onset of bias", "τ_bias in epochs", ("bias",)),
+        ("test", test, "the test-loss minimum", "τ_test in epochs", ("test",)),
+        ("ratio", test - bias, "the biased phase", "τ_test/τ_bias", ("bias", "test")),
         (
             "bias-steps",
-            np.log(rows["tau_bias"]) + log_steps,
+            bias - log_steps,
             "the onset of bias, in steps,",
             "τ_bias in optimiser steps",
             ("bias",),
         ),
         (
             "test-steps",
-            np.log(rows["tau_test"]) + log_steps,
+            test - log_steps,
             "the test-loss minimum, in steps,",
             "τ_test in optimiser steps",
             ("test",),
@@ -82,6 +86,7 @@ def _growth(rows: Rows) -> list:
             f"{what} {verb} the larger the training set",
             f"exponent of {unit} in n",
             slopes,
+            resolution=spacing_of(rows, log_n),
         )
         located = (f"tau_{column}_located" for column in columns)
         claims.append(with_note(claim, rows, *located))
@@ -89,7 +94,8 @@ def _growth(rows: Rows) -> list:
 
 
 def _phases(rows: Rows) -> list:
-    slopes = effects(rows, np.log(rows["ratio"]), {"depth": rows["grammar.depth"]})["depth"]
+    ratio = log_times(rows, "tau_test") - log_times(rows, "tau_bias")
+    slopes = effects(rows, ratio, {"depth": rows["grammar.depth"]})["depth"]
     located = ("tau_bias_located", "tau_test_located")
     trend = make_claim(
         NAME,
@@ -97,6 +103,7 @@ def _phases(rows: Rows) -> list:
         f"at fixed n/N = {PER_LEAF} the biased phase lasts longer the deeper the tree",
         "change of ln(τ_test/τ_bias) per level of depth",
         slopes,
+        resolution=spacing_of(rows, rows["grammar.depth"]),
     )
     claims = [with_note(trend, rows, *located)]
     for depth in sorted(set(rows["grammar.depth"].tolist())):
@@ -106,7 +113,8 @@ def _phases(rows: Rows) -> list:
             f"phase-{depth}",
             f"there is a biased phase at depth {depth}, n = {PER_LEAF * 2**depth}",
             "ln(τ_test/τ_bias)",
-            np.log(per_unit(own, "ratio")),
+            per_unit(own, log_times(own, "tau_test") - log_times(own, "tau_bias")),
+            resolution=spacing_of(own),
         )
         claims.append(with_note(claim, own, *located))
     return claims

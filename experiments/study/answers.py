@@ -1,8 +1,9 @@
 """Statistics from which studies answer their questions: effects with intervals, and words for them.
 
-A unit is a network: one training set and one seed, followed through all settings of the study.
-Networks of one set and seed start from the same values whatever the settings, so effects are
-estimated within each unit, and their spread over units gives the interval.
+A unit is a training set, followed through all settings of the study: effects are estimated within
+each network, since networks of one set and seed start from the same values whatever the settings,
+and averaged over the networks of a set. What compares own with other sequences has pairs of
+training sets for units.
 """
 
 import dataclasses
@@ -10,9 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from experiments.claim import ENOUGH_SPLITS, LEVEL, Claim
+from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.study.table import Rows
-from hiermodel.measures.uncertainty import Interval, student_interval
+from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import CONTRADICTED, NOT_LOCATED, SHOWN, TOO_FEW
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,66 +30,114 @@ class Answer:
     claims: Sequence[Claim]
 
 
-def effects(
-    rows: Rows, response: np.ndarray, predictors: Mapping[str, np.ndarray]
-) -> dict[str, np.ndarray]:
-    """Change of a response with each predictor, the others held fixed, per independent unit.
-
-    In every unit, ordinary least squares of response = constant + Σ coefficient · predictor. With
-    logarithms of both, a coefficient is an exponent. From ``ENOUGH_SPLITS`` training sets on,
-    networks are averaged within each.
-
-    Args:
-        rows: of a table, with the columns seed, split and member.
-        response: (rows,) of any unit; rows where it is not finite are left out.
-        predictors: (rows,) by name.
-
-    Returns:
-        (units,) by name.
-
-    Raises:
-        ValueError: if no unit has settings enough to tell the effects apart.
-    """
-    design = np.stack([np.ones(len(rows)), *predictors.values()], 1).astype(np.float64)
-    fits: dict[tuple[int, int], list[np.ndarray]] = {}
-    for unit in dict.fromkeys(zip(rows["seed"], rows["split"], rows["member"], strict=True)):
-        own = (rows["seed"] == unit[0]) & (rows["split"] == unit[1]) & (rows["member"] == unit[2])
-        own &= np.isfinite(response)
-        if np.linalg.matrix_rank(design[own]) == design.shape[1]:
-            fit = np.linalg.lstsq(design[own], response[own], rcond=None)[0][1:]
-            fits.setdefault((int(unit[0]), int(unit[1])), []).append(fit)
-    if not fits:
-        raise ValueError(f"effects of {list(predictors)} cannot be told apart: too few settings")
-    per_set = list(fits.values())
-    if len(per_set) >= ENOUGH_SPLITS:
-        units = np.stack([np.mean(its, 0) for its in per_set])
-    else:
-        units = np.concatenate(per_set)
-    return dict(zip(predictors, units.T, strict=True))
-
-
-def per_unit(rows: Rows, column: str) -> np.ndarray:
-    """A column of one setting, per independent unit."""
-    return unit_means(rows, rows[column].astype(np.float64))
-
-
-def unit_means(rows: Rows, values: np.ndarray) -> np.ndarray:
-    """Values of one setting's rows, averaged within training sets where there are many."""
-    sets = [(int(row["seed"]), int(row["split"])) for row in rows]
-    if len(set(sets)) < ENOUGH_SPLITS:
-        return values
-    return np.array(
-        [
-            values[[place for place, its in enumerate(sets) if its == one]].mean()
-            for one in sorted(set(sets))
-        ]
+def log_times(rows: Rows, column: str) -> Statistic:
+    """Ln of the times of minima, by row, with bounds where they are not located."""
+    times = np.log(rows[column].astype(np.float64))
+    name, _, level = column.partition("_level_")
+    flag = f"{name}_level_{{}}_{level}" if level else f"{column}_{{}}"
+    return Statistic(
+        times,
+        np.where(rows[flag.format("at_start")], -np.inf, times),
+        np.where(rows[flag.format("at_end")], np.inf, times),
     )
 
 
-def make_claim(study: str, name: str, statement: str, statistic: str, values: np.ndarray) -> Claim:
-    """The claim that a statistic is positive, over units; two at least."""
-    interval = student_interval(values, level=LEVEL)
-    return Claim(name, study, statement, f"{statistic}, per unit", interval, values)
+def at_minimum(rows: Rows, column: str, of: str) -> Statistic:
+    """A column measured where something is lowest; without bounds where that is not located."""
+    return Statistic.known(rows[column].astype(np.float64), rows[f"{of}_located"])
+
+
+def effects(
+    rows: Rows,
+    response: Statistic,
+    predictors: Mapping[str, np.ndarray],
+    *,
+    pairs: bool = False,
+) -> dict[str, Statistic]:
+    """Change of a response with each predictor, the others held fixed, per training set.
+
+    In every network, ordinary least squares of response = constant + Σ coefficient · predictor,
+    then the mean over the networks of a training set. With logarithms of both, a coefficient is an
+    exponent. Coefficients are linear in the response, so that bounds of it bound them.
+
+    Args:
+        rows: of a table, with the columns seed, split and member.
+        response: by row; rows where it is not finite are left out.
+        predictors: (rows,) by name.
+        pairs: units are pairs of training sets, for what compares the two of a pair.
+
+    Returns:
+        One number per unit, by name.
+
+    Raises:
+        ValueError: if no network has settings enough to tell the effects apart.
+    """
+    design = np.stack([np.ones(len(rows)), *predictors.values()], 1).astype(np.float64)
+    fits: dict[tuple[int, int], list[np.ndarray]] = {}
+    for seed, split, member in dict.fromkeys(
+        zip(rows["seed"], rows["split"], rows["member"], strict=True)
+    ):
+        own = (rows["seed"] == seed) & (rows["split"] == split) & (rows["member"] == member)
+        own &= np.isfinite(response.values)
+        if np.linalg.matrix_rank(design[own]) == design.shape[1]:
+            unit = (int(seed), int(split) // 2 if pairs else int(split))
+            fits.setdefault(unit, []).append(_fit(design[own], response, own))
+    if not fits:
+        raise ValueError(f"effects of {list(predictors)} cannot be told apart: too few settings")
+    units = np.stack([np.mean(its, 0) for its in fits.values()])  # (units, parts, coefficients)
+    return {name: Statistic(*units[:, :, place].T) for place, name in enumerate(predictors)}
+
+
+def _fit(design: np.ndarray, response: Statistic, own: np.ndarray) -> np.ndarray:
+    """Coefficients but the constant, with their bounds: (value, lower, upper)."""
+    weights = np.linalg.pinv(design)[1:, :]
+    # Rounding must not turn a weight of nothing into no bound at all.
+    weights = np.where(np.abs(weights) < 1e-12 * np.abs(weights).max(), 0, weights)
+    values, least, most = (part[own] for part in (response.values, response.lower, response.upper))
+    with np.errstate(invalid="ignore"):
+        low = np.where(weights > 0, weights * least, weights * most)
+        high = np.where(weights > 0, weights * most, weights * least)
+    low, high = (np.where(weights == 0, 0, part).sum(1) for part in (low, high))
+    fit = weights @ values
+    # Summed in another order, bounds that meet differ in their last digits.
+    bounded = ((weights != 0) & (least != most)).any(1)
+    return np.stack([fit, np.where(bounded, low, fit), np.where(bounded, high, fit)])
+
+
+def spacing_of(rows: Rows, predictor: np.ndarray | None = None) -> float:
+    """How finely a time is known: the spacing of checkpoints, in ln; over a predictor's range."""
+    spacing = float(rows["log_spacing"].max())
+    return spacing if predictor is None else spacing / float(np.ptp(predictor))
+
+
+def per_unit(rows: Rows, statistic: Statistic) -> Statistic:
+    """Numbers by row of one setting, as means per training set."""
+    sets = list(zip(rows["seed"].tolist(), rows["split"].tolist(), strict=True))
+    units = [[place for place, its in enumerate(sets) if its == one] for one in dict.fromkeys(sets)]
+    parts = (statistic.values, statistic.lower, statistic.upper)
+    return Statistic(*(np.array([part[unit].mean() for unit in units]) for part in parts))
+
+
+def make_claim(
+    study: str,
+    name: str,
+    statement: str,
+    about: str,
+    statistic: Statistic,
+    *,
+    pairs: bool = False,
+    resolution: float = 0.0,
+) -> Claim:
+    """The claim that a statistic is positive, over training sets or pairs of them."""
+    unit = "pair of training sets" if pairs else "training set"
+    return claim_of_units(
+        statistic,
+        name=name,
+        figure=study,
+        statement=statement,
+        about=f"{about}, per {unit}",
+        resolution=resolution,
+    )
 
 
 def with_note(claim: Claim, rows: Rows, *columns: str) -> Claim:
@@ -101,15 +151,17 @@ def with_note(claim: Claim, rows: Rows, *columns: str) -> Claim:
     return dataclasses.replace(claim, note=note)
 
 
-def choose(interval: Interval, positive: str, negative: str, unclear: str) -> str:
-    """The word for an interval above zero, below zero, or around it."""
-    if interval.low > 0:
+def choose(claim: Claim, positive: str, negative: str, unclear: str) -> str:
+    """The word for a claim that is shown, one that is contradicted, or one that is neither."""
+    if claim.verdict == SHOWN:
         return positive
-    return negative if interval.high < 0 else unclear
+    if claim.verdict in (NOT_LOCATED, TOO_FEW):
+        return f"{unclear} ({claim.verdict})"
+    return negative if claim.verdict == CONTRADICTED else unclear
 
 
 def number(interval: Interval, transform: Callable[[float], float] = float) -> str:
-    """An estimate with its interval, as 1.2 [0.8, 1.6]."""
+    """An estimate with its interval, as 1.2 [0.8, 1.6]; alone if there is none."""
     ends = (interval.estimate, interval.low, interval.high)
     estimate, low, high = (f"{transform(float(end)):.2g}" for end in ends)
-    return f"{estimate} [{low}, {high}]"
+    return f"{estimate} [{low}, {high}]" if np.isfinite(interval.high) else estimate

@@ -27,12 +27,13 @@ UNITS: Mapping[str, str] = {
     "member": "number; the network among those of its training set",
     "steps_per_epoch": "optimiser steps",
     "tau_bias": f"epochs; {_WHERE_LOWEST.format('nearest-neighbour divergence')}",
-    "tau_bias_located": "true or false; whether that minimum lies within the measured range",
+    **measuring.border_units("tau_bias"),
     "tau_test": f"epochs; {_WHERE_LOWEST.format('test loss')}",
-    "tau_test_located": "true or false; whether that minimum lies within the measured range",
+    **measuring.border_units("tau_test"),
     "ratio": "1; tau_test / tau_bias: the biased phase lasts as long as this factor above 1",
     "tau_level": f"epochs; {_WHERE_LOWEST.format('divergence from filtered denoiser k')}",
-    "tau_level_located": "true or false; whether that minimum lies within the measured range",
+    **measuring.border_units("tau_level"),
+    "log_spacing": measuring.SPACING,
     "test_loss": f"nats per position; denoising loss on the test set{_AT_TEST}",
     "test_loss_above_floor": f"nats per position; the same less the exact denoiser's{_AT_TEST}",
     "excess_copies": "fraction; samples that are sequences of the own training set − of another"
@@ -105,6 +106,7 @@ def rows(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[st
     }
     if "onsets" in results:
         found |= _onset_columns(results["onsets"])
+        found["log_spacing"] = np.full(len(found["split"]), measuring.log_spacing(results))
         found |= _loss_columns(results["evaluation"], found["tau_test"])
     if "onsets" in results and "comparison" in results:
         found["ratio"] = found["tau_test"] / found["tau_bias"]
@@ -120,10 +122,11 @@ def _onset_columns(onsets: Measurements) -> dict[str, np.ndarray]:
     for column, name in (("tau_bias", "tau_neighbour"), ("tau_test", "tau_test")):
         if name in onsets:
             columns[column] = onsets[name].values
-            columns[f"{column}_located"] = onsets[f"{name}_located"].values
+            columns |= measuring.border_columns(onsets, name, column)
     for level, tau in enumerate(onsets["tau_level"].values.T):
         columns[f"tau_level_{level}"] = tau
-        columns[f"tau_level_located_{level}"] = onsets["tau_level_located"].values[:, level]
+        for end in measuring.BORDER:
+            columns[f"tau_level_{end}_{level}"] = onsets[f"tau_level_{end}"].values[:, level]
     return columns
 
 

@@ -32,10 +32,11 @@ UNITS: Mapping[str, str] = {
     "member": "number; the network among those of its training set",
     "steps_per_epoch": "optimiser steps",
     "tau_bias": f"epochs; training time at which paired samples are most alike{_FIRST}",
-    "tau_bias_located": "true or false; whether that minimum lies within the measured range",
+    **measuring.border_units("tau_bias"),
     "tau_test": "epochs; training time at which the test loss is lowest",
-    "tau_test_located": "true or false; whether that minimum lies within the measured range",
+    **measuring.border_units("tau_test"),
     "ratio": f"1; tau_test, geometric mean of both, over tau_bias{_FIRST}",
+    "log_spacing": measuring.SPACING,
     "test_loss": f"squared error per pixel; denoising loss on the test set{_AT_TEST}",
     "gap": f"pixel units; own–other gap of nearest images{_AT_TEST}",
     "memorised": f"fraction; samples much nearer to one training image than to others{_AT_TEST}",
@@ -108,7 +109,8 @@ def rows(config: ImageRunConfig, results: Mapping[str, Measurements]) -> list[di
     if "onsets" in results:
         onsets = results["onsets"]
         found["tau_test"] = onsets["tau_test"].values
-        found["tau_test_located"] = onsets["tau_test_located"].values
+        found |= measuring.border_columns(onsets, "tau_test", "tau_test")
+        found["log_spacing"] = np.full(count, measuring.log_spacing(results))
         found["test_loss"] = values_at(results["evaluation"], "loss", found["tau_test"])[:, 1]
         if "tau_pair" in onsets:
             found |= _pair_columns(config, onsets)
@@ -124,10 +126,12 @@ def _pair_columns(config: ImageRunConfig, onsets: Measurements) -> dict[str, np.
     pairs = split_pairs(config.num_splits, config.num_seeds)
     count = config.num_splits * config.num_seeds
     columns = {name: np.full(count, np.nan) for name in ("tau_bias", "ratio")}
-    columns["tau_bias_located"] = np.zeros(count, bool)
+    of_pairs = measuring.border_columns(onsets, "tau_pair", "tau_bias")
+    columns |= {name: np.full(count, not name.endswith("located")) for name in of_pairs}
     for number, (first, second) in enumerate(pairs):  # independent pairs come first
         tau = onsets["tau_pair"].values[number]
         test = np.sqrt(np.prod(onsets["tau_test"].values[[first, second]]))
         columns["tau_bias"][first], columns["ratio"][first] = tau, test / tau
-        columns["tau_bias_located"][first] = onsets["tau_pair_located"].values[number]
+        for name, values in of_pairs.items():
+            columns[name][first] = values[number]
     return columns

@@ -4,15 +4,44 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from experiments import costs
 from experiments import progress as progress_
 from experiments.configs import Protocol
 from experiments.measure import UNSHOWN, load_finished, measure_run
-from experiments.onsets import find_onsets
+from experiments.onsets import ensemble, find_onsets
 from experiments.progress import Progress
 from experiments.stages.registry import complete_settings, context_of, stages_of, with_needs
-from experiments.store import Measurements
+from experiments.store import Measurements, trained_checkpoints
 from hiermodel.checks import require
+
+BORDER = {
+    "located": "lies within the measured range",
+    "at_start": "may lie before its time",
+    "at_end": "may lie after its time",
+}
+"""Ends of the names of flags beside the times of minima, and what they say."""
+
+SPACING = "1; widest step between neighbouring checkpoints, in ln of the epoch"
+
+
+def border_units(column: str) -> dict[str, str]:
+    """What the flags of a column of times are."""
+    return {
+        f"{column}_{end}": f"true or false; whether that minimum {BORDER[end]}" for end in BORDER
+    }
+
+
+def border_columns(onsets: Measurements, name: str, column: str) -> dict[str, np.ndarray]:
+    """The flags of an onset, for the column that it goes to."""
+    return {f"{column}_{end}": onsets[f"{name}_{end}"].values for end in BORDER}
+
+
+def log_spacing(results: Mapping[str, Measurements]) -> float:
+    """How far apart, in ln of the epoch, checkpoints of the coarsest measured stage are."""
+    stages = [results[name] for name in ("evaluation", "comparison") if name in results]
+    return max(float(np.diff(np.log(trained_checkpoints(its)[1])).max()) for its in stages)
 
 
 def check_measures(world: str, measures: Mapping[str, Any]) -> None:
@@ -64,4 +93,6 @@ def load(own: Protocol, wanted: Collection[str] | None, root: Path) -> dict[str,
     }
     if "evaluation" in results:
         results["onsets"] = find_onsets(results["evaluation"], results.get("comparison", {}))
+    if results:
+        results["ensemble"] = ensemble(own.run.num_splits, own.run.num_seeds)
     return results

@@ -12,16 +12,19 @@ from typing import Any
 import numpy as np
 
 from experiments import configs, store
-from experiments.claim import ENOUGH_SPLITS
 from experiments.study.axes import value_at
 from experiments.study.design import Study
 from experiments.study.files import load_study
 from experiments.study.kinds import KINDS, Kind, kind_named
 from hiermodel.checks import require
-from hiermodel.measures.uncertainty import Interval, student_interval
+from hiermodel.measures.uncertainty import Interval
+from hiermodel.measures.units import band_of_units
 
 Rows = np.ndarray
 """A structured array, one field per column."""
+
+PER_PAIR = ("gap", "excess_copies")
+"""Columns that compare own with other sequences: units are pairs of training sets."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,7 @@ def root_table(root: Path) -> Table:
 
 
 def interval_of(rows: Rows, column: str, *, logarithmic: bool = False) -> Interval | None:
-    """Mean of a column over independent units, with its 95 % Student interval.
+    """Mean of a column over training sets, or pairs of them, with its 95 % Student interval.
 
     Args:
         rows: of one point of a study.
@@ -81,21 +84,19 @@ def interval_of(rows: Rows, column: str, *, logarithmic: bool = False) -> Interv
         logarithmic: geometric rather than arithmetic mean.
 
     Returns:
-        The interval; None for fewer than two units.
+        The interval, with NaN for its ends where there are too few units; None for no number.
     """
     values = rows[column].astype(np.float64)
     there = np.isfinite(values)
     values, rows = values[there], rows[there]
     if logarithmic:
         values = np.log(values)
-    # Networks of one training set share it; with many sets, these are what is independent.
-    sets = [f"{row['seed']} {row['split']}" for row in rows]
-    if len(set(sets)) >= ENOUGH_SPLITS:
-        chosen = np.array(sets)
-        values = np.array([values[chosen == name].mean() for name in sorted(set(sets))])
-    if len(values) < 2:
+    if not len(values):
         return None
-    interval = student_interval(values)
+    share = 2 if column in PER_PAIR else 1
+    sets = np.array([f"{row['seed']} {row['split'] // share}" for row in rows])
+    values = np.array([values[sets == name].mean() for name in sorted(set(sets.tolist()))])
+    interval = band_of_units(values) or Interval(float(values.mean()), np.nan, np.nan, 0.95)
     if not logarithmic:
         return interval
     estimate, low, high = (

@@ -102,6 +102,7 @@ def minimum_after_transient(
     *,
     width: float = WIDTH,
     drop: float = DROP,
+    transient: Real[Array | np.ndarray, "..."] | None = None,
 ) -> Minimum:
     """Position of each curve's minimum after its early maximum: for sample-split divergences.
 
@@ -112,24 +113,32 @@ def minimum_after_transient(
 
     Args:
         times: (num_times,) training times, positive and increasing.
-        values: (..., num_times) curves, at least 0.
+        values: (..., num_times) curves, at least 0 unless ``transient`` is given.
         width: as in :func:`smooth_log_time`.
         drop: share in (0, 1).
+        transient: (..., num_times) curves, at least 0, from whose early maximum on ``values`` are
+            searched; the values themselves if left out. A difference of divergences may be
+            negative, and its own early maximum noise: its transient is that of the divergence.
 
     Raises:
         ValueError: as :func:`smooth_log_time`, or for negative values or a drop outside (0, 1).
     """
     times, curves = _check_curves(times, values)
     require(bool(0 < drop < 1), "drop", drop, "above 0 and below 1")
-    require(bool((curves >= 0).all()), "values", curves.min(), "at least 0")
+    rising = curves if transient is None else _check_curves(times, transient)[1]
+    name = "values" if transient is None else "transient"
+    require(bool((rising >= 0).all()), name, rising.min(), "at least 0")
+    fits = rising.shape == curves.shape
+    require(fits, name, rising.shape, f"of the shape of values, {curves.shape}")
     smooth = smooth_log_time(times, curves, width=width)
-    highest = np.maximum.accumulate(smooth, axis=-1)
-    has_fallen = smooth < (1 - drop) * highest
+    early = smooth_log_time(times, rising, width=width)
+    highest = np.maximum.accumulate(early, axis=-1)
+    has_fallen = early < (1 - drop) * highest
     last = smooth.shape[-1] - 1
     is_over = has_fallen.any(-1)
     over = np.where(is_over, has_fallen.argmax(-1), last)
     before = np.arange(last + 1) <= over[..., None]
-    peak = np.where(before, smooth, -np.inf).argmax(-1)
+    peak = np.where(before, early, -np.inf).argmax(-1)
     return _search(times, smooth, np.where(is_over, peak, last))
 
 

@@ -1,17 +1,18 @@
 """The paper's claims, and some beyond it, tested on the measurements that there are.
 
-Units are networks, or pairs of networks, that share neither initial values nor noise; those of one
-split share its training set, so with few splits the intervals speak of other seeds on such splits.
-With at least ``ENOUGH_SPLITS`` splits, seeds are averaged first and the intervals are over splits.
-A minimum on the border of the measured range counts with the border's time, and a note says for how
-many units that is so.
+Units are training sets, or pairs of them that share none: seeds are averaged within a training set
+first, and with fewer than four units nothing is claimed. A minimum on the border of the measured
+range bounds a time from one side; a note says for how many that is so, and a sign test decides
+(``experiments.claim.RULES``, ``hiermodel.measures.units.decide``). No claim tests what holds by
+construction: the place of an extremum is taken from other pairs than its height.
 """
 
 from collections.abc import Callable, Collection, Mapping
 
+from experiments.claim import Claim
 from experiments.store import Measurements
 from paper_repro.claims import images, phases, structure, training
-from paper_repro.claims.claim import Claim, Run
+from paper_repro.claims.claim import Run
 
 __all__ = ["Claim", "Run", "examine", "examine_runs"]
 
@@ -54,7 +55,7 @@ def examine(results: Mapping[str, Measurements], num_splits: int, num_seeds: int
     Args:
         results: measurements by stage, as ``measure_run`` returns them.
         num_splits: disjoint training sets.
-        num_seeds: networks per training set; at least 2 units are needed for an interval.
+        num_seeds: networks per training set.
     """
     return _examine_run(Run(results, num_splits, num_seeds))
 

@@ -1,14 +1,15 @@
-"""Claims on one ensemble: what it has measured, and its statistics per network or per pair."""
+"""Claims on one ensemble: what it has measured, and its statistics per training set or pair."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-from experiments.claim import ENOUGH_SPLITS, LEVEL, Claim
+from experiments.claim import Claim, Statistic, claim_of_units
+from experiments.onsets import log_bounds, values_at
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
-from hiermodel.measures.uncertainty import student_interval
+from hiermodel.measures.units import by_training_set
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Run:
         split_size: n, for statements; 0 if it does not matter.
         steps_per_epoch: optimiser steps in an epoch.
         label: what tells this run from others in statements; n, if left out.
+        num_samples: sequences or images drawn per network; 0 if that is not known.
     """
 
     results: Mapping[str, Measurements]
@@ -32,6 +34,7 @@ class Run:
     split_size: int = 0
     steps_per_epoch: int = 1
     label: str | None = None
+    num_samples: int = 0
 
     @property
     def pairs(self) -> np.ndarray:
@@ -42,67 +45,126 @@ class Run:
         """Epochs per member or pair."""
         return self.results["onsets"][name].values
 
-    def located(self, **names: str) -> str:
-        """A note on minima that lie on the border of the measured range; empty if none does.
+    def times(self, name: str, place: int | None = None) -> Statistic:
+        """Ln of the times of minima per member or pair, −inf to inf where they are not located.
 
         Args:
-            names: symbol → name of the onset.
+            name: of the onset.
+            place: along its second axis, if it has one.
         """
-        flags = {symbol: self.onset(f"{name}_located") for symbol, name in names.items()}
-        return border_note(**flags)
+        of = np.s_[:] if place is None else np.s_[:, place]
+        return Statistic(*(part[of] for part in log_bounds(self.results["onsets"], name)))
+
+    def times_of_pairs(self, name: str, place: int | None = None) -> Statistic:
+        """The same per pair of networks on disjoint splits.
+
+        An onset of networks gives the mean of both; of an onset of pairs only those come in that
+        share no network with others, which stand first.
+        """
+        own = self.times(name, place)
+        if self.results["onsets"][name].dims[0] == "member":
+            parts = (part[self.pairs].mean(1) for part in (own.values, own.lower, own.upper))
+        else:
+            parts = (part[: len(self.pairs)] for part in (own.values, own.lower, own.upper))
+        return Statistic(*parts)
+
+    def spacing(self, *stages: str) -> float:
+        """The widest step between neighbouring checkpoints of these stages, in ln of the epoch."""
+        epochs = [trained_checkpoints(self.results[stage])[1] for stage in stages]
+        return max(float(np.diff(np.log(each)).max()) for each in epochs)
 
 
-def per_network(run: Run, **claim) -> Claim:
-    """A claim on one number per network."""
-    return _claim(run, run.num_splits, "network", "split", **claim)
+def per_network(run: Run, statistic: Statistic, **claim) -> Claim:
+    """A claim on one number per network; units are training sets."""
+    return _claim(run, run.num_splits, "training set", statistic, **claim)
 
 
-def per_pair(run: Run, **claim) -> Claim:
-    """A claim on one number per pair of networks of disjoint splits."""
-    return _claim(run, run.num_splits // 2, "pair", "pair of splits", **claim)
+def per_pair(run: Run, statistic: Statistic, **claim) -> Claim:
+    """A claim on one number per pair of networks of disjoint splits; units are pairs of splits."""
+    return _claim(run, run.num_splits // 2, "pair of training sets", statistic, **claim)
 
 
 def _claim(
     run: Run,
-    num_outer: int,
+    num_units: int,
     unit: str,
-    outer_unit: str,
+    statistic: Statistic,
     *,
     name: str,
     figure: str,
     statement: str,
-    statistic: str,
-    values: np.ndarray,
-    note: str = "",
-    low: float = 0.0,
-    high: float = np.inf,
+    about: str,
+    **further,
 ) -> Claim:
-    values = np.asarray(values, dtype=np.float64)
-    if num_outer >= ENOUGH_SPLITS:
-        values, unit = values.reshape(num_outer, run.num_seeds).mean(1), outer_unit
     label = f"n = {run.split_size}" if run.label is None else run.label
     if label and run.size != "middle":
         name, statement = f"{name}-{run.size}", f"{label}: {statement}"
-    interval = student_interval(values, level=LEVEL)
-    about = f"{statistic}, per {unit}"
-    return Claim(name, figure, statement, about, interval, values, note, low, high)
+    parts = (
+        by_training_set(part, num_units)
+        for part in (statistic.values, statistic.lower, statistic.upper)
+    )
+    return claim_of_units(
+        Statistic(*parts),
+        name=name,
+        figure=figure,
+        statement=statement,
+        about=f"{about}, per {unit}",
+        **further,
+    )
 
 
-def border_note(**located: np.ndarray) -> str:
-    """Say how many minima lie on the border of the measured range, if any do."""
+def border_note(**minima: Statistic | np.ndarray) -> str:
+    """Say how many minima lie on the border of the measured range, if any do.
+
+    Args:
+        minima: by symbol, their times with bounds, or which of them were located.
+    """
+    located = {
+        name: each.lower == each.upper if isinstance(each, Statistic) else np.asarray(each, bool)
+        for name, each in minima.items()
+    }
     parts = [f"{name} {int((~ok).sum())} of {ok.size}" for name, ok in located.items()]
     return "" if all(map(np.all, located.values())) else f"on the border: {', '.join(parts)}"
 
 
-def gap_of_pairs(run: Run, onset: str) -> np.ndarray:
-    """Own–other gap at the checkpoint nearest to an onset, mean over both directions, per pair."""
+def at_times(measured: Measurements, name: str, times: Statistic) -> np.ndarray:
+    """Each network's or pair's value at the checkpoint nearest to its own time."""
+    return values_at(measured, name, np.exp(times.values))
+
+
+def gap_of_pairs(run: Run, times: Statistic) -> np.ndarray:
+    """Own–other gap per pair at the checkpoint nearest to its time, mean over both directions."""
+    return of_pairs_at(run, run.results["comparison"]["gap"].values, times)
+
+
+def of_pairs_at(run: Run, values: np.ndarray, times: Statistic) -> np.ndarray:
+    """A curve (checkpoint, member, …) of "comparison" as means over pairs, at their times."""
     comparison = run.results["comparison"]
-    when = nearest_checkpoint(comparison, run.onset(onset))
-    return comparison["gap"].values[when][run.pairs].mean(1)
+    mean = values[:, run.pairs].mean(2)
+    about = dataclasses.replace(
+        comparison["gap"], values=mean, dims=tuple(f"axis {i}" for i in range(mean.ndim))
+    )
+    return at_times({**comparison, "mean": about}, "mean", times)
 
 
-def nearest_checkpoint(measured: Measurements, taus: np.ndarray) -> int:
-    """The checkpoint nearest, in log time, to the geometric mean of the given epochs."""
-    trained, epochs = trained_checkpoints(measured)
-    distance = np.abs(np.log(epochs) - np.log(taus).mean())
-    return int(np.flatnonzero(trained)[distance.argmin()])
+def of_other_units(times: Statistic, num_units: int) -> Statistic:
+    """Each unit's time replaced by the mean over all other units.
+
+    Where a curve is looked at because it was lowest there, it tends to rise elsewhere by chance
+    alone. Found on the other units, the place knows nothing of this unit's noise. A unit alone
+    keeps its own.
+    """
+    if num_units < 2:
+        return times
+
+    def others(part: np.ndarray) -> np.ndarray:
+        units = by_training_set(part, num_units)
+        rest = [np.delete(units, unit).mean() for unit in range(num_units)]
+        return np.repeat(rest, len(part) // num_units)
+
+    return Statistic(others(times.values), others(times.lower), others(times.upper))
+
+
+def located(*times: Statistic) -> np.ndarray:
+    """Where all of these times are known."""
+    return np.all([each.lower == each.upper for each in times], axis=0)

@@ -1,5 +1,6 @@
 """The mitigation study: equal compute, comparison at equal loss, and what is said of it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -14,6 +15,9 @@ from figures import mitigations as drawing
 
 PLANS = [mitigations.laptop_plan(), mitigations.smoke_plan()]
 EPOCHS = np.array([0, 10, 20, 40, 80, 160])
+NETWORKS = 16
+BASE = dataclasses.replace(PLANS[1].base, num_splits=8)
+"""Two networks on each of eight training sets."""
 
 
 def measured(values, *dims):
@@ -21,16 +25,17 @@ def measured(values, *dims):
 
 
 def results(loss, copies, auc=0.5):
-    """One run's stages, with curves (checkpoints,) for all of its four networks, or for each."""
-    shape = len(EPOCHS), 4
+    """One run's stages, with curves (checkpoints,) for all of its networks, or for each."""
+    shape = len(EPOCHS), NETWORKS
+    apart = 0.001 * np.arange(NETWORKS)
     wide = {
-        name: np.broadcast_to(np.atleast_2d(np.asarray(curve).T).T, shape) + 0.001 * np.arange(4)
+        name: np.broadcast_to(np.atleast_2d(np.asarray(curve).T).T, shape) + apart
         for name, curve in (("loss", loss), ("copies", copies), ("auc", auc))
     }
     unit = ("checkpoint", "unit")
     stage = {"epoch": measured(EPOCHS, "checkpoint")}
     for kind in ("network", "same", "halves"):
-        size = 4 if kind == "network" else 2
+        size = NETWORKS if kind == "network" else NETWORKS // 2
         own = {name: values[:, :size] for name, values in wide.items()}
         stage |= {
             f"loss_{kind}": measured(own["loss"], *unit),
@@ -38,13 +43,15 @@ def results(loss, copies, auc=0.5):
             f"reproduction_{kind}": measured(own["copies"][..., None], *unit, "radius"),
             f"auc_{kind}": measured(np.stack([own["auc"]] * 2, -1), *unit, "attack"),
         }
-    onsets = {f"tau_{name}": measured([tau] * 4, "member") for name, tau in TAUS.items()}
+    onsets = {f"tau_{name}": measured([tau] * NETWORKS, "member") for name, tau in TAUS.items()}
+    located = Measurement(np.full(NETWORKS, True), ("member",), "", "test")
+    onsets["tau_neighbour_located"] = located
     return {"tradeoff": stage, "onsets": onsets}
 
 
 TAUS = {"neighbour": 20.0, "test": 80.0}
 LOSS = [3.0, 2.0, 1.5, 1.2, 1.0, 1.1]
-SCATTER = [0.01, -0.01, 0.01, -0.01]
+SCATTER = [0.01, 0.01, -0.01, -0.01] * 2
 COPIES = [0.0, 0.01, 0.02, 0.04, 0.08, 0.2]
 
 
@@ -74,9 +81,9 @@ def test_verdicts_say_what_the_numbers_do():
         "baseline": results(LOSS, COPIES),
         "better": results(LOSS, np.array(COPIES) / 2),
         "worse": results(LOSS, np.array(COPIES) + 0.1, 0.7),
-        "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], 0.02 + np.full((6, 4), SCATTER)),
+        "slower": results([3, 2.5, 2.2, 2.0, 1.8, 1.5], 0.02 + np.tile(SCATTER, (6, 2))),
     }
-    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
+    rows = frontier.summarise(frontier.points(found, BASE))
     verdict = {row["name"]: row["verdict"] for row in rows}
     base = next(row for row in rows if row["name"] == "baseline")
     assert base["copies_beyond"]["estimate"] == base["auc_beyond"]["estimate"] == 0
@@ -94,14 +101,23 @@ def test_verdicts_say_what_the_numbers_do():
     assert early["copies_less_minimum"]["estimate"] == pytest.approx(-0.06, abs=0.005)
 
 
+def test_two_training_sets_are_too_few_for_a_verdict():
+    found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
+    few = dataclasses.replace(BASE, num_splits=2, num_seeds=8)  # as many networks
+    rows = frontier.summarise(frontier.points(found, few))
+    assert {row["verdict"] for row in rows[1:]} == {"too few training sets"}
+    assert "fewer copies: none" in " ".join(frontier.sentences(rows))
+    json.dumps(rows, allow_nan=False)
+
+
 def test_what_learns_less_than_the_baseline_at_first_is_not_compared():
     found = {"baseline": results(LOSS, COPIES), "poor": results(np.array(LOSS) + 3, COPIES)}
-    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
+    rows = frontier.summarise(frontier.points(found, BASE))
     assert next(r for r in rows if r["name"] == "poor")["verdict"] == frontier.INCOMPARABLE
 
 
 def test_the_advisor_is_scored_against_what_is_known():
-    config = PLANS[1].base
+    config = PLANS[1].base  # of two splits: the first four networks
     run = results(LOSS, COPIES)
     alarm, since = np.full((2, 4), np.inf), np.full((2, 4), np.inf)
     alarm[0, 1], since[0, 1] = 80, 40
@@ -136,7 +152,7 @@ ADVICE_TABLE = [
 
 def test_tables_and_figure_come_from_the_json(tmp_path):
     found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
-    rows = frontier.summarise(frontier.points(found, PLANS[1].base))
+    rows = frontier.summarise(frontier.points(found, BASE))
     plain = {name: mitigations._plain(frontier.curves(each)) for name, each in found.items()}
     content = {
         "rows": rows,

@@ -2,10 +2,13 @@
 
 from itertools import chain
 
+import numpy as np
 import pytest
 
+from experiments.configs import GenerationConfig
 from experiments.stages.evaluation import same_data_pairs, split_pairs
-from experiments.stages.generation import partner_split
+from experiments.stages.generation import compare
+from hiermodel.grammar.rules import paper_grammar
 
 
 @pytest.mark.parametrize(("num_splits", "num_seeds"), [(2, 3), (4, 2), (15, 2), (3, 1)])
@@ -23,8 +26,20 @@ def test_controls_are_all_pairs_of_seeds_on_the_same_split():
     assert same_data_pairs(2, 1) == []
 
 
-def test_each_split_is_once_own_and_once_other():
-    for num_splits in (2, 3, 15):
-        partners = [partner_split(split, num_splits) for split in range(num_splits)]
-        assert sorted(partners) == list(range(num_splits))
-        assert all(partner != split for split, partner in enumerate(partners))
+def test_gaps_cancel_over_both_directions_of_a_pair():
+    """Samples that depend on no split, all the same: one split lies closer to them than another.
+
+    Over both directions of a pair that is nothing at all, whatever the number of splits.
+    """
+    rng = np.random.default_rng(0)
+    grammar = paper_grammar()
+    train = rng.integers(6, size=(5, 8, 16)).astype(np.int8)
+    samples = np.broadcast_to(rng.integers(6, size=(1, 20, 16)).astype(np.int8), (5, 20, 16))
+    counts = np.ones((5, 20), int)
+    found = compare(grammar, GenerationConfig(num_samples=20), samples, train, counts, 1)
+    gap, blocks = found["gap"].values, found["block_reproduction"].values
+    assert (gap[:4] != 0).any()
+    np.testing.assert_allclose(gap[:4].reshape(2, 2).sum(1), 0, atol=1e-12)
+    np.testing.assert_allclose(blocks[:4].reshape(2, 2, -1).sum(1), 0, atol=1e-12)
+    assert np.isnan(gap[4])  # the fifth split has no partner, so no second direction
+    assert np.isnan(blocks[4]).all()

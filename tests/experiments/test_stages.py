@@ -214,11 +214,11 @@ def test_unsupported_mass_is_reported_beside_the_clipped_divergence(results):
 
 def test_only_what_is_finished_is_loaded(root, results):
     loaded = load_finished(OWN, root, wanted=("along_time", "decomposition"))
-    assert set(loaded) == {"evaluation", "onsets", "along_time", "decomposition"}
+    assert set(loaded) == {"evaluation", "onsets", "along_time", "decomposition", "ensemble"}
     other = STAGES | {"along_time": AlongTimeConfig(num_sequences=49)}
     assert "along_time" not in load_finished(Protocol(RUN, BASE | other), root)
     base = load_finished(Protocol(RUN, BASE), root)
-    assert set(base) == {"evaluation", "comparison", "onsets"}
+    assert set(base) == {"evaluation", "comparison", "onsets", "ensemble"}
     unknown = dataclasses.replace(RUN, seed=9)
     assert load_finished(Protocol(unknown, BASE | STAGES), root) == {}
 
@@ -262,7 +262,7 @@ def test_figures_are_drawn_whole_or_marked_as_partial(name, results, tmp_path):
     module = importlib.import_module(f"figures.figure_{name}")
     several = len(module.SIZES) > 1
     labels = [f"n = {size}" for size in module.SIZES]
-    wanted = {stage: results[stage] for stage in (*module.STAGES, "onsets")}
+    wanted = {stage: results[stage] for stage in (*module.STAGES, "onsets", "ensemble")}
 
     def partial(found) -> bool:
         figure = module.draw(found)

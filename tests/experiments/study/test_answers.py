@@ -5,13 +5,15 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.study.answers import effects
+from experiments.study.answers import effects, log_times
 from experiments.study.axes import value_at
 from experiments.study.files import load_study, shipped
 from experiments.study.table import Table, label
 
+BORDERS = tuple(itertools.product(("bias", "test"), ("start", "end")))
 
-def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=2, num_seeds=3):
+
+def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=6, num_seeds=1):
     """A table as the study would give it, with the given laws of a run's configuration."""
     study, draws = load_study(name), np.random.default_rng(0)
     rows = []
@@ -24,13 +26,15 @@ def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=2, num
             )
             row = {**settings, "split": split, "member": member}
             row |= {"tau_bias": bias, "tau_test": test, "ratio": test / bias}
-            row |= {"tau_bias_located": True, "tau_test_located": True}
+            row |= {"tau_bias_located": True, "tau_test_located": True, "log_spacing": 0.01}
+            row |= {f"tau_{which}_at_{end}": False for which, end in BORDERS}
             row |= {"steps_per_epoch": -(-run.split_size // 112)}
             row |= {"test_loss_above_floor": 0.1 + 0.01 * draws.normal()}
             row |= {"excess_copies": 0.05 + 0.001 * draws.normal()}
             for level in range(6):
                 row[f"tau_level_{level}"] = rest[level] if level < len(rest) else np.nan
                 row[f"tau_level_located_{level}"] = level < len(rest)
+                row |= {f"tau_level_at_{end}_{level}": False for end in ("start", "end")}
             rows.append(row)
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     table = np.empty(len(rows), [(key, values.dtype) for key, values in columns.items()])
@@ -110,15 +114,52 @@ def test_effects_that_cannot_be_told_apart_are_refused():
     table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
     rows = table.rows[table.rows["split_size"] == 48]
     with pytest.raises(ValueError, match="cannot be told apart"):
-        effects(rows, np.log(rows["tau_bias"]), {"n": np.log(rows["split_size"])})
+        effects(rows, log_times(rows, "tau_bias"), {"n": np.log(rows["split_size"])})
 
 
-def test_minima_on_the_border_are_noted():
-    table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
-    table.rows["tau_test_located"][:2] = False
-    notes = {c.name: c.note for c in load_study("set_size").answer(table).claims}
-    assert notes["test-grows"] == "on the border: tau_test 2 of 30"
-    assert notes["bias-grows"] == ""
+def test_minima_on_the_border_bound_what_is_said():
+    """Where the largest sets' minima lie beyond the range, exponents are only larger still."""
+
+    def tau(run):
+        return 10.0 * run.split_size**0.5
+
+    table = made_up("set_size", lambda _: 1.0, tau)
+    largest = table.rows["split_size"] == 224
+    table.rows["tau_test_located"][largest] = False
+    table.rows["tau_test_at_end"][largest] = True
+    found = {claim.name: claim for claim in load_study("set_size").answer(table).claims}
+    assert found["test-grows"].note == "on the border: tau_test 6 of 30"
+    assert found["test-grows"].verdict == "shown"
+    assert found["bias-grows"].note == ""
+    # Bounded from the other side at the small sizes, they might be anything.
+    table.rows["tau_test_at_start"][table.rows["split_size"] == 160] = True
+    table.rows["tau_test_at_end"][table.rows["split_size"] == 48] = True
+    answer = load_study("set_size").answer(table)
+    assert verdicts(answer)["test-grows"] == "not located"
+    assert "is not shown to change (not located) with n" in answer.paragraph
+
+
+def test_an_effect_opposite_to_the_claim_is_contradicted_though_minima_lie_on_the_border():
+    def tau_bias(run):
+        return 100.0 / (8 if "MLP" in type(run.network).__name__ else 1)
+
+    table = made_up("architecture", tau_bias, lambda _: 400.0)
+    earliest = table.rows["network"] == "MLP"
+    table.rows["tau_bias_located"][earliest] = False
+    table.rows["tau_bias_at_start"][earliest] = True  # earlier still
+    answer = load_study("architecture").answer(table)
+    assert verdicts(answer)["mlp-bias"] == "contradicted"
+    assert verdicts(answer)["mlp-ratio"] == "shown"
+    assert verdicts(answer)["dropout-bias"] == "not located"
+
+
+def test_many_seeds_on_two_training_sets_are_too_few():
+    table = made_up(
+        "set_size", lambda run: run.split_size, lambda _: 2.0, num_splits=2, num_seeds=9
+    )
+    answer = load_study("set_size").answer(table)
+    assert set(verdicts(answer).values()) == {"too few training sets"}
+    assert "is not shown to change (too few training sets) with n" in answer.paragraph
 
 
 def test_three_studies_are_shipped():

@@ -9,10 +9,10 @@ import pytest
 import tiny
 import tyro
 
-from experiments.claim import Claim
+from experiments.claim import Claim, Statistic
 from experiments.store import read_json
 from experiments.study.__main__ import Arguments
-from experiments.study.answers import Answer, make_claim
+from experiments.study.answers import Answer, make_claim, per_unit
 from experiments.study.files import load_study, shipped
 from figures import study_report
 from figures.markdown import fill
@@ -23,7 +23,7 @@ GUIDE = (PROJECT / "experiments" / "README.md").read_text()
 
 
 def answer(table) -> Answer:
-    ratios = table.rows["ratio"]
+    ratios = per_unit(table.rows, Statistic.known(table.rows["ratio"]))
     claim: Claim = make_claim("tiny", "ratio", "the ratio is positive", "ratio", ratios)
     return Answer(f"It is {claim.interval.estimate:.3g}, a < b.", [claim])
 
