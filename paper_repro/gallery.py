@@ -69,11 +69,13 @@ def summary_text(summary: Mapping[str, Any]) -> str:
 
 
 def _what_was_run(summary: Mapping[str, Any]) -> str:
+    """In words; and a note on it, if the summary has one."""
     runs = summary["runs"].values()
     minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
     cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
     networks = "; ".join(run["networks"] for run in runs)
-    return f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
+    said = f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
+    return " ".join([said, *filter(None, [summary.get("note")])])
 
 
 def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:

@@ -143,7 +143,9 @@ def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results
     assert card["missing"] == []
     numbers = {number["name"]: number for number in card["numbers"]}
     area = numbers["AUC of the calibrated attack, mean over t, at τ_test"]
-    assert area["low"] < area["estimate"] < area["high"]
+    assert area["estimate"] > area["chance"]
+    assert area["low"] is None  # two training sets have no interval, whatever the seeds
+    assert area["note"] == "2 training sets, fewer than 4: no interval"
     turned = numbers["repeated U-turns that end on a training sequence, at τ_test"]
     assert turned["estimate"] > turned["chance"]
     assert {number["question"] for number in card["numbers"]} == set(QUESTIONS)
