@@ -240,7 +240,7 @@ def _run(job: Job, size: str) -> Run:
     steps = steps_per_epoch(run)
     results = _finished(job, own)
     label = "" if size == "images" else label_of(run)
-    samples = own.generation.num_samples
+    samples = complete_settings(run.world, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 
 
