@@ -5,9 +5,8 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from experiments.configs import GenerationConfig
 from experiments.stages.evaluation import same_data_pairs, split_pairs
-from experiments.stages.generation import compare
+from experiments.stages.generation import ComparisonConfig, compare
 from hiermodel.grammar.rules import paper_grammar
 
 
@@ -36,7 +35,7 @@ def test_gaps_cancel_over_both_directions_of_a_pair():
     train = rng.integers(6, size=(5, 8, 16)).astype(np.int8)
     samples = np.broadcast_to(rng.integers(6, size=(1, 20, 16)).astype(np.int8), (5, 20, 16))
     counts = np.ones((5, 20), int)
-    found = compare(grammar, GenerationConfig(num_samples=20), samples, train, counts, 1)
+    found = compare(grammar, ComparisonConfig(), samples, train, counts, 1)
     gap, blocks = found["gap"].values, found["block_reproduction"].values
     assert (gap[:4] != 0).any()
     np.testing.assert_allclose(gap[:4].reshape(2, 2).sum(1), 0, atol=1e-12)
