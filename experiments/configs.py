@@ -74,7 +74,7 @@ class RunConfig:
         num_splits: disjoint training sets.
         num_seeds: networks per training set.
         split_size: n, sequences per training set.
-        test_size: sequences in the test set.
+        test_size: sequences in the test set, draws from the law.
         num_steps: T, diffusion steps.
         network: architecture of every member.
         training: optimiser, rate, batch and number of epochs.

@@ -244,6 +244,17 @@ def _run(job: Job, size: str) -> Run:
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 
 
+def _test_set(job: Job, own: Protocol) -> str:
+    """What the test set is, and how much of it was trained on, where that is known."""
+    found = _finished(job, own, ("evaluation",)).get("evaluation", {}).get("test_in_train")
+    text = f"{own.run.test_size} {examples(own.run)}"
+    if found is None:
+        return text
+    count = int(found.values.sum())
+    share = count / own.run.test_size
+    return f"{text}, drawn from the law; {count} ({share:.1%}) are also in a training set"
+
+
 def _run_json(job: Job, size: str) -> dict[str, Any]:
     own = job.measured[size]
     folder = context_of(own, job.root).run
@@ -258,6 +269,7 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
         },
         "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
         f"n = {own.run.split_size} {examples(own.run)} each",
+        "test set": _test_set(job, own),
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),
     }

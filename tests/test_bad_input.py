@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.grammar.splits import take_split
 
 KEY = jax.random.key(0)
 PAPER = hm.paper_grammar()
@@ -429,17 +428,17 @@ CASES = {
         "5",
         "0…4",
     ),
-    "a split larger than its pool": (
-        lambda: take_split(np.zeros((100, 16), np.int8), 0, 101),
+    "an empty split": (
+        lambda: hm.make_splits(KEY, PAPER, num_splits=1, split_size=0, test_size=5),
         "split_size",
-        "101",
-        "1…100",
+        "0",
+        "at least 1",
     ),
-    "a split beyond its pool": (
-        lambda: take_split(np.zeros((100, 16), np.int8), 4, 25),
-        "index",
-        "4",
-        "0…3",
+    "an empty test set": (
+        lambda: hm.make_splits(KEY, PAPER, num_splits=1, split_size=5, test_size=0),
+        "test_size",
+        "0",
+        "at least 1",
     ),
     "no split": (
         lambda: hm.make_splits(KEY, PAPER, num_splits=0, split_size=5, test_size=5),

@@ -129,6 +129,9 @@ def _control(
     size = config.split_size
     if config.num_seeds < 2 or len(splits.test) < 2 * size:
         return {}
+    unseen = splits.unseen if isinstance(splits, Splits) else splits.test
+    if len(unseen) < 2 * size:
+        return {}
     key, alarms = jax.random.fold_in(run_key(config, "advice"), 2), []
     for split in range(config.num_splits):
         first = split * config.num_seeds
@@ -136,8 +139,8 @@ def _control(
             jax.random.fold_in(key, split),
             samples[:, first],
             samples[:, first + 1],
-            splits.test[:size],
-            splits.test[size : 2 * size],
+            unseen[:size],
+            unseen[size : 2 * size],
             num_permutations=settings.num_permutations,
         )
         advice = advise_stop(

@@ -86,7 +86,8 @@ class Setting:
         cycle_key: of the U-turns.
         test_key: of the bootstrap.
         steps: (times, noises) steps of the attacks.
-        pool: (n, leaves) every training split, then test sequences.
+        pool: (n, leaves) every training split, then test sequences that are in none of them, since
+            an attack on membership needs others that are no members.
         exact: (times, n) losses of the exact denoiser.
         baselines: samples that know of no training set, in the order of ``BASELINES``.
     """
@@ -113,7 +114,7 @@ class Setting:
         )
 
     def rows_of(self, split: int) -> slice:
-        """Where in the pool a split is; −1 for the test sequences."""
+        """Where in the pool a split is; −1 for what is in no split."""
         size = min(self.config.split_size, self.own.num_sequences)
         start = size * (split if split >= 0 else self.config.num_splits)
         return slice(start, start + size if split >= 0 else None)
@@ -131,7 +132,7 @@ def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Set
     splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
     fixed = np.full(own.num_noises, step_at(own.relative_time, schedule))
     spread = np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_noises))
-    parts = [rows[: own.num_sequences] for rows in (*splits.train, splits.test)]
+    parts = [rows[: own.num_sequences] for rows in (*splits.train, splits.unseen)]
     exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
     fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
     by_exact = sample_ancestral(exact_key, exact, schedule, num_samples)

@@ -77,12 +77,13 @@ def plan(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
+        splits = make_data(config)
         inputs = make_inputs(
             run_key(config, "evaluation"),
             settings,
             config.grammar.build(),
             config.schedule,
-            make_data(config),
+            splits,
         )
 
         def at_epoch(epoch: int) -> Measurements:
@@ -90,9 +91,20 @@ def plan(context: Context) -> Plan:
             sizes = config.num_splits, config.num_seeds
             return evaluate(config.network, config.schedule, settings, inputs, params, *sizes)
 
-        return Recipe(at_epoch, {"loss_floor": loss_floor(inputs, config.num_seeds)})
+        constant = {"loss_floor": loss_floor(inputs, config.num_seeds), **overlap_with_test(splits)}
+        return Recipe(at_epoch, constant)
 
     return along_checkpoints(epochs_of(config), prepare)
+
+
+def overlap_with_test(splits: Splits) -> Measurements:
+    """How much of the test set, which is drawn from the law, was trained on."""
+    found = splits.test_in_train
+    about = f"test sequences, of {len(splits.test)}, that are also in the training split"
+    return {
+        "test_in_train": Measurement(found, ("split",), "sequences", about),
+        "test_share_in_train": Measurement(found / len(splits.test), ("split",), "fraction", about),
+    }
 
 
 def make_inputs(

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from experiments.spread import map_over_devices
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
@@ -25,6 +25,8 @@ from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.inference.belief_propagation import log_prob
+from hiermodel.measures.neighbour_law import law_histogram, reference_law
 from hiermodel.measures.neighbours import (
     distance_histogram,
     histogram_divergence,
@@ -59,10 +61,16 @@ class ComparisonConfig:
     Attributes:
         num_floor_repeats: repetitions of the finite-sample floor.
         copy_radius: Hamming distance up to which a sample counts as a near-copy.
+        num_reference: fresh sequences that stand for the law in the nearest-neighbour divergence,
+            where it has too many sequences to list.
     """
 
     num_floor_repeats: int = 20
     copy_radius: int = 1
+    num_reference: int = 1_000_000
+
+    def __post_init__(self):
+        check_counts(self, "num_floor_repeats", "num_reference")
 
 
 MAX_BATCH = 2048
@@ -124,13 +132,14 @@ def plan_comparison(context: Context) -> Plan:
         train = make_data(config).train
         sequences = context.load("samples")["sequences"].values
         key = run_key(config, "fresh")
-        fresh_counts, constant = references(
+        expected, constant = references(
             key, grammar, settings, train, config.filter_level, sequences.shape[2]
         )
 
         def at_epoch(epoch: int) -> Measurements:
             drawn = sequences[epochs.index(epoch)]
-            return compare(grammar, settings, drawn, train, fresh_counts, config.num_seeds)
+            derivable = are_derivable(grammar, drawn, config.filter_level)
+            return compare(grammar, settings, drawn, derivable, train, expected, config.num_seeds)
 
         return Recipe(at_epoch, constant)
 
@@ -185,13 +194,14 @@ def compare(
     grammar: Grammar,
     settings: ComparisonConfig,
     samples: Int[np.ndarray, "member sample leaves"],
+    derivable: Bool[np.ndarray, "member sample"],
     train: Int[np.ndarray, "split n leaves"],
-    fresh_counts: Int[np.ndarray, "split bins"],
+    expected: Float[np.ndarray, "split bins"],
     num_seeds: int,
 ) -> Measurements:
-    """How one checkpoint's samples lie to their training set, to another one, to fresh data.
+    """How one checkpoint's samples lie to their training set, to another one, to the law.
 
-    ``fresh_counts`` comes from :func:`references`.
+    ``expected`` comes from :func:`references`, ``derivable`` from :func:`are_derivable`.
     """
     num_splits, num_leaves = len(train), train.shape[-1]
     rows: dict[str, list[Any]] = {name: [] for name in _MEASURED}
@@ -200,7 +210,12 @@ def compare(
         own, partner = train[split], partner_split(split, num_splits)
         distance = _distances(generated, own)
         counts = distance_histogram(distance, num_leaves)
-        rows["neighbour_divergence"].append(histogram_divergence(counts, fresh_counts[split]))
+        rows["neighbour_divergence"].append(histogram_divergence(counts, expected[split]))
+        possible = distance_histogram(distance[derivable[member]], num_leaves)
+        rows["neighbour_divergence_derivable"].append(
+            histogram_divergence(possible, expected[split]) if possible.any() else np.nan
+        )
+        rows["derivable"].append(np.mean(derivable[member]))
         rows["copies"].append(np.mean(distance == 0))
         rows["near_copies"].append(np.mean(distance <= settings.copy_radius))
         rows["validity"].append(np.mean(level_validity(grammar, generated).by_level, 0))
@@ -226,8 +241,14 @@ _MEASURED = {
     "neighbour_divergence": (
         ("member",),
         "nats",
-        "KL(distances of samples to their nearest training sequence ‖ same for fresh data)",
+        "KL(distances of samples to their nearest training sequence ‖ same for the law)",
     ),
+    "neighbour_divergence_derivable": (
+        ("member",),
+        "nats",
+        "the same of derivable samples alone; nan if there are none",
+    ),
+    "derivable": (("member",), "fraction", "samples that the law of the data can yield"),
     "gap": (
         ("member",),
         "symbols",
@@ -253,13 +274,12 @@ def references(
     train: Int[np.ndarray, "split n leaves"],
     filter_level: int,
     num_samples: int,
-) -> tuple[Int[np.ndarray, "split bins"], Measurements]:
-    """What fresh data gives, to compare samples with.
+) -> tuple[Float[np.ndarray, "split bins"], Measurements]:
+    """What the law gives, to compare samples with.
 
     Returns:
-        Histograms of the distances of fresh sequences to each split; and the floor of the
-        nearest-neighbour divergence and the copies, both (split, repeat), found in data that knows
-        nothing of the splits.
+        Its histogram of distances to each split; and the floor of the nearest-neighbour divergence
+        and the copies, both (split, repeat), found in data that knows nothing of the splits.
     """
     num_leaves = train.shape[-1]
 
@@ -268,8 +288,11 @@ def references(
         leaves = sample_leaves(block, grammar, num_samples, filter_level=filter_level)
         return np.asarray(leaves, symbol_dtype(grammar.vocab_size))
 
-    fresh = draw(0)
-    counts = np.stack([distance_histogram(_distances(fresh, own), num_leaves) for own in train])
+    law_key = jax.random.fold_in(key, 0)
+    law = reference_law(
+        law_key, grammar, filter_level=filter_level, num_fresh=settings.num_reference
+    )
+    expected = np.stack([law_histogram(law, own) for own in train])
     floor = np.zeros((len(train), settings.num_floor_repeats))
     copies = np.zeros_like(floor)
     near_copies = np.zeros_like(floor)
@@ -278,15 +301,18 @@ def references(
         for split, own in enumerate(train):
             distance = _distances(again, own)
             divergence = histogram_divergence(
-                distance_histogram(distance, num_leaves), counts[split]
+                distance_histogram(distance, num_leaves), expected[split]
             )
             floor[split, repeat] = divergence
             copies[split, repeat] = np.mean(distance == 0)
             near_copies[split, repeat] = np.mean(distance <= settings.copy_radius)
     dims = ("split", "repeat")
-    return counts, {
+    return expected, {
         "neighbour_floor": Measurement(
-            floor, dims, "nats", "nearest-neighbour divergence of fresh data from fresh data"
+            floor,
+            dims,
+            "nats",
+            "nearest-neighbour divergence of as many fresh sequences from the law",
         ),
         "copies_fresh": Measurement(
             copies, dims, "fraction", "fresh sequences that are training sequences"
@@ -295,6 +321,14 @@ def references(
             near_copies, dims, "fraction", "fresh sequences within the copy radius of one"
         ),
     }
+
+
+def are_derivable(
+    grammar: Grammar, samples: Int[np.ndarray, "member sample leaves"], filter_level: int
+) -> Bool[np.ndarray, "member sample"]:
+    """Which samples the law of the data can yield."""
+    found = [log_prob(grammar, rows, filter_level=filter_level) for rows in samples]
+    return np.stack([np.asarray(each) > -np.inf for each in found])
 
 
 def _distances(

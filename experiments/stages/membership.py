@@ -1,4 +1,7 @@
-"""Telling training from test data by every network's losses, for sequences and for images."""
+"""Telling training data from others by every network's losses, for sequences and for images.
+
+The others are test data that are in no training set.
+"""
 
 from collections.abc import Sequence
 
@@ -50,13 +53,13 @@ def membership(
     test: slice,
     num_resamples: int,
 ) -> Measurements:
-    """AUC and TPR of every attack on every network, others being test data.
+    """AUC and TPR of every attack on every network, others being test data not trained on.
 
     Args:
         key: of the bootstrap.
         scores: from :func:`attack_scores`.
         own: by member, where its training set lies along the last axis.
-        test: where the test data lie.
+        test: where the test data lie, none of which may be a member.
         num_resamples: of the bootstrap intervals.
     """
     found = [

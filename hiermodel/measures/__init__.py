@@ -25,6 +25,7 @@ from hiermodel.measures.membership import (
     membership_score,
     tpr_at_fpr,
 )
+from hiermodel.measures.neighbour_law import law_histogram, reference_law
 from hiermodel.measures.neighbours import (
     Neighbours,
     distance_histogram,
@@ -110,6 +111,7 @@ __all__ = [
     "hierarchical_interval",
     "histogram_divergence",
     "kl_divergence",
+    "law_histogram",
     "level_validity",
     "locate_minimum",
     "loss_floor",
@@ -135,6 +137,7 @@ __all__ = [
     "proportion_difference",
     "proportion_interval",
     "reconstruct_ancestors",
+    "reference_law",
     "repeated_u_turns",
     "score_claims",
     "sign_flip_test",

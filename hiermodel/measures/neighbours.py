@@ -127,8 +127,8 @@ def distance_histogram(
 
 
 def histogram_divergence(
-    counts_p: Int[Array | np.ndarray, "..."],
-    counts_q: Int[Array | np.ndarray, "..."],
+    counts_p: Num[Array | np.ndarray, "..."],
+    counts_q: Num[Array | np.ndarray, "..."],
     *,
     clip: float = CLIP,
 ) -> float:
@@ -138,8 +138,8 @@ def histogram_divergence(
     renormalisation), then p · ln(p / q) is summed over bins (SPEC section 6).
 
     Args:
-        counts_p: (bins,) counts.
-        counts_q: (bins,) counts.
+        counts_p: (bins,) counts, or weights.
+        counts_q: (bins,) counts, or weights.
         clip: the least probability of a bin.
 
     Raises:
@@ -172,7 +172,9 @@ def nearest_neighbour_divergence(
 
     Args:
         generated: (n, num_leaves) sequences of the model.
-        fresh: (m, num_leaves) sequences of the true distribution, none of them trained on.
+        fresh: (m, num_leaves) independent draws from the true distribution, many more than
+            generated: a bin that they leave empty counts as the clip's probability. Better still,
+            take ``law_histogram`` and :func:`histogram_divergence`.
         train: (n_train, num_leaves) training sequences.
         num_bins: bins on [0, num_leaves].
 

@@ -71,7 +71,7 @@ def test_attacks_are_those_of_the_losses(root, results):
     setting = attacks.make_setting(RUN, STAGES["attacks"], 200)
     splits, key = make_data(RUN), jax.random.split(setting.noise_key)[1]
     own, reference = networks(root, 600)[3], networks(root, 600)[1]
-    pool = np.concatenate([splits.train[1], splits.train[0], splits.test])
+    pool = np.concatenate([splits.train[1], splits.train[0], splits.unseen])
     pool[:16], pool[16:32] = splits.train[0], splits.train[1]  # the order of the stage's pool
     loss, other = (
         attack_losses(key, each, RUN.schedule, pool, setting.steps[1]) for each in (own, reference)

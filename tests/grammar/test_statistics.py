@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import hiermodel as hm
 from hiermodel.grammar.statistics import (
+    enumerate_law,
     is_unambiguous,
     leaf_entropy,
     leaf_entropy_bounds,
@@ -17,6 +18,7 @@ from hiermodel.grammar.statistics import (
     rule_entropy,
     support_size,
     symbol_log_marginals,
+    tree_count,
     tree_entropy,
 )
 
@@ -127,3 +129,23 @@ def test_ground_truth_keeps_the_dtype_and_runs_under_jit_vmap_and_grad(precision
         np.testing.assert_allclose(a, b, atol=precision.tolerance)
     gradient = jax.grad(lambda g: statistics(g)[-1] + statistics(g)[-2].sum())(grammar)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(gradient))
+
+
+@given(data=st.data())
+def test_the_listed_law_agrees_with_enumeration(data):
+    case = data.draw(strategies.cases())
+    filter_level = data.draw(strategies.filter_levels(case))
+    trees = case.trees(filter_level)
+    leaves, inverse = np.unique(trees.levels[-1], axis=0, return_inverse=True)
+    law = enumerate_law(case.grammar, filter_level=filter_level)
+    np.testing.assert_array_equal(law.sequences, leaves)
+    expected = np.bincount(inverse.reshape(-1), trees.prior)
+    np.testing.assert_allclose(law.probs, expected, rtol=1e-6)
+    assert tree_count(case.grammar, filter_level=filter_level) == len(trees.prior)
+
+
+def test_a_law_too_large_to_list_is_refused():
+    grammar = hm.paper_grammar()
+    assert tree_count(grammar) == 6 * 4**15
+    with pytest.raises(ValueError, match=f"it has {6 * 4**15} trees; at most 1000000"):
+        enumerate_law(grammar)

@@ -12,11 +12,13 @@ import hiermodel as hm
 from hiermodel.measures import (
     distance_histogram,
     histogram_divergence,
+    law_histogram,
     nearest_images,
     nearest_neighbour_divergence,
     nearest_neighbour_floor,
     nearest_neighbours,
     own_other_gap,
+    reference_law,
     two_way_gap,
 )
 
@@ -169,6 +171,34 @@ def test_gap_is_positive_for_copies(paper_data):
 def test_gap_of_images_is_in_pixel_distance():
     own, other = np.zeros((1, 2, 2)), np.ones((1, 2, 2))
     np.testing.assert_allclose(own_other_gap(own, own, other), [2.0])
+
+
+@pytest.mark.parametrize("filter_level", [0, 1])
+def test_reference_is_the_law_itself_where_it_is_small(filter_level):
+    """Against 40 000 fresh sequences: χ² at FALSE_ALARM."""
+    grammar = hm.Grammar.random(jax.random.key(3), vocab_size=4, depth=2, rules_per_symbol=3)
+    train = hm.make_splits(jax.random.key(4), grammar, num_splits=1, split_size=10, test_size=1)
+    own = train.train[0]
+    law = reference_law(jax.random.key(5), grammar, filter_level=filter_level)
+    by_law = law_histogram(law, own)
+    assert by_law.sum() == pytest.approx(1, abs=1e-5)
+    copies = np.exp(hm.log_prob(grammar, own, filter_level=filter_level)).sum()
+    assert by_law[0] == pytest.approx(copies, rel=1e-4)
+    fresh = hm.sample_leaves(jax.random.key(6), grammar, 40_000, filter_level=filter_level)
+    counts = distance_histogram(nearest_neighbours(fresh, own).distance, 4)
+    np.testing.assert_array_equal(counts[by_law == 0], 0)
+    filled = by_law > 0
+    expected = by_law[filled] / by_law.sum() * counts.sum()
+    assert scipy.stats.chisquare(counts[filled], expected).pvalue > FALSE_ALARM / 2
+
+
+def test_reference_of_a_large_law_is_many_fresh_sequences(paper_data):
+    train, _, _ = paper_data
+    law = reference_law(jax.random.key(7), hm.paper_grammar(), num_fresh=5000)
+    assert law.sequences.shape == (5000, 16)
+    np.testing.assert_allclose(law.probs, 1 / 5000)
+    counts = distance_histogram(nearest_neighbours(law.sequences, train).distance, 16)
+    np.testing.assert_allclose(law_histogram(law, train), counts / 5000)
 
 
 A, B = np.zeros((3, 4), np.int32), np.ones((2, 4), np.int32)
