@@ -301,7 +301,9 @@ def enumerate_law(grammar: Grammar, *, filter_level: int = 0, max_trees: int = 1
             "as max_trees says, can be listed"
         )
     dtype = symbol_dtype(grammar.vocab_size)
-    occurs = [np.isfinite(each).any(0) for each in symbol_log_marginals(grammar)]
+    occurs = [
+        np.asarray(np.any(np.isfinite(each), axis=0)) for each in symbol_log_marginals(grammar)
+    ]
     leaves = np.arange(grammar.vocab_size, dtype=dtype)[:, None, None]
     below = [Law(leaf, np.ones(1)) for leaf in leaves]
     nothing = Law(np.zeros((0, 0), dtype), np.zeros(0))
