@@ -6,6 +6,7 @@ from hiermodel.measures.decomposition import LossDecomposition, decompose_loss
 from hiermodel.measures.dependence import BlockExcess, corrected_p_values, permuted_block_excess
 from hiermodel.measures.divergence import denoiser_divergence, kl_divergence, unsupported_mass
 from hiermodel.measures.entropy import estimate_leaf_entropy
+from hiermodel.measures.examine import Examination, examine_sampler
 from hiermodel.measures.extraction import Clusters, Extraction, find_clusters, score_claims
 from hiermodel.measures.features import (
     PairCorrelations,
@@ -78,6 +79,7 @@ __all__ = [
     "BlockExcess",
     "Clusters",
     "Evidence",
+    "Examination",
     "Extraction",
     "Interval",
     "LossDecomposition",
@@ -105,6 +107,7 @@ __all__ = [
     "estimate_leaf_entropy",
     "evaluate_attack",
     "evaluate_loss",
+    "examine_sampler",
     "excess_reproduction",
     "find_clusters",
     "found_blocks",
