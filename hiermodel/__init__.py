@@ -1,5 +1,8 @@
 """Controlled hierarchical generative models with exact denoisers, and diffusion models on them."""
 
+import importlib
+from types import ModuleType
+
 from hiermodel._version import __version__
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import (
@@ -71,3 +74,12 @@ __all__ = [
     "u_turn",
     "u_turn_discrete",
 ]
+
+LAZY = ("theory",)
+"""Subpackages that load on first use."""
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in LAZY:
+        return importlib.import_module(f"hiermodel.{name}")
+    raise AttributeError(f"module 'hiermodel' has no attribute {name!r}")

@@ -14,6 +14,7 @@ LAYERS = {
     "randomness": 1,
     "grammar": 2,
     "inference": 3,
+    "theory": 4,
     "diffusion": 4,
     "networks": 5,
     "training": 6,

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,10 @@ CONTRACT = {
     "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
     "tolerated_gap false_alarm num_looks num_permutations",
     "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations",
+    "theory.belief_map": "p * vocab_size rules_per_symbol branching",
+    "theory.noise_threshold": "* vocab_size rules_per_symbol branching",
+    "theory.correlation_exponent": "* vocab_size rules_per_symbol branching",
+    "theory.leaf_covariance": "distance * vocab_size rules_per_symbol branching",
 }
 
 DEFAULTS = {
@@ -76,6 +82,10 @@ DEFAULTS = {
         "num_permutations": 2000,
     },
     "permuted_gap": {"num_permutations": 2000},
+    "theory.belief_map": {"branching": 2},
+    "theory.noise_threshold": {"branching": 2},
+    "theory.correlation_exponent": {"branching": 2},
+    "theory.leaf_covariance": {"branching": 2},
 }
 
 
@@ -109,14 +119,35 @@ def test_attributes_of_the_contract():
 def test_the_public_names_are_exactly_the_explicit_re_exports():
     tree = ast.parse(Path(hm.__file__).read_text())
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in imports if str(node.module).startswith("hiermodel")]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
     assert sorted(hm.__all__) == sorted(names)
     assert all(hasattr(hm, name) for name in hm.__all__)
 
 
-def test_the_package_does_nothing_but_re_export():
+def test_the_package_does_nothing_but_re_export_and_load_subpackages_on_first_use():
     statements = ast.parse(Path(hm.__file__).read_text()).body
-    docstring, *rest = statements
-    assert isinstance(docstring, ast.Expr)
-    assert {type(node) for node in rest} == {ast.ImportFrom, ast.Assign}
-    assert sum(isinstance(node, ast.Assign) for node in rest) == 1  # __all__
+    assert isinstance(statements[0], ast.Expr)  # the docstring
+    functions = [node.name for node in statements if isinstance(node, ast.FunctionDef)]
+    assert functions == ["__getattr__"]
+    assigned = [
+        node.targets[0].id
+        for node in statements
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    ]
+    assert assigned == ["__all__", "LAZY"]
+
+
+@pytest.mark.parametrize("name", hm.LAZY)
+def test_subpackages_load_on_first_use(name):
+    code = (
+        "import sys, hiermodel as hm\n"
+        f"assert 'hiermodel.{name}' not in sys.modules\n"
+        f"assert all(hasattr(hm.{name}, one) for one in hm.{name}.__all__)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_no_subpackage_is_no_attribute():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = hm.no_such_name
