@@ -30,6 +30,7 @@ from jaxtyping import Array, Float, Int, Key
 from scipy import stats
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.grammar.paths_on_host import HostPaths, host_probs
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.statistics import is_unambiguous
 from hiermodel.inference.belief_propagation import log_prob, observe
@@ -257,20 +258,14 @@ def _used_rules(grammar: Grammar, tree: list[np.ndarray]) -> list[np.ndarray]:
 def _rule_tests(grammar: Grammar, parsed: Parsed) -> Iterator[Test]:
     """Root symbols, and the rules of every level given their symbols."""
     vocab_size, max_rules = grammar.log_weights.shape[1:]
-    prior = _probs(grammar.root_log_probs)
+    prior = host_probs(grammar.root_log_probs)
     counts = np.bincount(parsed.symbols[0].reshape(-1), minlength=vocab_size)
     yield "root symbols", *_chi_square(counts[None], prior[None])
     for level, (symbols, used) in enumerate(zip(parsed.symbols, parsed.rules, strict=True)):
         codes = symbols.reshape(-1).astype(np.int64) * max_rules + used.reshape(-1)
         counts = np.bincount(codes, minlength=vocab_size * max_rules)
-        weights = _probs(grammar.log_weights[grammar.table_index(level)])
+        weights = host_probs(grammar.log_weights[grammar.table_index(level)])
         yield f"rules, level {level}", *_chi_square(counts.reshape(vocab_size, max_rules), weights)
-
-
-def _probs(log_probs: Array) -> np.ndarray:
-    """Probabilities in float64 that sum to one."""
-    probs = np.exp(np.asarray(log_probs, np.float64))
-    return probs / probs.sum(-1, keepdims=True)
 
 
 def _chi_square(counts: np.ndarray, probs: np.ndarray) -> tuple[float, float]:
@@ -300,7 +295,7 @@ def _merge_rare(observed: np.ndarray, expected: np.ndarray) -> tuple[np.ndarray,
 
 def _pair_tests(grammar: Grammar, rows: np.ndarray) -> Iterator[Test]:
     """Joint laws of pairs of leaves, and their dependence, by distance."""
-    paths = Paths.of(grammar)
+    paths = HostPaths.of(grammar)
     for distance in range(1, grammar.depth + 1):
         pairs = leaf_pairs_at(grammar, distance)
         scores, expected = np.zeros(len(rows)), 0.0
@@ -314,34 +309,6 @@ def _pair_tests(grammar: Grammar, rows: np.ndarray) -> Iterator[Test]:
             scores += ratio[rows[:, i], rows[:, j]]
             expected += float((law * ratio).sum())
         yield f"dependence, distance {distance}", *_t_test(scores, expected)
-
-
-class Paths(NamedTuple):
-    """What joint laws of leaves are made of, in float64.
-
-    Attributes:
-        marginals: per level, (nodes, vocab_size) probabilities of symbols.
-        steps: per level above the leaves, (branching, vocab_size, vocab_size) P(child | parent).
-    """
-
-    marginals: list[np.ndarray]
-    steps: list[np.ndarray]
-
-    @classmethod
-    def of(cls, grammar: Grammar) -> "Paths":
-        """Those of a grammar."""
-        marginals, steps = [_probs(grammar.root_log_probs)[None]], []
-        for level in range(grammar.depth):
-            table = grammar.table_index(level)
-            children, weights = grammar.rules.children[table], _probs(grammar.log_weights[table])
-            parents = np.broadcast_to(np.arange(grammar.vocab_size)[:, None], weights.shape)
-            step = np.zeros((grammar.branching, grammar.vocab_size, grammar.vocab_size))
-            for position in range(grammar.branching):
-                np.add.at(step[position], (parents, children[..., position]), weights)
-            steps.append(step)
-            below = np.einsum("na,sab->nsb", marginals[-1], step)
-            marginals.append(below.reshape(-1, grammar.vocab_size))
-        return cls(marginals, steps)
 
 
 def leaf_pairs_at(grammar: Grammar, distance: int) -> list[tuple[int, int]]:
@@ -360,7 +327,9 @@ def leaf_pairs_at(grammar: Grammar, distance: int) -> list[tuple[int, int]]:
     ]
 
 
-def pair_law(grammar: Grammar, paths: Paths, i: int, j: int) -> Float[np.ndarray, "vocab vocab"]:
+def pair_law(
+    grammar: Grammar, paths: HostPaths, i: int, j: int
+) -> Float[np.ndarray, "vocab vocab"]:
     """Exact joint law of the symbols of leaves i < j, by the path from their common ancestor."""
     branching, level = grammar.branching, grammar.depth - 1
     first, second = i // branching, j // branching
@@ -370,7 +339,7 @@ def pair_law(grammar: Grammar, paths: Paths, i: int, j: int) -> Float[np.ndarray
     left, right = i // size % branching, j // size % branching
     table = grammar.table_index(level)
     children = grammar.rules.children[table]
-    weights = paths.marginals[level][first][:, None] * _probs(grammar.log_weights[table])
+    weights = paths.marginals[level][first][:, None] * host_probs(grammar.log_weights[table])
     law = np.zeros((grammar.vocab_size,) * 2)
     np.add.at(law, (children[..., left], children[..., right]), weights)
     for below in range(level + 1, grammar.depth):
@@ -411,9 +380,9 @@ def _log_prob_tests(grammar: Grammar, parsed: Parsed) -> Iterator[Test]:
 
 
 def _tree_log_probs(grammar: Grammar, parsed: Parsed) -> np.ndarray:
-    total = np.log(_probs(grammar.root_log_probs)[parsed.symbols[0][:, 0]])
+    total = np.log(host_probs(grammar.root_log_probs)[parsed.symbols[0][:, 0]])
     for level, (symbols, used) in enumerate(zip(parsed.symbols, parsed.rules, strict=True)):
-        weights = _probs(grammar.log_weights[grammar.table_index(level)])
+        weights = host_probs(grammar.log_weights[grammar.table_index(level)])
         total = total + np.log(weights[symbols, used]).sum(1)
     return total
 
@@ -423,12 +392,12 @@ def log_prob_moments(grammar: Grammar) -> tuple[float, float]:
     mean = variance = np.zeros(grammar.vocab_size)
     for level in reversed(range(grammar.depth)):
         table = grammar.table_index(level)
-        children, weights = grammar.rules.children[table], _probs(grammar.log_weights[table])
+        children, weights = grammar.rules.children[table], host_probs(grammar.log_weights[table])
         by_rule = _log(weights) + mean[children].sum(-1)
         spread = variance[children].sum(-1)
         mean = (weights * by_rule).sum(-1)
         variance = (weights * (spread + np.square(by_rule - mean[:, None]))).sum(-1)
-    prior = _probs(grammar.root_log_probs)
+    prior = host_probs(grammar.root_log_probs)
     by_root = _log(prior) + mean
     total = float((prior * by_root).sum())
     return total, float((prior * (variance + np.square(by_root - total))).sum())
@@ -439,10 +408,10 @@ def log_prob_characteristic(grammar: Grammar, frequency: float) -> complex:
     below = np.ones(grammar.vocab_size, complex)
     for level in reversed(range(grammar.depth)):
         table = grammar.table_index(level)
-        weights = _probs(grammar.log_weights[table])
+        weights = host_probs(grammar.log_weights[table])
         turned = weights * np.exp(1j * frequency * _log(weights))
         below = (turned * below[grammar.rules.children[table]].prod(-1)).sum(-1)
-    prior = _probs(grammar.root_log_probs)
+    prior = host_probs(grammar.root_log_probs)
     return complex((prior * np.exp(1j * frequency * _log(prior)) * below).sum())
 
 

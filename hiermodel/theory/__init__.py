@@ -23,6 +23,7 @@ from hiermodel.theory.correlations import (
 from hiermodel.theory.ensemble import Sizes, sizes
 from hiermodel.theory.entropy import expected_entropy, expected_support
 from hiermodel.theory.evolution import LeafNoise, expected_beliefs, recovery_threshold
+from hiermodel.theory.population import sampled_beliefs, sampled_threshold
 from hiermodel.theory.transitions import (
     class_signal,
     collapse_step,
@@ -49,6 +50,8 @@ __all__ = [
     "noise_threshold",
     "recovery_threshold",
     "rms_leaf_covariance",
+    "sampled_beliefs",
+    "sampled_threshold",
     "sampling_noise",
     "sequences_to_learn",
     "sequences_to_see",

@@ -52,7 +52,7 @@ def belief_map(
     belief = np.asarray(p, np.float64)
     require(bool(((belief >= 0) & (belief <= 1)).all()), "p", p, "probabilities")
     mapped = map_weight(belief**sizes.branching, sizes)
-    return float(mapped) if np.ndim(p) == 0 else mapped
+    return float(mapped) if np.ndim(p) == 0 else np.asarray(mapped)
 
 
 def belief_slope(
@@ -132,7 +132,7 @@ def correlation_exponent(
     return math.log(found.branching) / math.log(float(slope))
 
 
-def map_weight(weight: np.ndarray, sizes: Sizes) -> np.ndarray:
+def map_weight(weight: float | np.ndarray, sizes: Sizes) -> float | np.ndarray:
     """The map as a function of x, the weight of the true tuple (its children's beliefs, times)."""
     f, c = _shares(sizes)
     return (weight + c * (1 - weight)) / (weight + f * (1 - weight))
@@ -140,7 +140,8 @@ def map_weight(weight: np.ndarray, sizes: Sizes) -> np.ndarray:
 
 def tolerates_noise(sizes: Sizes) -> bool:
     """Whether small noise is corrected on the way up: F'(1) < 1."""
-    return bool(belief_slope(1.0, **sizes._asdict()) < 1)
+    vocab_size, rules, branching = sizes
+    return branching * rules * (vocab_size - 1) < vocab_size**branching - 1  # in integers, exactly
 
 
 def _shares(sizes: Sizes) -> tuple[float, float]:
@@ -164,7 +165,7 @@ def _between(sizes: Sizes) -> float | None:
         return None  # one end attracts all
 
     def excess(p: float) -> float:
-        return float(map_weight(np.asarray(p**branching), sizes)) - p
+        return float(map_weight(p**branching, sizes)) - p
 
     margin = 1e-9 * (1 - lowest)
     if excess(lowest + margin) * excess(1 - margin) >= 0:

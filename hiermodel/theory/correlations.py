@@ -16,9 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from hiermodel.checks import check_integer, is_concrete, require
-from hiermodel.grammar.paths import child_transitions
+from hiermodel.grammar.paths_on_host import HostPaths, host_probs
 from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.statistics import symbol_log_marginals
 from hiermodel.theory.ensemble import check_sizes
 
 
@@ -147,7 +146,7 @@ def rms_leaf_covariance(grammar: Grammar) -> Float[np.ndarray, " depth"]:
         ValueError: if the weights are traced.
     """
     require(is_concrete(grammar), "grammar", grammar, "outside a trace")
-    marginals = [np.exp(np.asarray(level, np.float64)) for level in symbol_log_marginals(grammar)]
+    marginals = HostPaths.of(grammar).marginals
     below = path_grams(grammar)
     branching, vocab_size = grammar.branching, grammar.vocab_size
     found = np.zeros(grammar.depth)
@@ -169,8 +168,7 @@ def rms_leaf_covariance(grammar: Grammar) -> Float[np.ndarray, " depth"]:
 def path_grams(grammar: Grammar) -> list[np.ndarray]:
     """Per level 0…depth, Σ over the leaves below one of its nodes of M M^T, M[a, b] = P(b | a)."""
     grams = [np.eye(grammar.vocab_size)]
-    for level in reversed(range(grammar.depth)):
-        steps = np.exp(np.asarray(child_transitions(grammar, level), np.float64))
+    for steps in reversed(HostPaths.of(grammar).steps):
         grams.append(np.einsum("iab,bc,idc->ad", steps, grams[-1], steps))
     return grams[::-1]
 
@@ -179,7 +177,7 @@ def _sibling_law(grammar: Grammar, level: int, i: int, j: int) -> np.ndarray:
     """P(child i = b, child j = c | parent = a), as [a, b, c]."""
     table = grammar.table_index(level)
     children = grammar.rules.children[table]
-    weights = np.exp(np.asarray(grammar.log_weights[table], np.float64))
+    weights = host_probs(grammar.log_weights[table])
     vocab_size = grammar.vocab_size
     law = np.zeros((vocab_size,) * 3)
     parents = np.broadcast_to(np.arange(vocab_size)[:, None], weights.shape)

@@ -7,8 +7,11 @@ sum alone, so the parent's belief is the map's with x = p_1 ⋯ p_s in place of 
 the belief obeys a closed recursion: draw s children, multiply, map. It is iterated here on a grid
 of −ln p, without random numbers: products are convolutions.
 
-Assumes, as the map does, the annealed average over rules (right for large v and m). Beyond the map
-it keeps that nodes differ. With one belief for all leaves it is the map.
+Assumes, as the map does, the annealed average over rules. Beyond the map it keeps that nodes
+differ. With one belief for all leaves it is the map. Where beliefs rest on few symbols the annealed
+average is too pessimistic, by up to 0.1 at (v, m) = (16, 4); :mod:`hiermodel.theory.population`
+does without it, at the price of randomness. Thresholds there, of erased, redrawn and Gaussian
+leaves: 0.500, 0.332, 0.229 here, 0.50, 0.29, 0.21 without it.
 
 Source: derived here; the map is that of Sclocchi, Favero, Wyart, arXiv:2402.16991.
 """
@@ -51,8 +54,9 @@ def expected_beliefs(
 ) -> Float[np.ndarray, " levels"]:
     """Mean belief in the true symbol of the nodes of each level, of leaves under some noise.
 
-    This is also the probability that a symbol drawn from a node's posterior is the true one.
-    Assumptions and derivation above; the mean is over trees, noise and rules.
+    Beliefs given the leaves below a node; for the root these are all. This is also the probability
+    that a symbol drawn from that posterior is the true one. Assumptions and derivation above; the
+    mean is over trees, noise and rules.
 
     Args:
         noise: ε in 0…1, see ``LeafNoise``.
@@ -70,7 +74,7 @@ def expected_beliefs(
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     depth = check_integer("depth", depth, 1)
-    _check(noise, corruption)
+    check_noise(noise, corruption)
     law = leaf_law(noise, corruption, found.vocab_size)
     means = [_mean(law)]
     for _ in range(depth):
@@ -105,7 +109,7 @@ def recovery_threshold(
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     require(0 < tolerance < 1, "tolerance", tolerance, "above 0 and below 1")
-    _check(0.0, corruption)
+    check_noise(0.0, corruption)
     if not tolerates_noise(found):
         return None
     low, high = 0.0, 1.0
@@ -138,7 +142,8 @@ def leaf_law(noise: float, corruption: LeafNoise, vocab_size: int) -> Float[np.n
     return _gaussian_leaves(noise, vocab_size)
 
 
-def _check(noise: float, corruption: str) -> None:
+def check_noise(noise: float, corruption: str) -> None:
+    """Refuse a noise outside 0…1 and an unknown corruption."""
     require(0 <= noise <= 1, "noise", noise, "in 0…1")
     require(corruption in get_args(LeafNoise), "corruption", corruption, str(get_args(LeafNoise)))
 
@@ -183,7 +188,7 @@ def _mapped_places(sizes: Sizes, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the map sends every value of the sum of the children's −ln p."""
     weights = np.exp(-STEP * np.arange(length))
     with np.errstate(divide="ignore"):
-        return _place(-np.log(map_weight(weights, sizes)))
+        return _place(-np.log(np.asarray(map_weight(weights, sizes))))
 
 
 def _gaussian_leaves(noise: float, vocab_size: int) -> np.ndarray:

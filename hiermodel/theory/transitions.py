@@ -16,9 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, check_steps, require
+from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
-from hiermodel.grammar.statistics import symbol_log_marginals
 from hiermodel.inference.belief_propagation import run_bp
 from hiermodel.randomness import categorical_per_sample, normal_per_sample, sample_keys
 from hiermodel.theory.correlations import path_grams
@@ -105,8 +105,8 @@ def class_signal(grammar: Grammar) -> Float[np.ndarray, " depth"]:
     """
     grams = path_grams(grammar)
     found = []
-    for level, log_marginals in enumerate(symbol_log_marginals(grammar)[: grammar.depth]):
-        law = np.exp(np.asarray(log_marginals, np.float64)).mean(0)
+    for level, marginals in enumerate(HostPaths.of(grammar).marginals[: grammar.depth]):
+        law = marginals.mean(0)
         centre = np.eye(len(law)) - law[None, :]
         gram = centre @ grams[level] @ centre.T
         scaled = np.sqrt(law)[:, None] * gram * np.sqrt(law)[None, :]

@@ -8,9 +8,9 @@ import pytest
 import strategies
 
 import hiermodel as hm
+from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.measures import examine_sampler
 from hiermodel.measures.examine import (
-    Paths,
     holm,
     leaf_pairs_at,
     log_prob_characteristic,
@@ -170,7 +170,7 @@ def test_laws_of_pairs_and_log_probabilities_agree_with_enumeration(structure):
     case = strategies.build(structure, np.random.default_rng(0))
     grammar, trees = case.grammar, case.trees()
     one_hot = np.eye(grammar.vocab_size)[trees.levels[-1]]
-    paths = Paths.of(grammar)
+    paths = HostPaths.of(grammar)
     for distance in range(1, grammar.depth + 1):
         for i, j in leaf_pairs_at(grammar, distance):
             joint = np.einsum("n,na,nb->ab", trees.prior, one_hot[:, i], one_hot[:, j])
