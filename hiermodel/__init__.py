@@ -28,6 +28,7 @@ from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.belief_propagation import Beliefs, log_prob, run_bp
 from hiermodel.inference.both_directions import NodeMessages, run_messages
 from hiermodel.inference.families import family_log_marginals, posterior_entropy
+from hiermodel.inference.learning import fit_grammar, fit_grammar_by_em
 from hiermodel.inference.posterior import most_probable_tree, sample_posterior
 from hiermodel.measures.advisor import Advice, advise_stop
 from hiermodel.measures.gap_test import permuted_gap
@@ -50,6 +51,8 @@ __all__ = [
     "empirical_denoiser",
     "exact_denoiser",
     "family_log_marginals",
+    "fit_grammar",
+    "fit_grammar_by_em",
     "independent_denoiser",
     "log_density",
     "log_prob",

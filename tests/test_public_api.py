@@ -40,6 +40,8 @@ CONTRACT = {
     "sample_discrete": "key denoiser process num_samples * x_T start joint",
     "sample_any_order": "key denoiser process num_samples * x_T",
     "u_turn_discrete": "key denoiser process x_0 t * joint",
+    "fit_grammar": "grammar sequences",
+    "fit_grammar_by_em": "grammar sequences * num_iterations tolerance num_starts key",
     "transformer_from_state_dict": "state * num_heads",
     "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
     "tolerated_gap false_alarm num_looks num_permutations",
@@ -80,6 +82,12 @@ DEFAULTS = {
         "false_alarm": 0.05,
         "num_looks": 25,
         "num_permutations": 2000,
+    },
+    "fit_grammar_by_em": {
+        "num_iterations": 1000,
+        "tolerance": 1e-10,
+        "num_starts": 1,
+        "key": None,
     },
     "permuted_gap": {"num_permutations": 2000},
     "theory.belief_map": {"branching": 2},

@@ -142,6 +142,39 @@ def tree_entropy(grammar: Grammar, *, filter_level: int = 0) -> Float[Array, ""]
     return _entropy(grammar.root_log_probs) + _entropy_given_root(grammar, filter_level)
 
 
+def tree_divergence(grammar: Grammar, other: Grammar) -> Float[Array, ""]:
+    """KL(law of trees of ``grammar`` ‖ that of ``other``) in nats, exactly; +inf where it is.
+
+    By the chain rule: that of the roots, and at every node the expected one of its rule. Of
+    unambiguous grammars it is the divergence of their sequences, of others an upper bound of it.
+
+    Args:
+        grammar: gives the trees.
+        other: the same rules with other weights.
+
+    Raises:
+        ValueError: if the two have other rules or depths.
+    """
+    if (grammar.rules, grammar.depth) != (other.rules, other.depth):
+        raise ValueError(f"other={other!r} is not allowed: it must have the rules of {grammar!r}")
+    total = _divergence(grammar.root_log_probs, other.root_log_probs)
+    for level, marginal in enumerate(symbol_log_marginals(grammar)[:-1]):
+        table = grammar.table_index(level)
+        choices = _divergence(grammar.log_weights[table], other.log_weights[table])
+        expected = jnp.exp(marginal).sum(0)  # a parent that never occurs adds nothing, even of inf
+        total = total + jnp.where(expected > 0, expected * choices, 0).sum()
+    return total
+
+
+def _divergence(
+    log_probs: Float[Array, "*batch choices"], other: Float[Array, "*batch choices"]
+) -> Float[Array, "*batch"]:
+    """Σ p (log p − log q) over the last axis, with 0 log 0 = 0."""
+    possible = log_probs > -jnp.inf
+    difference = jnp.where(possible, log_probs, 0) - jnp.where(possible, other, 0)
+    return (jnp.exp(log_probs) * difference).sum(-1)
+
+
 def leaf_entropy(grammar: Grammar) -> Float[Array, ""]:
     """Entropy of the leaf sequence in nats, exactly, of an unambiguous grammar.
 
