@@ -25,14 +25,16 @@ import jax.numpy as jnp
 
 import hiermodel as hm
 from experiments.benchmarks.timing import Row, measure
-from hiermodel.networks.learned import init_params, learned_denoiser
+from hiermodel.networks.learned import SymbolNetworkConfig, init_params, learned_denoiser
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.training.epochs import place_members, train_epochs
 from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble
 
 BATCH = 128
 SMALL = TransformerConfig(16, 6, width=64, num_layers=3)
 PAPER = TransformerConfig(16, 6)
+TREE = TreeUNetConfig(4, 2, 6)
 NUM_MEMBERS = 6
 
 
@@ -44,7 +46,8 @@ def rows() -> Iterator[Row]:
         yield training(name, network, BATCH, reference=21.2)
     yield from members()
     yield paper_network()
-    yield sampling()
+    yield sampling(reference=31.4)
+    yield from tree_networks()
     yield first_step()
 
 
@@ -59,7 +62,7 @@ class Trainer:
     """
 
     def __init__(
-        self, network: TransformerConfig, batch_size: int, num_steps: int, num_members: int
+        self, network: SymbolNetworkConfig, batch_size: int, num_steps: int, num_members: int
     ):
         training = TrainingConfig(num_epochs=1000, batch_size=batch_size)
         schedule = hm.Schedule.linear(500)
@@ -77,12 +80,12 @@ class Trainer:
 
 def training(
     name: str,
-    network: TransformerConfig,
+    network: SymbolNetworkConfig,
     batch_size: int,
     *,
     num_steps: int = 25,
     num_members: int = 1,
-    reference: float,
+    reference: float | None = None,
 ) -> Row:
     """Steps of all members together, with the share of the machine's matrix product rate."""
     trainer = Trainer(network, batch_size, num_steps, num_members)
@@ -98,17 +101,34 @@ def training(
     return dataclasses.replace(row, note=f"{share:.0%} of the matmul rate")
 
 
-def step_flops(network: TransformerConfig, batch_size: int) -> float:
+def step_flops(network: SymbolNetworkConfig, batch_size: int) -> float:
     """Floating-point operations in the matrix products of one step.
 
-    A product costs two per weight and token forward, and twice that backward: 6 · weights · tokens,
-    the weights being those of kernels; attention adds products of 2 · leaves · width per token and
-    block, both for scores and for mixed values.
+    A product costs two per weight and use forward, and twice that backward: 6 · weights · uses, the
+    weights being those of kernels, used once per token; in a tree U-Net once per block of a level.
+    Attention adds products of 2 · leaves · width per token and block, both for scores and for mixed
+    values.
     """
     params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
-    weights = sum(shape.size for name, shape in params.items() if name.endswith(".kernel"))
-    attention = 2 * network.num_layers * network.num_leaves * network.width
-    return 6.0 * (weights + attention) * batch_size * network.num_leaves
+    kernels = {name: value.size for name, value in params.items() if name.endswith(".kernel")}
+    if isinstance(network, TreeUNetConfig):
+        products = sum(size * uses(network, name) for name, size in kernels.items())
+    else:
+        assert isinstance(network, TransformerConfig)
+        attention = 2 * network.num_layers * network.num_leaves * network.width
+        products = (sum(kernels.values()) + attention) * network.num_leaves
+    return 6.0 * products * batch_size
+
+
+def uses(network: TreeUNetConfig, name: str) -> int:
+    """How often a sequence meets a kernel of a tree U-Net."""
+    parts = name.split(".")
+    if parts[0] != "blocks":
+        return network.num_leaves
+    if "time" in parts:
+        return 1
+    index, depth = int(parts[1]), network.depth
+    return network.branching ** (depth - 1 - index if index < depth else index - depth)
 
 
 def members() -> Iterator[Row]:
@@ -127,22 +147,35 @@ def members() -> Iterator[Row]:
     yield dataclasses.replace(together, note=f"{times:.2f} times the time of one")
 
 
+def tree_networks() -> Iterator[Row]:
+    """The tree U-Net: training one, several at once against one, and sampling."""
+    name = "training, tree U-Net of width 128, batch 64"
+    alone = training(name, TREE, 64)
+    yield alone
+    together = training(f"{NUM_MEMBERS} of them at once", TREE, 64, num_members=NUM_MEMBERS)
+    times = NUM_MEMBERS * alone.rate / together.rate
+    yield dataclasses.replace(together, note=f"{times:.2f} times the time of one")
+    yield sampling("tree U-Net of width 128", TREE)
+
+
 def paper_network() -> Row:
     """The paper's network, at an eighth of its batch."""
     name = "training, width 512, 8 blocks, batch 64, dropout 0.1"
     return training(name, PAPER, 64, num_steps=2, reference=0.99)
 
 
-def sampling() -> Row:
-    """All 500 steps with the small network."""
-    denoiser = learned_denoiser(SMALL, init_params(jax.random.key(0), SMALL), 500)
+def sampling(
+    name: str = "width 64", network: SymbolNetworkConfig = SMALL, reference: float | None = None
+) -> Row:
+    """All 500 steps with a network."""
+    denoiser = learned_denoiser(network, init_params(jax.random.key(0), network), 500)
     schedule, key, count = hm.Schedule.linear(500), jax.random.key(1), 256
 
     def sample() -> jax.Array:
         return hm.sample_ancestral(key, denoiser, schedule, count)
 
-    name = f"ancestral sampling, 500 steps, batch {count}, width 64"
-    return measure(name, sample, count=count, unit="sequences", repeats=3, reference=31.4)
+    name = f"ancestral sampling, 500 steps, batch {count}, {name}"
+    return measure(name, sample, count=count, unit="sequences", repeats=3, reference=reference)
 
 
 FIRST_STEP = f"""

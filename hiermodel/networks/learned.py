@@ -29,17 +29,23 @@ from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.layers import rounded_dot_general
 from hiermodel.networks.mlp import MLP, MLPConfig
 from hiermodel.networks.transformer import Transformer, TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNet, TreeUNetConfig
 from hiermodel.networks.unet import UNet, UNetConfig
 from hiermodel.random_bits import RowKey
 
-SymbolNetworkConfig = TransformerConfig | MLPConfig
+SymbolNetworkConfig = TransformerConfig | MLPConfig | TreeUNetConfig
 NetworkConfig = SymbolNetworkConfig | UNetConfig
 """A network says what its data are: symbols, or (a U-Net) pixels, of which it gives the noise."""
 Params = dict[str, Array]
 """Parameters by dotted name."""
 
 
-_MODULES = {TransformerConfig: Transformer, MLPConfig: MLP, UNetConfig: UNet}
+_MODULES = {
+    TransformerConfig: Transformer,
+    MLPConfig: MLP,
+    TreeUNetConfig: TreeUNet,
+    UNetConfig: UNet,
+}
 
 
 def data_shape(config: NetworkConfig) -> tuple[int, ...]:
@@ -51,7 +57,7 @@ def data_shape(config: NetworkConfig) -> tuple[int, ...]:
 
 def build_network(
     config: NetworkConfig, rngs: nnx.Rngs, param_dtype: DTypeLike
-) -> Transformer | MLP | UNet:
+) -> Transformer | MLP | TreeUNet | UNet:
     """The Flax module that a config describes, freshly initialised."""
     return _MODULES[type(config)](config, rngs, param_dtype)  # pyright: ignore[reportArgumentType]
 
@@ -94,7 +100,7 @@ def param_shapes(config: NetworkConfig) -> dict[str, tuple[int, ...]]:
     return {name: value.shape for name, value in shapes.items()}
 
 
-def bind(config: NetworkConfig, params: Params) -> Transformer | MLP | UNet:
+def bind(config: NetworkConfig, params: Params) -> Transformer | MLP | TreeUNet | UNet:
     """The Flax module with given parameters."""
     graphdef, paths = _network_structure(config)
     state = nnx.from_flat_state([(path, nnx.Param(params[name])) for name, path in paths.items()])

@@ -13,6 +13,7 @@ from hiermodel.networks.layers import dropout, time_features
 from hiermodel.networks.learned import apply, init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.random_bits import (
     RowKey,
     random_integers,
@@ -27,6 +28,7 @@ CONFIGS = {
     "transformer": TRANSFORMER,
     "pre_norm": dataclasses.replace(TRANSFORMER, pre_norm=True),
     "mlp": MLPConfig(4, 3, width=16, num_blocks=2, dropout=0.2),
+    "tree_unet": TreeUNetConfig(2, 2, 3, width=16, dropout=0.2),
 }
 
 
