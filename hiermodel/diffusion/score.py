@@ -1,5 +1,6 @@
 """Exact score and log-density of noisy sequences (SPEC section 3)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -52,8 +53,13 @@ def log_density(
 ) -> Float[Array, "..."]:
     """Natural-log density of x_t at step t under the (filtered) model.
 
-    log p_t(x) = log Z(h) + log N(x; 0, (1 − abar_t) I) − N abar_t / (2 (1 − abar_t)); for a
-    discrete process the log-probability log Z(h) + Σ_i max_a log q(x_t[i] | x_0[i] = a).
+    log p_t(x) = log Σ_trees P(tree) Π_i N(x[i]; sqrt(abar_t) e_a, (1 − abar_t) I), with a the symbol
+    of leaf i; for a discrete process the log-probability log Z(h) + Σ_i max_a log q(x_t[i] | a).
+
+    The squares of the differences x[i] − sqrt(abar_t) e_a are the leaf evidence. Multiplied out (log
+    Z of the field, less the square of x) they would be differences of terms of 10^4 at t = 1. So a
+    sequence noised from the model is known to 1e-4 nats in float32, at every step; any other to 1e-6
+    of the sum of its squared differences over 2 (1 − abar_t).
 
     Args:
         grammar: the model of the data.
@@ -67,6 +73,28 @@ def log_density(
     """
     denoiser = exact_denoiser(grammar, schedule, filter_level=filter_level)
     x_t = check_input(denoiser, schedule, x_t, t)
-    field = schedule.leaf_evidence(x_t, t)
-    log_evidence = run_bp(grammar, field, filter_level=filter_level).log_evidence
-    return log_evidence + schedule.log_constant(x_t, t)
+    if isinstance(schedule, Schedule):
+        log_likelihood, log_constant = _log_normal(schedule, x_t, t)
+    else:
+        log_likelihood = schedule.leaf_evidence(x_t, t)
+        log_constant = schedule.log_constant(x_t, t)
+    return run_bp(grammar, log_likelihood, filter_level=filter_level).log_evidence + log_constant
+
+
+def _log_normal(
+    schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
+) -> tuple[Float[Array, "... leaves vocab"], Float[Array, "..."]]:
+    """log N(x_t[i]; sqrt(abar_t) e_a, (1 − abar_t) I) per leaf i and symbol a, less its constant.
+
+    Returns also the constant, summed over all leaves and symbols.
+    """
+    steps = jnp.asarray(t)
+    mean = jnp.sqrt(schedule.alpha_bar)[steps].astype(x_t.dtype)[..., None, None]
+    variance = schedule.noise_variance[steps].astype(x_t.dtype)
+    num_leaves, vocab_size = x_t.shape[-2:]
+    # Summing over the others, not subtracting one from all: the one is the largest by far.
+    others = 1 - jnp.eye(vocab_size, dtype=x_t.dtype)
+    from_others = jnp.matmul(jnp.square(x_t), others, precision=jax.lax.Precision.HIGHEST)
+    log_likelihood = (jnp.square(x_t - mean) + from_others) / (-2 * variance[..., None, None])
+    log_constant = -0.5 * num_leaves * vocab_size * jnp.log(2 * jnp.pi * variance)
+    return log_likelihood, log_constant

@@ -231,7 +231,7 @@ def _run_block(
 
     def repair(log_marginals: tuple[Array | None, ...]) -> Beliefs:
         wrong = ~fast.is_exact[:num_rows]
-        return _redo_rows(run_slowly, leaf_evidence, finish(log_marginals), wrong)
+        return _redo(run_slowly, block_size(grammar), leaf_evidence, finish(log_marginals), wrong)
 
     # Inside a branch the change of layout is a copy of its own; outside, XLA would fuse it into
     # the arithmetic, which would then read and write with strides and run at half its speed.
@@ -240,6 +240,34 @@ def _run_block(
 
 def _log(probs: Array | None) -> Array | None:
     return None if probs is None else jnp.log(probs)
+
+
+def _redo(
+    run: Callable[[Array], Beliefs],
+    block_rows: int,
+    leaf_evidence: Float[Array, "block leaves vocab"],
+    beliefs: Beliefs,
+    wrong: Bool[Array, " block"],
+) -> Beliefs:
+    """Replace the beliefs of the wrong rows: a few at a time, or all at once where many are."""
+    num_rows = len(wrong)
+
+    def redo_all(beliefs: Beliefs) -> Beliefs:
+        right = in_blocks(run, leaf_evidence, block_rows)
+        return jax.tree.map(functools.partial(_choose_rows, wrong), right, beliefs)
+
+    def redo_some(beliefs: Beliefs) -> Beliefs:
+        return _redo_rows(run, leaf_evidence, beliefs, wrong)
+
+    if num_rows <= REPAIRED:
+        return redo_all(beliefs)
+    # A CPU's time is that of the rows; an accelerator's, that of the calls.
+    many = num_rows // 2 if jax.default_backend() == "cpu" else REPAIRED
+    return jax.lax.cond(wrong.sum() > many, redo_all, redo_some, beliefs)
+
+
+def _choose_rows(rows: Bool[Array, " block"], new: Array, old: Array) -> Array:
+    return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
 
 def _redo_rows(

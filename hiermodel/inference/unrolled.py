@@ -5,6 +5,25 @@ written out one by one. Messages are probabilities, scaled to sum to one at ever
 because it needs no exponential above the leaves, but probabilities underflow where strong evidence
 contradicts the grammar; :func:`run_unrolled` says for which sequences they may have.
 
+Why its word holds. An operation that underflows, flushed to zero or not, is wrong by at most the
+smallest normal number, "tiny". Every message is at most 1, and all factors that follow are at most
+1, so at node v underflow costs each rule's product at most s + 1 tiny (its weight, its s factors),
+and scaling costs one more. An error in the message of v changes every marginal, and the evidence
+relatively, by at most that error times A_v, the weight of all outside v over the evidence, summed
+over the symbols of v: a marginal is a sum of products of messages, and replacing right messages by
+wrong ones in such a product, one after the other, adds up one such term per node.
+
+A_v must not be judged by messages that may be lost themselves. It is bounded from the root down, by
+L_v >= A_v, from normalisers alone. With messages of at most 1 and rule weights that sum to 1,
+A_child <= scale_v A_v. At k = 0, A_root = 1 / (evidence over the scales). At k > 0 the likelihood
+g_i(a) of all below a node i of level k, given root a, is a sum of q products and at most 2q tiny too
+low. With g+ = max(g, tiny · 2q · nodes), Π (g+ over the nodes but i) times e is above the true
+product whatever was lost, and
+A_i <= e · Σ_a P(a) Π_{j ≠ i} g+_j(a) / evidence, over *all* root symbols, also those for which
+some likelihood vanished. So with N the number of operations that may underflow, all weighed as
+above (:func:`_num_lossy`), N · tiny · max L_v bounds the error of every marginal. The evidence
+underneath is the one computed, which only losses make smaller and L larger.
+
 Children of a level are stored one sibling after another: first the first child of every node, then
 the second of every node, … A node's children are then whole blocks, and the leaves stand in
 digit-reversed order.
@@ -24,8 +43,9 @@ from hiermodel.grammar.rules import Grammar
 MAX_RULES = 512
 """Rule applications (rules per level × levels) up to which writing them out pays."""
 
-LOST = 1e-8
-"""Error in a marginal that underflow may cause before a sequence is reported as not exact."""
+LOST = 8
+"""Error in a marginal, in units of rounding (eps of the dtype: 1e-6 in float32), that underflow may
+cause before a sequence is reported as not exact."""
 
 LANES = 16
 """Numbers that a processor handles at once, or a small multiple."""
@@ -41,7 +61,7 @@ class Unrolled(NamedTuple):
         log_evidence: (batch,).
         marginals: per level, (nodes, vocab_size, batch) in digit-reversed order of nodes; None for
             levels that the filtered model does not have.
-        is_exact: (batch,) false where underflow may have cost digits.
+        is_exact: (batch,) false where underflow may have cost a marginal more than LOST.
     """
 
     log_evidence: Float[Array, " batch"]
@@ -121,14 +141,15 @@ def run_unrolled(
         log_evidence = log_evidence + jnp.log(total)
         largest = 1 / total[None]
     else:
-        root, above, log_total = _through_root(grammar, filter_level, below[filter_level], prior)
+        root, above, log_total, largest = _through_root(
+            grammar, filter_level, below[filter_level]
+        )
         marginals = [root[None], *[None] * (filter_level - 1)]
         marginals.append(_product(above, below[filter_level]))
         log_evidence = log_evidence + log_total
-        largest = _total(above)
-    # Nothing above a node exceeds the product of the scales on its path: a message lost to
-    # underflow weighs at most that much in any marginal.
-    limit = LOST / jnp.finfo(leaf_evidence.dtype).tiny
+    # A message lost to underflow weighs at most ``largest`` in any marginal (L_v of the module).
+    number = jnp.finfo(leaf_evidence.dtype)
+    limit = LOST * number.eps / _num_lossy(grammar, filter_level) / number.tiny
     is_exact = jnp.all(largest <= limit, 0)
     for level in range(filter_level, depth):
         above = _down(grammar, level, above, scale[level], below[level + 1])
@@ -191,23 +212,44 @@ def _down(grammar: Grammar, level: int, above: Symbols, scale: Array, children: 
 
 
 def _through_root(
-    grammar: Grammar, level: int, below: Symbols, prior: Float[Array, " vocab"]
-) -> tuple[Array, Symbols, Array]:
-    """Root marginals (vocab, batch), weight above each node of the filter level, log-evidence."""
+    grammar: Grammar, level: int, below: Symbols
+) -> tuple[Array, Symbols, Array, Array]:
+    """Across the levels that a filtered model lacks.
+
+    Returns:
+        Root marginals (vocab, batch); weight above each node of the filter level; log-evidence less
+        what the scales hold (batch,); and (nodes, batch) a bound on the sum over symbols of the
+        weight above each node, root symbols included whose likelihood was lost.
+    """
+    dtype = below[0].dtype
     order = digit_reversed(grammar.branching, level)
-    transitions = jnp.exp(root_transitions(grammar, level)).astype(prior.dtype)[order]
+    transitions = jnp.exp(root_transitions(grammar, level)).astype(dtype)[order]
+    log_prior = grammar.root_log_probs.astype(dtype)
     symbols = range(grammar.vocab_size)
     given_root = [
         _total([transitions[:, a, b, None] * below[b] for b in symbols]) for a in symbols
     ]  # (nodes, batch) likelihood of all below a node given the root
-    log_root = jnp.stack([jnp.log(prior[a]) + jnp.log(given_root[a]).sum(0) for a in symbols])
+    floor = jnp.finfo(dtype).tiny * 2 * grammar.vocab_size * len(order)
+    bound = [jnp.maximum(likelihood, floor) for likelihood in given_root]
+    log_root = jnp.stack([log_prior[a] + jnp.log(bound[a]).sum(0) for a in symbols])
+    possible = jnp.stack([likelihood.min(0) > 0 for likelihood in given_root])
     peak = log_root.max(0)
-    root = jnp.exp(log_root - peak)
+    root_bound = jnp.exp(log_root - peak)
+    root = jnp.where(possible, root_bound, 0)
     total = root.sum(0)
-    root = root / total
-    share = [jnp.where(given_root[a] > 0, root[a] / given_root[a], 0) for a in symbols]
+    root, root_bound = root / total, root_bound / total
+    share = [root[a] / bound[a] for a in symbols]
     above = [_total([share[a] * transitions[:, a, b, None] for a in symbols]) for b in symbols]
-    return root, above, peak + jnp.log(total)
+    largest = _total([root_bound[a] / bound[a] for a in symbols])
+    return root, above, peak + jnp.log(total), largest
+
+
+def _num_lossy(grammar: Grammar, filter_level: int) -> int:
+    """How many operations may underflow, each weighed by its effect (module docstring)."""
+    _, vocab_size, max_rules, branching = grammar.rules.children.shape
+    nodes = sum(branching**level for level in range(filter_level, grammar.depth + 1))
+    at_root = 2 * vocab_size * branching**filter_level
+    return nodes * (1 + max_rules * (branching + 1)) + 3 * at_root
 
 
 def _total(arrays: Sequence[Array]) -> Array:

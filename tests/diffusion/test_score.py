@@ -58,3 +58,22 @@ def test_any_denoiser_has_a_score():
     score = hm.score(hm.independent_denoiser(SCHEDULE), SCHEDULE, x_t, 250)
     alpha_bar = float(SCHEDULE.alpha_bar[250])
     np.testing.assert_allclose(score, np.sqrt(alpha_bar) / 6 / (1 - alpha_bar), rtol=1e-6)
+
+
+@pytest.mark.parametrize("filter_level", [0, 2])
+def test_the_density_in_single_precision_keeps_its_digits_from_the_first_step_on(filter_level):
+    """Fields are 5000 at t = 1: the parts of the density are 8e4, and the density is 300."""
+    grammar = hm.paper_grammar()
+    rng = np.random.default_rng(6)
+    t = np.repeat([1, 2, 5, 20, 100, 500], 16)
+    own = np.asarray(hm.sample_leaves(jax.random.key(7), grammar, len(t)))
+    x_0 = np.eye(6)[np.stack([own, rng.integers(6, size=own.shape)])]
+    alpha_bar = np.asarray(SCHEDULE.alpha_bar, float)[t][:, None, None]
+    x_t = np.sqrt(alpha_bar) * x_0 + np.sqrt(1 - alpha_bar) * rng.normal(size=x_0.shape)
+    x_t = x_t.astype(np.float32)
+    single = hm.log_density(grammar, SCHEDULE, x_t, t, filter_level=filter_level)
+    double = hm.log_density(grammar, SCHEDULE, x_t.astype(float), t, filter_level=filter_level)
+    assert single.dtype == np.float32
+    error = np.abs(single - double)
+    assert error[0].max() < 1e-4
+    assert np.all(error[1] < 1e-4 + 1e-6 * np.abs(double[1]))
