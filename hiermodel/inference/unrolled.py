@@ -16,9 +16,9 @@ wrong ones in such a product, one after the other, adds up one such term per nod
 A_v must not be judged by messages that may be lost themselves. It is bounded from the root down, by
 L_v >= A_v, from normalisers alone. With messages of at most 1 and rule weights that sum to 1,
 A_child <= scale_v A_v. At k = 0, A_root = 1 / (evidence over the scales). At k > 0 the likelihood
-g_i(a) of all below a node i of level k, given root a, is a sum of q products and at most 2q tiny too
-low. With g+ = max(g, tiny · 2q · nodes), Π (g+ over the nodes but i) times e is above the true
-product whatever was lost, and
+g_i(a) of all below a node i of level k, given root a, is a sum of q products and at most 2q tiny
+too low. With g+ = max(g, tiny · 2q · nodes of level k), the product of g+ over all nodes but i,
+times e, exceeds the true product whatever was lost, and
 A_i <= e · Σ_a P(a) Π_{j ≠ i} g+_j(a) / evidence, over *all* root symbols, also those for which
 some likelihood vanished. So with N the number of operations that may underflow, all weighed as
 above (:func:`_num_lossy`), N · tiny · max L_v bounds the error of every marginal. The evidence
@@ -141,9 +141,7 @@ def run_unrolled(
         log_evidence = log_evidence + jnp.log(total)
         largest = 1 / total[None]
     else:
-        root, above, log_total, largest = _through_root(
-            grammar, filter_level, below[filter_level]
-        )
+        root, above, log_total, largest = _through_root(grammar, filter_level, below[filter_level])
         marginals = [root[None], *[None] * (filter_level - 1)]
         marginals.append(_product(above, below[filter_level]))
         log_evidence = log_evidence + log_total
