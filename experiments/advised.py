@@ -1,29 +1,26 @@
 """Training that asks for advice at every checkpoint, and stops when it is told to.
 
-It writes the same checkpoints as ``train_run`` would, as far as it goes: ``train_run`` can go on
-from where it stopped.
+It is ``train_run``, checkpoint by checkpoint, which can go on from where it stopped.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from experiments import configs, runtime, signals
+from experiments import configs
 from experiments.stages import advice
 from experiments.stages.generation import generate
 from experiments.store import Measurements, stack
 from experiments.train import (
     checkpoints_of,
-    ensemble_of,
     epochs_of,
     make_data,
     open_run,
     run_key,
-    training_rows,
+    train_run,
 )
 from hiermodel.checks import require
 from hiermodel.measures.advisor import Advice
-from hiermodel.training.loop import train
 
 
 def train_advised(
@@ -50,7 +47,7 @@ def train_advised(
 
     Raises:
         ValueError: for a single split.
-        FolderInUseError: if another process works in the run's folder.
+        MembersFailedError: if the loss of some networks is not finite.
         Stopped: after saving, if a signal asks to stop.
     """
     require(config.num_splits > 1, "num_splits", config.num_splits, "at least 2 for advice")
@@ -59,17 +56,7 @@ def train_advised(
     samples: list[np.ndarray] = []
     said: list[Advice] = []
     for number, epoch in enumerate(epochs[1:], 1):
-        with runtime.stage(run, "train"), signals.deferred() as asked_to_stop:
-            train(
-                run_key(config, "networks"),
-                ensemble_of(config),
-                training_rows(config, splits),
-                run.checkpoints,
-                identity=configs.to_json(config),
-                checkpoint_epochs=epochs[1 : number + 1],
-                progress=progress,
-                should_stop=lambda _: asked_to_stop(),
-            )
+        train_run(config, root, until=epoch, progress=progress)
         params = checkpoints_of(config, run).load_params(epoch)
         key = run_key(config, "samples")
         samples.append(generate(key, config.network, config.schedule, params, num_samples))

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import jax
 
-from experiments.images.configs import ImageRunConfig
+from experiments.images.configs import OF_RUN, ImageRunConfig
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
@@ -93,10 +93,10 @@ class RunConfig:
     network: TransformerConfig | MLPConfig
     training: TrainingConfig
     filter_level: int = 0
-    num_splits: int = 2
-    num_seeds: int = 2
+    num_splits: int = dataclasses.field(default=2, metadata=OF_RUN)
+    num_seeds: int = dataclasses.field(default=2, metadata=OF_RUN)
     split_size: int = 12_000
-    test_size: int = 3000
+    test_size: int = dataclasses.field(default=3000, metadata=OF_RUN)
     num_steps: int = 500
     first_checkpoint: int = 100
     num_checkpoints: int = 25

@@ -45,15 +45,14 @@ class Arguments:
 def arrays_of(root: Path) -> dict[str, np.ndarray]:
     """Everything that runs under a root have kept: parameters, last states, measurements."""
     arrays = {}
-    for folder in root.glob("*/checkpoints"):
-        checkpoints = Checkpoints(
-            folder, json.loads((folder / "identity.json").read_text())["identity"]
-        )
+    for folder in root.glob("members/*"):
+        identity = json.loads((folder / "identity.json").read_text())["identity"]
+        checkpoints = Checkpoints(folder, identity)
         for epoch in checkpoints.saved_epochs():
-            named = checkpoints.load_params(epoch)
-            arrays |= {f"params/{epoch}/{name}": array for name, array in named.items()}
-        last = checkpoints.load_state(checkpoints.resume_epochs()[-1])
-        arrays |= {f"state/{name}": array for name, array in last.items()}
+            for name, array in checkpoints.load_params(epoch).items():
+                arrays[f"{folder.name}/{epoch}/{name}"] = array
+        for name, array in (checkpoints.latest() or {}).items():
+            arrays[f"{folder.name}/state/{name}"] = array
     for file in root.glob("*/measurements/*.npz"):
         for name, measured in load_measurements(file).items():
             arrays[f"{file.stem}/{name}"] = measured.values
@@ -127,16 +126,16 @@ def _wait_for_a_moment(
     count: int, root: Path, process: subprocess.Popen, seconds: float, rng: np.random.Generator
 ) -> str | None:
     """Wait until it is time to kill; None if the process has ended first."""
-    kind = ("any time", "writing a checkpoint", "measuring")[count % 3]
-    already = _parts(root)
-    reached: Callable[[], bool] = {
-        "any time": lambda: any(root.glob("*/holder.json")),
-        "writing a checkpoint": lambda: any(root.glob("*/checkpoints/*/*.orbax-checkpoint-tmp*")),
-        "measuring": lambda: _parts(root) > already,
-    }[kind]
-    delay = rng.uniform(0, {"any time": seconds, "writing a checkpoint": 0.05}.get(kind, 0.5))
-    if kind == "writing a checkpoint":  # not always the first
+    kind = ("any time", "writing checkpoints", "measuring")[count % 3]
+    if kind == "writing checkpoints":  # not always the first
         _poll(process, rng.uniform(0, seconds / 2))
+    already, saved = _count(root, "*/measurements/**/*.npz"), _count(root, "members/*/*.npz")
+    reached: Callable[[], bool] = {
+        "any time": lambda: any(root.glob("**/holder.json")),
+        "writing checkpoints": lambda: _count(root, "members/*/*.npz") > saved,
+        "measuring": lambda: _count(root, "*/measurements/**/*.npz") > already,
+    }[kind]
+    delay = rng.uniform(0, {"any time": seconds, "writing checkpoints": 0.02}.get(kind, 0.5))
     while not reached():
         if process.poll() is not None:
             return None
@@ -151,9 +150,8 @@ def _poll(process: subprocess.Popen, seconds: float) -> None:
         process.wait(seconds)
 
 
-def _parts(root: Path) -> int:
-    """How much has been measured."""
-    return sum(1 for _ in root.glob("*/measurements/**/*.npz"))
+def _count(root: Path, pattern: str) -> int:
+    return sum(1 for _ in root.glob(pattern))
 
 
 def main() -> None:

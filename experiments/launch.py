@@ -1,19 +1,23 @@
-"""``python -m experiments.launch STUDY``: a study's runs as jobs of a cluster, through submitit.
+"""``python -m experiments.launch STUDY``: a study as jobs of a cluster, through submitit.
 
-SLURM hands out the work: one array job, whose tasks each take some of the waiting runs. A task that
-is preempted or comes to the end of its time is queued again, and goes on from its newest
-checkpoints. Every run keeps its own folder, so a task that is lost loses nothing but its own time;
-the same command then submits what is still to be done.
+One array job, all of whose tasks do the same: run the study, each taking what no other one holds.
+A task that is preempted or comes to the end of its time is queued again, and goes on from the
+newest checkpoints. What a lost task worked on is left to the others, or to those that the same
+command submits afterwards.
 """
 
+import collections
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import configs, signals, store
+from experiments import signals
+
+if TYPE_CHECKING:
+    from experiments.study.design import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Arguments:
         study: a .py file, or the name of a shipped study, as seen from the jobs too.
         root: where run folders are, on a file system that all machines share.
         cluster: slurm; or local, to try it on this machine.
-        runs_per_job: runs that one task trains, together where their shapes agree.
-        at_once: tasks that run at the same time, at most.
+        tasks: how many, if there are as many networks; they run at the same time if the cluster has
+            room.
         minutes: that a task may take before it is queued again.
         max_requeues: how often a task that came to the end of its time is queued again.
         partition: of the cluster; its standard one for None.
@@ -38,8 +42,7 @@ class Arguments:
     study: tyro.conf.Positional[str]
     root: Path = Path("runs")
     cluster: Literal["slurm", "local"] = "slurm"
-    runs_per_job: int = 1
-    at_once: int = 16
+    tasks: int = 16
     minutes: float = 240.0
     max_requeues: int = 20
     partition: str | None = None
@@ -51,20 +54,20 @@ class Arguments:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What one task does; sent to it as it stands, so it holds nothing but words.
+    """What every task does: the study, as any process would run it, beside the others.
 
     Attributes:
         study: file or name.
         root: where run folders are.
-        runs: identities of its runs.
+        shares: tasks that share the work.
     """
 
     study: str
     root: str
-    runs: tuple[str, ...]
+    shares: int
 
-    def __call__(self) -> dict[str, str]:
-        """Train and measure; returns the state of every run at the end."""
+    def __call__(self) -> dict[str, int]:
+        """Train and measure until nothing is left that no other process holds; counts by state."""
         from experiments.runtime import prepare
 
         prepare(self.root)
@@ -73,9 +76,8 @@ class Task:
         from experiments.study.state import standing
 
         study, root = load_study(self.study), Path(self.root)
-        run_study(study, root, only=self.runs, progress=False)
-        runs = {configs.identity(config): config for config in study.runs()}
-        return {name: standing(study, runs[name], root).state for name in self.runs}
+        run_study(study, root, shares=self.shares, progress=False)
+        return collections.Counter(standing(study, run, root).state for run in study.runs())
 
     def checkpoint(self) -> Any:
         """What submitit queues in its place when it is preempted: the same, which goes on."""
@@ -84,22 +86,24 @@ class Task:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def waiting_tasks(source: str, root: Path, runs_per_job: int) -> list[Task]:
-    """The waiting runs of a study, shared out to tasks; runs of the same shapes stay together."""
-    from experiments.study.files import load_study
+def number_of_tasks(study: "Study", root: Path, most: int) -> int:
+    """One for every network that is still to be trained or run to be measured, up to a bound.
+
+    Raises:
+        ValueError: if nothing waits.
+    """
+    from experiments.runs.members import members
     from experiments.study.state import State, standing
 
-    study = load_study(source)
     waiting = [run for run in study.runs() if standing(study, run, root).state == State.WAITING]
-    names = [configs.identity(run) for pack in study.kind.pack(waiting) for run in pack]
-    return [
-        Task(source, str(root), tuple(names[start : start + runs_per_job]))
-        for start in range(0, len(names), runs_per_job)
-    ]
+    if not waiting:
+        raise ValueError(f"study {study.name!r} has no run that waits in {root}")
+    left = {own for run in waiting for own in members(run) if not own.finished(root)}
+    return min(most, max(len(left), len(waiting)))
 
 
 def submit(arguments: Arguments) -> list[Any]:
-    """Submit the waiting runs, and note where their logs will be.
+    """Submit what waits.
 
     Returns:
         The submitted jobs, of submitit.
@@ -112,8 +116,8 @@ def submit(arguments: Arguments) -> list[Any]:
     except ImportError as error:
         raise ValueError("submitit is needed: pip install 'hiermodel[cluster]'") from error
     from experiments.study.files import load_study
-    from experiments.study.runner import forget_failures
-    from experiments.study.summary import jobs_of, study_folder
+    from experiments.study.runner import retry_failures
+    from experiments.study.summary import study_folder
 
     root = arguments.root.absolute()
     study = load_study(arguments.study)
@@ -121,22 +125,14 @@ def submit(arguments: Arguments) -> list[Any]:
     if Path(source).suffix:
         source = str(Path(source).absolute())
     if arguments.retry:
-        forget_failures(study, root)
-    tasks = waiting_tasks(source, root, arguments.runs_per_job)
-    if not tasks:
-        raise ValueError(f"study {study.name!r} has no run that waits in {root}")
-    folder = study_folder(study, root)
+        retry_failures(study, root)
+    number = number_of_tasks(study, root, arguments.tasks)
     executor = submitit.AutoExecutor(
-        folder / "jobs", cluster=arguments.cluster, **_requeues(arguments)
+        study_folder(study, root) / "jobs", cluster=arguments.cluster, **_requeues(arguments)
     )
     executor.update_parameters(**_parameters(arguments, study.name))
     with executor.batch():  # what is submitted in one batch becomes one array
-        jobs = [executor.submit(task) for task in tasks]
-    logs = {
-        run[:16]: _logs(job) for task, job in zip(tasks, jobs, strict=True) for run in task.runs
-    }
-    store.write_json(folder / "jobs.json", {"logs": jobs_of(study, root) | logs})
-    return jobs
+        return [executor.submit(Task(source, str(root), number)) for _ in range(number)]
 
 
 def _requeues(arguments: Arguments) -> dict[str, Any]:
@@ -155,17 +151,13 @@ def _parameters(arguments: Arguments, name: str) -> dict[str, Any]:
     if arguments.cluster == "slurm":
         # Two minutes before its end a task is told, which is ample to be queued again.
         parameters |= {
-            "slurm_array_parallelism": arguments.at_once,
+            "slurm_array_parallelism": arguments.tasks,
             "slurm_signal_delay_s": 120,
             "slurm_additional_parameters": {"requeue": True},  # after a node has failed, too
         }
         if arguments.partition is not None:
             parameters["slurm_partition"] = arguments.partition
     return parameters
-
-
-def _logs(job: Any) -> list[str]:
-    return [str(job.paths.stdout), str(job.paths.stderr)]
 
 
 def main() -> None:

@@ -23,13 +23,12 @@ from experiments.advice_score import score_advice, score_table
 from experiments.configs import Protocol, RunConfig
 from experiments.frontier import BASELINE, curves, points, sentences, summarise
 from experiments.measure import measure_run
-from experiments.packing import pack, train_pack
+from experiments.runs.training import open_run, train_runs
 from experiments.stages.advice import AdviceConfig
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.tradeoff import TradeoffConfig
 from experiments.store import Measurements
-from experiments.train import open_run
 from hiermodel.training.privacy import PrivacyConfig
 
 WINDOW = (0.1, 0.2)
@@ -139,8 +138,7 @@ def longer_pass(base: RunConfig, **changes: Any) -> RunConfig:
 def run_all(plan: Plan, root: Path, *, progress: bool = True) -> dict[str, dict[str, Measurements]]:
     """Train and measure everything; what is finished is not done again."""
     runs = variants(plan.base)
-    for group in pack(runs.values()):
-        train_pack(group, root, progress=progress)
+    train_runs(list(runs.values()), root, progress=progress)
     results = {}
     for name, run in runs.items():
         averages = dataclasses.replace(plan.stages["tradeoff"], averages=name == BASELINE)

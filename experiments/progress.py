@@ -3,11 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from experiments.blocks import Block
 from experiments.configs import Protocol
+from experiments.runs.data import epochs_of
+from experiments.runs.members import members
 from experiments.stages.registry import context_of
-from experiments.store import RunFolder
-from experiments.train import blocks_folder, epochs_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,27 +39,12 @@ def progress_of(own: Protocol, stage: str, root: Path) -> Progress:
     """Checkpoints of a training that are there; or 1 of 1 for a stage that is finished."""
     context = context_of(own, root)
     if stage == "train":
-        return _training_progress(own, context.run)
+        return _training_progress(own, root)
     return Progress(int(context.file(stage).exists()), 1)
 
 
-def _training_progress(own: Protocol, run: RunFolder) -> Progress:
-    """Checkpoints of the ensemble, or of its members if they are trained in blocks."""
+def _training_progress(own: Protocol, root: Path) -> Progress:
+    """Checkpoints of all networks."""
     epochs = set(epochs_of(own.run))
-    blocks = blocks_folder(own.run, run)
-    if run.checkpoints.exists() or not blocks.exists():
-        return Progress(len(epochs & _saved(run.checkpoints)), len(epochs))
-    there: dict[tuple[int, int], set[int]] = {}
-    for folder in blocks.iterdir():
-        for split, seed in Block.from_name(folder.name).members():
-            if split < own.run.num_splits and seed < own.run.num_seeds:
-                known = there.setdefault((split, seed), set())
-                known |= epochs & _saved(folder)
-    total = own.run.num_splits * own.run.num_seeds * len(epochs)
-    return Progress(sum(map(len, there.values())), total)
-
-
-def _saved(checkpoints: Path) -> set[int]:
-    folder = checkpoints / "params"
-    names = (path.name for path in folder.iterdir()) if folder.exists() else ()
-    return {int(name) for name in names if name.isdigit()}
+    saved = [epochs.intersection(one.checkpoints(root).saved_epochs()) for one in members(own.run)]
+    return Progress(sum(map(len, saved)), len(epochs) * len(saved))

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -62,13 +62,14 @@ def prepare(root: Path | str) -> None:
 
 
 @contextmanager
-def stage(run: RunFolder, name: str, share: float = 1.0) -> Iterator[None]:
+def stage(run: RunFolder, name: str, share: float = 1.0, *, alone: bool = True) -> Iterator[None]:
     """Work on one stage of a run: alone in its folder, timed, and logged to its ``log.txt``.
 
     Args:
         run: the run's folder.
         name: of the stage.
         share: of the time that counts as this run's, where others are worked on together with it.
+        alone: False where other processes may work on the same run meanwhile.
 
     Raises:
         FolderInUseError: if another process works in the folder.
@@ -76,8 +77,10 @@ def stage(run: RunFolder, name: str, share: float = 1.0) -> Iterator[None]:
     if jax.process_index() > 0:  # of processes that train together, the first keeps the folder
         yield
         return
-    with hold(run.path), _logged_to(run.log_file), run.timed(name, share):
-        run.remove_unfinished()
+    held = hold(run.path) if alone else nullcontext()
+    with held, _logged_to(run.log_file), run.timed(name, share):
+        if alone:
+            run.remove_unfinished()
         before, start = dataclasses.replace(_COMPILATIONS.totals), time.monotonic()
         _LOG.info("%s: process %d", name, os.getpid())
         try:

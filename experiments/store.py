@@ -8,9 +8,8 @@
         error.json           why the last attempt failed, if it did
         privacy.json         epsilon at each checkpoint, if the run is private
         holder.json          the process at work, if one is
-        checkpoints/         networks along training
         measurements/        one .npz per stage and settings, each array with dimensions and units
-    ROOT/blocks-<identity>/  checkpoints of members that were trained apart, one folder per block
+    ROOT/members/<identity>/ a network along training (``experiments.runs.members``)
     ROOT/studies/<name>/     table, report, jobs and logs of a study; its runs lie beside others
 
 Files are written beside their place and renamed into it, so a file that is there is whole. They
@@ -31,13 +30,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 FORMAT = 1
 """Version of the layout; written into every measurement file."""
 
 _UNFINISHED = ".*.tmp"
 
-PACKAGES = ("hiermodel", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("hiermodel", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -133,11 +133,6 @@ class RunFolder:
         """Which process is at work, if one is."""
         return self.path / "holder.json"
 
-    @property
-    def checkpoints(self) -> Path:
-        """Where the networks are."""
-        return self.path / "checkpoints"
-
     def measurement_file(self, stage: str, identity: str) -> Path:
         """Where the result of a stage with these settings is."""
         return self.path / "measurements" / f"{stage}-{identity[:16]}.npz"
@@ -173,9 +168,10 @@ class RunFolder:
         self._add_seconds(stage, share * (time.monotonic() - start))
 
     def _add_seconds(self, stage: str, seconds: float) -> None:
-        timings = self.timings()
-        timings[stage] = timings.get(stage, 0.0) + seconds
-        write_json(self.timings_file, {"seconds": timings})
+        with FileLock(self.path / ".timings.lock"):  # several processes may train a run's networks
+            timings = self.timings()
+            timings[stage] = timings.get(stage, 0.0) + seconds
+            write_json(self.timings_file, {"seconds": timings})
 
     def remove_unfinished(self) -> None:
         """Remove what killed writes have left; for the one process that works in the folder."""

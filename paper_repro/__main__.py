@@ -68,7 +68,7 @@ def main() -> None:
     if arguments.show_list:
         _list(arguments, figures)
     elif arguments.splits or arguments.seeds:
-        _train_blocks(arguments)
+        _train_members(arguments)
     else:
         _reproduce(arguments, figures)
 
@@ -87,27 +87,28 @@ def _list(arguments: Arguments, figures: Collection[str]) -> None:
     print(as_text(scale, figures, arguments.sizes, arguments.root))
 
 
-def _train_blocks(arguments: Arguments) -> None:
-    from experiments.blocks import Block
-    from experiments.train import train_block
+def _train_members(arguments: Arguments) -> None:
+    from experiments.runs.training import train_run
 
     scale = _scale(arguments)
     for size in arguments.sizes:
         run = scale.sizes[size].run
         splits = _range("splits", arguments.splits, run.num_splits)
         seeds = _range("seeds", arguments.seeds, run.num_seeds)
-        train_block(run, arguments.root, Block(splits, seeds), progress=arguments.progress)
-        print(f"trained: {size}, splits {splits[0]}:{splits[1]}, seeds {seeds[0]}:{seeds[1]}")
+        train_run(run, arguments.root, splits=splits, seeds=seeds, progress=arguments.progress)
+        print(f"trained: {size}, splits {arguments.splits}, seeds {arguments.seeds}")
 
 
-def _range(name: str, text: str | None, count: int) -> tuple[int, int]:
-    """The ends of "a:b"; the whole range for None."""
+def _range(name: str, text: str | None, count: int) -> range | None:
+    """Numbers from a to b − 1 for "a:b"; None for None, which means all."""
     if text is None:
-        return 0, count
+        return None
     begin, colon, end = text.partition(":")
-    if not (colon and begin.isdigit() and end.isdigit()):
-        raise ValueError(f"{name}={text!r} is not allowed: it must be two numbers, such as 0:5")
-    return int(begin), int(end)
+    whole = colon and begin.isdigit() and end.isdigit() and int(begin) < int(end) <= count
+    if not whole:
+        allowed = f"two numbers a:b with 0 ≤ a < b ≤ {count}"
+        raise ValueError(f"{name}={text!r} is not allowed: it must be {allowed}")
+    return range(int(begin), int(end))
 
 
 def _reproduce(arguments: Arguments, figures: Collection[str]) -> None:

@@ -99,11 +99,12 @@ def reproduce(
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
     settings = protocol(scale).with_seed(seed)
     settings = settings.with_images(images, Path(root), progress=progress)
-    measured = {
-        size: own
-        for size in ALL_SIZES
-        if (own := _measurable(settings.sizes[size], Path(root))) is not None
-    }
+    measured = {}
+    for size in ALL_SIZES:
+        makes = compute and size in sizes
+        own = settings.sizes[size] if makes else _trained(settings.sizes[size], Path(root))
+        if own is not None:
+            measured[size] = own
     job = Job(settings, measured, Path(root), tuple(sizes), seed, images, compute, progress)
     for name in FIGURES:
         if name in figures:
@@ -111,13 +112,13 @@ def reproduce(
     return job.folder
 
 
-def _measurable(own: Protocol, root: Path) -> Protocol | None:
-    """The settings of a size; with fewer splits if it is trained in blocks and has no more yet.
+def _trained(own: Protocol, root: Path) -> Protocol | None:
+    """The settings of a size; with fewer splits if some are trained and others are not yet.
 
     None if there are not even the two splits that a comparison takes.
     """
     num_splits = available_splits(own.run, root)
-    if num_splits == own.run.num_splits:
+    if num_splits in (0, own.run.num_splits):
         return own
     if num_splits < 2:
         return None

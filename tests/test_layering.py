@@ -78,14 +78,6 @@ def test_experiments_and_figures_do_not_import_what_uses_them():
             assert not {module.split(".")[0] for module in imported_modules(path)} & users, path
 
 
-def test_only_checkpoints_know_orbax():
-    for folder in ("hiermodel", "experiments", "figures", "paper_repro"):
-        for path in sources(folder):
-            if path != ROOT / "hiermodel/training/checkpoints.py":
-                uses = {module.split(".")[0] for module in imported_modules(path)}
-                assert "orbax" not in uses, path
-
-
 def test_the_check_sees_what_it_should(tmp_path, monkeypatch):
     """Imports of every form are found, even inside a function."""
     monkeypatch.setattr(f"{__name__}.ROOT", tmp_path)

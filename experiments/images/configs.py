@@ -11,6 +11,10 @@ from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
+OF_RUN = {"of_run": True}
+"""Metadata of settings that the networks of a run do not depend on. (Images for training are those
+that a test set leaves, so here its size is none of them.)"""
+
 
 @dataclasses.dataclass(frozen=True)
 class ImageDataConfig:
@@ -65,8 +69,8 @@ class ImageRunConfig:
     data: ImageDataConfig
     network: UNetConfig
     training: TrainingConfig
-    num_splits: int = 15
-    num_seeds: int = 1
+    num_splits: int = dataclasses.field(default=15, metadata=OF_RUN)
+    num_seeds: int = dataclasses.field(default=1, metadata=OF_RUN)
     split_size: int = 1024
     test_size: int = 2048
     num_steps: int = 1000

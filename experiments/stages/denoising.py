@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from experiments.blocks import JoinedCheckpoints
 from experiments.store import Measurement
 from hiermodel.diffusion.denoisers import Denoiser
 from hiermodel.networks.learned import apply
-from hiermodel.training.checkpoints import Checkpoints
+from hiermodel.training.checkpoints import StackedCheckpoints
 
 SETS = ("train", "test")
 
@@ -47,7 +46,7 @@ def log_probs(
 
 
 def params_at(
-    checkpoints: Checkpoints | JoinedCheckpoints, epochs: Int[np.ndarray, " member"]
+    checkpoints: StackedCheckpoints, epochs: Int[np.ndarray, " member"]
 ) -> dict[str, np.ndarray]:
     """Each member's parameters at an epoch of its own, stacked on a leading axis."""
     picked: dict[str, np.ndarray] = {}

@@ -32,6 +32,8 @@ class Arguments:
         memory: bound on each process's memory on the host, in GiB.
         retry: try failed runs again.
         over_budget: run although the plan is over the study's budget.
+        shares: processes that are started on other machines, too: networks of one shape are cut
+            into so many parts, or as many as there are processes here.
         distributed: this is one of several processes, on several hosts, that train each run
             together (jax.distributed); the same command without it, on one, then measures.
         progress: show progress bars.
@@ -44,6 +46,7 @@ class Arguments:
     memory: float | None = None
     retry: bool = False
     over_budget: bool = False
+    shares: int = 1
     distributed: bool = False
     progress: bool = True
 
@@ -88,7 +91,7 @@ def _run(arguments: Arguments) -> int:
 def _run_here(arguments: Arguments) -> int:
     _prepare(arguments)
     from experiments.study.files import load_study
-    from experiments.study.runner import forget_failures, run_study
+    from experiments.study.runner import retry_failures, run_study
     from experiments.study.summary import make_plan, write_study
 
     study = load_study(arguments.study)
@@ -101,22 +104,24 @@ def _run_here(arguments: Arguments) -> int:
         return OVER_BUDGET
     write_study(study, arguments.root, plan)
     if arguments.retry:
-        forget_failures(study, arguments.root)
-    run_study(study, arguments.root, progress=arguments.progress)
+        retry_failures(study, arguments.root)
+    run_study(study, arguments.root, shares=arguments.shares, progress=arguments.progress)
     return _show_status(arguments)
 
 
 def _run_workers(arguments: Arguments, processes: int) -> int:
     _keep_off_accelerators()
     from experiments.study.files import load_study
-    from experiments.study.runner import forget_failures
+    from experiments.study.runner import retry_failures
     from experiments.study.summary import study_folder
     from experiments.study.workers import run_workers
 
     study = load_study(arguments.study)
     if arguments.retry:
-        forget_failures(study, arguments.root)
+        retry_failures(study, arguments.root)
+    shares = str(max(processes, arguments.shares))
     options = ["--root", str(arguments.root), "--processes", "1", "--no-progress"]
+    options += ["--shares", shares]
     if arguments.memory is not None:
         options += ["--memory", str(arguments.memory)]
     if arguments.over_budget:

@@ -1,21 +1,19 @@
 """Runs on sequences from a grammar, as studies know them (``experiments.study.kinds.Kind``)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
-from experiments import packing
 from experiments.configs import Protocol, RunConfig
 from experiments.costs import Cost
 from experiments.onsets import values_at
 from experiments.progress import Progress
 from experiments.store import Measurements
 from experiments.study import measuring
-from experiments.train import steps_per_epoch, train_run
+from experiments.train import steps_per_epoch
 
 CONFIG = RunConfig
 
@@ -58,21 +56,6 @@ def complete(config: RunConfig) -> RunConfig:
 def check_measures(measures: Mapping[str, Any]) -> None:
     """Refuse stages that do not exist, and settings of another type (ValueError)."""
     measuring.check_measures(CONFIG.world, measures)
-
-
-def pack(configs: Sequence[RunConfig]) -> list[list[RunConfig]]:
-    """Runs of the same shapes together, as many as fit; alone where several hosts train each."""
-    if jax.process_count() > 1:
-        return [[config] for config in configs]
-    return packing.pack(configs)
-
-
-def train(configs: Sequence[RunConfig], root: Path, progress: bool) -> None:
-    """Train the runs of one pack."""
-    if len(configs) == 1:
-        train_run(configs[0], root, progress=progress)
-    else:
-        packing.train_pack(configs, root, progress=progress)
 
 
 def measure(config: RunConfig, measures: Mapping[str, Any], root: Path, progress: bool) -> None:

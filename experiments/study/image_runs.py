@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from experiments.progress import Progress
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements
 from experiments.study import measuring
-from experiments.train import steps_per_epoch, train_run
+from experiments.train import steps_per_epoch
 
 CONFIG = ImageRunConfig
 
@@ -59,17 +59,6 @@ def _shape_of(data: ImageDataConfig) -> tuple[int, ...]:
 def check_measures(measures: Mapping[str, Any]) -> None:
     """Refuse stages that do not exist, and settings of another type (ValueError)."""
     measuring.check_measures(CONFIG.world, measures)
-
-
-def pack(configs: Sequence[ImageRunConfig]) -> list[list[ImageRunConfig]]:
-    """Each run alone: a U-Net's members fill the device."""
-    return [[config] for config in configs]
-
-
-def train(configs: Sequence[ImageRunConfig], root: Path, progress: bool) -> None:
-    """Train the runs of one pack."""
-    for config in configs:
-        train_run(config, root, progress=progress)
 
 
 def measure(

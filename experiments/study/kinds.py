@@ -5,7 +5,7 @@ Studies themselves know no grammar and no network.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -35,14 +35,6 @@ class Kind(Protocol):
 
     def check_measures(self, measures: Mapping[str, Any]) -> None:
         """Refuse stages that do not exist and settings of another type (ValueError)."""
-        ...
-
-    def pack(self, configs: Sequence[Any]) -> list[list[Any]]:
-        """Runs that are trained together as one program."""
-        ...
-
-    def train(self, configs: Sequence[Any], root: Path, progress: bool) -> None:
-        """Train the runs of one pack, going on from what there is."""
         ...
 
     def measure(self, config: Any, measures: Mapping[str, Any], root: Path, progress: bool) -> None:

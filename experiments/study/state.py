@@ -2,15 +2,13 @@
 
 import dataclasses
 import enum
-import os
 import socket
-import time
-import traceback
 from pathlib import Path
 from typing import Any
 
 from experiments import configs, store
 from experiments.progress import Progress
+from experiments.runs.members import members
 from experiments.store import RunFolder
 from experiments.study.design import Study
 
@@ -59,7 +57,7 @@ def standing(study: Study, config: Any, root: Path) -> Standing:
     stages = study.kind.progress(config, study.measures, root)
     if all(progress.finished for progress in stages.values()):
         return Standing(config, folder, State.DONE, stages)
-    if (holder := _living_holder(folder)) is not None:
+    if (holder := _at_work(config, root)) is not None:
         about = "process {process} on {host} since {since}".format(**holder)
         return Standing(config, folder, State.RUNNING, stages, about)
     if folder.error_file.exists():
@@ -69,25 +67,23 @@ def standing(study: Study, config: Any, root: Path) -> Standing:
     return Standing(config, folder, State.WAITING, stages)
 
 
-def record_failure(folder: RunFolder, stage: str, error: Exception) -> None:
-    """Write down why a run failed, in its folder."""
-    lines = traceback.format_exception(error)
-    _write_failure(folder, stage, type(error).__name__, str(error), "".join(lines))
-
-
-def record_death(folder: RunFolder, process: int, code: int) -> None:
-    """Write down that the process that worked on a run ended without a word."""
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    message = f"process {process} {how}; of memory, perhaps, if that is the system's doing"
-    _write_failure(folder, "process", "Died", message, "")
-
-
 def holder_of(folder: RunFolder) -> dict[str, Any] | None:
     """Host, process id and start of who works in a folder, or last did; None if nobody."""
     try:
         return store.read_json(folder.holder_file)
     except (FileNotFoundError, ValueError):
         return None
+
+
+def folders_of(config: Any, root: Path) -> list[RunFolder]:
+    """Where those who work on a run hold something: its own folder and those of its networks."""
+    return [folder_of(config, root), *(own.folder(root) for own in members(config))]
+
+
+def _at_work(config: Any, root: Path) -> dict[str, Any] | None:
+    """Who works on a run, or one of those who do; None if nobody does."""
+    holders = map(_living_holder, folders_of(config, root))
+    return next((holder for holder in holders if holder is not None), None)
 
 
 def _living_holder(folder: RunFolder) -> dict[str, Any] | None:
@@ -99,19 +95,4 @@ def _living_holder(folder: RunFolder) -> dict[str, Any] | None:
         holder
         if Path(f"/proc/{holder['process']}").exists() or not Path("/proc").exists()
         else None
-    )
-
-
-def _write_failure(folder: RunFolder, stage: str, error: str, message: str, trace: str) -> None:
-    store.write_json(
-        folder.error_file,
-        {
-            "stage": stage,
-            "error": error,
-            "message": message,
-            "traceback": trace,
-            "host": socket.gethostname(),
-            "process": os.getpid(),
-            "time": time.strftime("%Y-%m-%d %H:%M:%S%z"),
-        },
     )

@@ -80,19 +80,19 @@ def status_text(plan: Plan, root: Path) -> str:
     study = plan.study
     left = duration(plan.cost.seconds_left(plan.rate))
     lines = [f"{study.name}: {counts(plan.standings)}; {left} of work left"]
-    jobs = jobs_of(study, root)
     for stands in sorted(plan.standings, key=lambda stands: list(State).index(stands.state)):
         lines.append(f"  {stands.state:<8} {settings_text(study, stands.config)}")
         if stands.state in (State.RUNNING, State.FAILED):
             at = [f"{stage} {its}" for stage, its in stands.stages.items() if not its.finished]
             lines.append(f"           {stands.about}" + (f"; {at[0]}" if at else ""))
-            logs = [str(stands.folder.log_file), *jobs.get(stands.folder.path.name, ())]
-            lines.append(f"           logs: {', '.join(logs)}")
+            lines.append(f"           log: {stands.folder.log_file}")
     if any(stands.state == State.FAILED for stands in plan.standings):
         lines.append("  failed runs are tried again by `run --retry`; error.json beside the log")
     logs = sorted(study_folder(study, root).glob("worker-*.log"))
     if logs:
         lines.append(f"  workers: {', '.join(map(str, logs))}")
+    if (jobs := study_folder(study, root) / "jobs").exists():
+        lines.append(f"  logs of cluster jobs: {jobs}")
     return "\n".join(lines)
 
 
@@ -112,12 +112,6 @@ def settings_text(study: Study, config: Any) -> str:
 def study_folder(study: Study, root: Path) -> Path:
     """Where a study's table, report and logs are."""
     return root / "studies" / study.name
-
-
-def jobs_of(study: Study, root: Path) -> dict[str, list[str]]:
-    """Logs of the cluster jobs that a run was last given to, by the name of its folder."""
-    file = study_folder(study, root) / "jobs.json"
-    return store.read_json(file)["logs"] if file.exists() else {}
 
 
 def known_rate(study: Study, root: Path) -> Callable[[], float]:

@@ -1,7 +1,7 @@
-"""Several worker processes on one machine, each with its own share of devices and memory.
+"""The study's own command several times on one machine, each with a share of devices and memory.
 
-A worker is the study's own command with one process. Workers find their runs themselves
-(``experiments.study.runner``); this file only starts them, bounds them, and notes who died.
+Processes find their work themselves (``experiments.study.runner``); this file only starts them,
+bounds them, and notes who died.
 """
 
 import dataclasses
@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments import signals
+from experiments.runs.failures import record_death
 from experiments.study.design import Study
-from experiments.study.state import folder_of, holder_of, record_death
+from experiments.study.state import folder_of, folders_of, holder_of
 from hiermodel.checks import check_integer, require
 
 GPU_SHARE = 0.9
@@ -146,12 +147,12 @@ def _start(
 
 def _note_death(study: Study, root: Path, process: int, code: int) -> bool:
     """Mark the runs that a dead process worked on as failed; False if there are none."""
-    held = [
-        folder
-        for folder in (folder_of(config, root) for config in study.runs())
-        if (holder := holder_of(folder)) is not None and holder["process"] == process
-    ]
-    for folder in held:
-        folder.holder_file.unlink(missing_ok=True)
-        record_death(folder, process, code)
-    return bool(held)
+    noted = False
+    for config in study.runs():
+        for folder in folders_of(config, root):
+            holder = holder_of(folder)
+            if holder is not None and holder["process"] == process:
+                folder.holder_file.unlink(missing_ok=True)
+                record_death(folder_of(config, root), process, code)
+                noted = True
+    return noted

@@ -3,7 +3,8 @@
 All devices, of all processes, form one mesh with the axes "member" and "batch". Members are shared
 out along the first; its size is the largest that divides their number. Along the second, the rows
 of every batch are shared out and the gradients added up, so parameters and Adam's state are the
-same on all of its devices. Data are on every device.
+same on all of its devices. Data are on every device. On the CPU of one process no batch is shared
+out: a member is then the same, to the last bit, whatever the number of devices and of members.
 
 With several processes (``jax.distributed``), each makes the same calls with the same values:
 ``init_ensemble``, ``place_members``, ``train_epochs``, ``gather_members``. States live where their
@@ -13,6 +14,7 @@ members are trained; statistics are whole on every process. ``agree`` settles wh
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -165,9 +167,27 @@ def _train_member(
 
 
 def training_mesh(num_members: int) -> Mesh:
-    """All devices: as many along "member" as divide the members evenly, the rest along "batch"."""
+    """All devices: as many along "member" as divide the members evenly, the rest along "batch".
+
+    Where batches are not shared out, only as many devices as can take equally many members.
+    """
     devices = np.array(jax.devices())
-    return Mesh(devices.reshape(math.gcd(num_members, len(devices)), -1), ("member", "batch"))
+    along = math.gcd(num_members, len(devices))
+    if not shares_batches():
+        along = max(n for n in range(1, len(devices) + 1) if num_members % n == 0)
+        devices = devices[:along]
+    return Mesh(devices.reshape(along, -1), ("member", "batch"))
+
+
+def shares_batches() -> bool:
+    """Whether rows of a batch are shared out to devices that members leave idle."""
+    return jax.devices()[0].platform != "cpu" or jax.process_count() > 1
+
+
+def padded(num_members: int) -> int:
+    """How many members to stack for so many: more, where that lets more devices work."""
+    at_once = 1 if shares_batches() else min(num_members, jax.device_count())
+    return -(-num_members // at_once) * at_once
 
 
 def place_members(states: TrainState, num_members: int) -> TrainState:
@@ -195,6 +215,13 @@ def agree(value: int) -> int:
     if jax.process_count() == 1:
         return value
     return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+def agree_all(values: Sequence[int]) -> list[int]:
+    """What the first process says, for several values."""
+    if jax.process_count() == 1:
+        return list(values)
+    return multihost_utils.broadcast_one_to_all(np.array(values, np.int32)).tolist()
 
 
 def runs_side_by_side(platform: str) -> bool:
@@ -235,6 +262,7 @@ def train_epochs(
     states: TrainState,
     sequences: Num[Array, "num_splits num_sequences ..."],
     num_epochs: Int[Array, ""],
+    splits: Int[Array, " members"] | None = None,
 ) -> tuple[TrainState, EpochStats]:
     """Train all members for some more epochs; compiles once for any number of them.
 
@@ -245,8 +273,10 @@ def train_epochs(
         states: stacked members; their memory is reused, so they cannot be used afterwards.
         sequences: symbols or images of every split.
         num_epochs: int32, how many epochs, at least 1.
+        splits: which split each member trains on; None for the ensemble's own order.
     """
-    splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds
+    if splits is None:
+        splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds
     return batch_members(
         lambda state, split, own, batch_axis: _train_member(
             ensemble, state, split, own, sequences, num_epochs, batch_axis

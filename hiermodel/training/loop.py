@@ -1,30 +1,53 @@
-"""The host's side of training: checkpoints at chosen epochs, progress, resuming, stopping."""
+"""The resumable loop: networks of one shape, each with checkpoints of its own, train together.
+
+A member depends on its own key, data and settings alone, so it does not matter which others are
+trained beside it: on a CPU to the last bit, on an accelerator up to the order of its sums. (Where
+rates of dropout differ among members, a rate is a number of the program rather than a constant in
+it, which changes rounding too.)
+"""
 
 import contextlib
 import dataclasses
+import functools
 import itertools
 import os
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jaxtyping import Array, Key, Num
-from tqdm import tqdm
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import symbol_dtype
-from hiermodel.networks.learned import data_shape
+from hiermodel.networks.layers import rounded_rate
+from hiermodel.networks.learned import NetworkConfig, data_shape
 from hiermodel.networks.unet import UNetConfig
-from hiermodel.training.checkpoints import Checkpoints
-from hiermodel.training.epochs import EpochStats, agree, gather_members, place_members, train_epochs
-from hiermodel.training.folders import Identity, hold
-from hiermodel.training.state import Ensemble, TrainState, init_ensemble, learning_rate
+from hiermodel.training.checkpoints import (
+    Checkpoints,
+    StackedCheckpoints,
+    flatten_state,
+    unflatten_state,
+)
+from hiermodel.training.chunks import NotFiniteError, ShouldStop, train_stacked
+from hiermodel.training.epochs import agree_all, gather_members, padded
+from hiermodel.training.folders import Identity
+from hiermodel.training.state import (
+    Ensemble,
+    MemberSettings,
+    TrainingConfig,
+    TrainState,
+    init_member,
+    member_key,
+)
 
-_CHUNK_SECONDS = 2.0
-_RESUME_SECONDS = 600.0
+_STANDARD = {"learning_rate": 3e-4, "weight_decay": 0.0}
+"""What stands in the program for settings in which members differ; dropout is then 0."""
 
 
 def checkpoint_epochs(first: int, last: int, count: int) -> list[int]:
@@ -46,46 +69,112 @@ def checkpoint_epochs(first: int, last: int, count: int) -> list[int]:
     return sorted({first, last, *(int(epoch) for epoch in spaced)})
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Member:
+    """One network that is to be trained.
+
+    Attributes:
+        network: its architecture.
+        training: optimiser, rate, batch and length.
+        schedule: the noise.
+        key: its own: initial values, order of the data, steps, noise and dropout.
+        sequences: (num_sequences, num_leaves) symbols, or (num_images, height, width, channels)
+            images, uint8 or floating. Members that share the array share its memory.
+        checkpoints: where it is kept.
+    """
+
+    network: NetworkConfig
+    training: TrainingConfig
+    schedule: Schedule
+    key: Key[Array, ""]
+    sequences: Num[Array | np.ndarray, "..."]
+    checkpoints: Checkpoints
+
+    def untrained(self) -> TrainState:
+        """Its state before training."""
+        return _untrained(self.key, self.network, self.training.ema_decay is not None)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _untrained(key: Key[Array, ""], network: NetworkConfig, averaged: bool) -> TrainState:
+    return init_member(key, network, averaged=averaged)
+
+
+def program_of(network: NetworkConfig, training: TrainingConfig) -> tuple[Any, TrainingConfig]:
+    """Equal for networks that one program can train, given data of the same shape and noise.
+
+    Learning rate, weight decay and dropout may differ between them.
+    """
+    return dataclasses.replace(network, dropout=0.0), dataclasses.replace(training, **_STANDARD)
+
+
 @dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """How a call of ``train`` ended.
+class Trained:
+    """How a call of ``train_members`` ended.
 
     Attributes:
-        states: all members, stacked.
-        epoch: epochs done.
-        finished: whether the last checkpoint epoch was reached.
-        loss: (members,) mean training loss of the last chunk of epochs; None if none was trained.
+        finished: False if it was asked to stop.
+        failed: the members, by their place, whose loss or gradient is not finite.
+        loss: (members,) mean training loss of the last epochs; NaN for members that were finished.
     """
 
-    states: TrainState
-    epoch: int
     finished: bool
-    loss: np.ndarray | None
+    failed: dict[int, NotFiniteError]
+    loss: np.ndarray
 
 
-class NotFiniteError(RuntimeError):
-    """A loss or gradient is not finite.
+def train_members(
+    members: Sequence[Member],
+    *,
+    checkpoint_epochs: Sequence[int],
+    progress: bool = True,
+    should_stop: ShouldStop | None = None,
+) -> Trained:
+    """Train members to the last checkpoint epoch, each from its newest checkpoint.
 
-    Attributes:
-        member: the first member whose is not.
+    Those at the same epoch are trained together; those that are behind catch up first. The
+    untrained networks are saved as epoch 0. A member whose loss is not finite is given up, and the
+    others go on. A training that is stopped and resumed, any number of times and in any company,
+    ends in the same networks to the last bit. Of several processes that train together
+    (``jax.distributed``), the first alone reads and writes files.
+
+    Args:
+        members: all of one ``program_of``, with the same schedule and shape of data; their
+            checkpoints are held by the caller.
+        checkpoint_epochs: increasing, at least 1; each is saved and kept.
+        progress: show a progress bar; off in any case where the output is no terminal.
+        should_stop: asked with the epoch about every two seconds; True saves and returns.
+
+    Raises:
+        ValueError: for arguments that do not fit each other, or checkpoints of another identity.
+        OSError: if a checkpoint cannot be written, for example on a full disk.
     """
-
-    def __init__(self, member: int, message: str):
-        super().__init__(message)
-        self.member = member
-
-
-@runtime_checkable
-class KeepsStates(Protocol):
-    """Where a training saves its states: ``Checkpoints``, or what spreads them over several."""
-
-    def save(self, states: TrainState, *, keep_params: bool = True) -> None:
-        """Save all members, at the epoch that they have reached."""
-        ...
-
-    def resume_epochs(self) -> list[int]:
-        """Epochs from which training can go on."""
-        ...
+    targets = _check_epochs(checkpoint_epochs)
+    _check_alike(members)
+    failed: dict[int, NotFiniteError] = {}
+    loss = np.full(len(members), np.nan)
+    while True:
+        loaded = [_load(member) for member in members]
+        stand = agree_all([int(arrays["epoch"]) for arrays in loaded])
+        left = [i for i, epoch in enumerate(stand) if epoch < targets[-1] and i not in failed]
+        if not left:
+            return Trained(True, failed, loss)
+        lowest = min(stand[place] for place in left)
+        group = [place for place in left if stand[place] == lowest]
+        ahead = [stand[place] for place in left if stand[place] > lowest]
+        chunks = _train_group(
+            [members[place] for place in group],
+            [loaded[place] for place in group],
+            targets=targets,
+            pause_at=min(ahead) if ahead else None,
+            progress=progress,
+            should_stop=should_stop or (lambda epoch: False),
+        )
+        failed |= {group[place]: error for place, error in chunks.failed.items()}
+        if chunks.loss is not None:
+            loss[group] = chunks.loss[: len(group)]
+        if not chunks.finished and not chunks.failed:
+            return Trained(False, failed, loss)
 
 
 def train(
@@ -97,187 +186,181 @@ def train(
     identity: Identity,
     checkpoint_epochs: Sequence[int],
     progress: bool = True,
-    should_stop: Callable[[int], bool] | None = None,
+    should_stop: ShouldStop | None = None,
     max_seconds: float | None = None,
-) -> TrainResult:
-    """Train an ensemble to the last checkpoint epoch, from the newest checkpoint in the folder.
-
-    The untrained networks are saved as epoch 0. A run that is stopped and resumed, any number of
-    times, ends in the same networks to the last bit.
+) -> "TrainResult":
+    """Train an ensemble to the last checkpoint epoch, from the newest checkpoints in the folder.
 
     Args:
-        key: one typed key: initial values, order of the data, steps, noise and dropout.
+        key: one typed key, from which every member's follows (``member_key``).
         ensemble: networks, training settings and noise.
         sequences: (num_splits, num_sequences, num_leaves) symbols; or (num_splits, num_images,
             height, width, channels) images, uint8 or floating; split i is what members of split i
             train on.
-        folder: where checkpoints are kept (``Checkpoints``).
+        folder: where checkpoints are kept, a folder per member (``member_checkpoints``).
         identity: of everything that the result depends on, as a hash or as JSON values by name; a
             folder serves one identity.
-        checkpoint_epochs: increasing, at least 1; each is saved and kept.
-        progress: show a progress bar; off in any case where the output is no terminal.
-        should_stop: asked with the epoch about every two seconds; True saves the state and returns.
+        checkpoint_epochs: as for ``train_members``.
+        progress: as for ``train_members``.
+        should_stop: as for ``train_members``.
         max_seconds: stop likewise after this time.
 
     Raises:
         ValueError: for arguments that do not fit each other, or a folder of another identity.
-        NotFiniteError: if a loss or gradient is not finite; the last checkpoint is intact.
+        NotFiniteError: at the end, if the loss or gradient of a member is not finite.
         FolderInUseError: if another process trains in the folder.
         OSError: if a checkpoint cannot be written, for example on a full disk.
     """
     check_key(key)
     epochs = _check_epochs(checkpoint_epochs)
-    sequences = _check_sequences(ensemble, sequences)
+    shape = np.shape(sequences)
+    fits = len(shape) > 1 and shape[0] == ensemble.num_splits
+    require(fits, "sequences", shape, f"of {ensemble.num_splits} splits")
     if max_seconds is not None:
         should_stop = _until(time.monotonic() + max_seconds, should_stop)
-    # Of several processes that train together, the first holds the folder for all.
-    is_first = jax.process_index() == 0
-    held = hold(folder) if is_first else contextlib.nullcontext()
-    with held, contextlib.closing(Checkpoints(folder, identity)) as checkpoints:
-        if is_first:
-            checkpoints.remove_unfinished()
-        untrained = init_ensemble(key, ensemble)
-        states = checkpoints.latest(untrained)
-        if states is None:
-            states = untrained
-            checkpoints.save(states)
-        return train_from(
-            states,
-            ensemble,
-            sequences,
+    data = [np.asarray(own) for own in sequences]
+    places = list(itertools.product(range(ensemble.num_splits), range(ensemble.num_seeds)))
+    kept = member_checkpoints(folder, ensemble, identity).members
+    members = [
+        Member(
+            ensemble.network,
+            ensemble.training,
+            ensemble.schedule,
+            member_key(key, split, seed),
+            data[split],
             checkpoints,
-            checkpoint_epochs=epochs,
-            progress=progress,
-            should_stop=should_stop,
         )
+        for (split, seed), checkpoints in zip(places, kept, strict=True)
+    ]
+    with contextlib.ExitStack() as held:
+        if jax.process_index() == 0:  # it holds the folders for all processes
+            for checkpoints in kept:
+                held.enter_context(checkpoints.hold())
+        done = train_members(
+            members, checkpoint_epochs=epochs, progress=progress, should_stop=should_stop
+        )
+        states = _stacked(members, [_load(member) for member in members])
+    for place, error in done.failed.items():
+        split, seed = places[place]
+        raise NotFiniteError(place, f"member {place} (split {split}, seed {seed}): {error}")
+    trained = None if np.isnan(done.loss).all() else done.loss
+    epoch = int(np.asarray(states.epoch).min())
+    return TrainResult(states, epoch, done.finished, trained)
 
 
-def train_from(
-    states: TrainState,
-    ensemble: Ensemble,
-    sequences: Num[Array | np.ndarray, "num_splits num_sequences ..."],
-    checkpoints: KeepsStates,
-    *,
-    checkpoint_epochs: Sequence[int],
-    pause_at: int | None = None,
-    progress: bool = True,
-    should_stop: Callable[[int], bool] | None = None,
-) -> TrainResult:
-    """Train an ensemble from given states, all at the same epoch, to the last checkpoint epoch.
+@dataclasses.dataclass(frozen=True)
+class TrainResult:
+    """How a call of ``train`` ended.
 
-    Args:
-        states: all members, stacked; they cannot be used afterwards.
-        ensemble: networks, training settings and noise.
-        sequences: symbols; split i is what members of split i train on.
-        checkpoints: where to save.
-        checkpoint_epochs: as for ``train``.
-        pause_at: save the state at this epoch, and go no further; None for the end.
-        progress: as for ``train``.
-        should_stop: as for ``train``.
-
-    Raises:
-        ValueError, NotFiniteError, OSError: as for ``train``.
+    Attributes:
+        states: all members, stacked.
+        epoch: epochs done, by the member that has done fewest.
+        finished: whether the last checkpoint epoch was reached.
+        loss: (members,) mean training loss of the last epochs; None if none was trained.
     """
-    targets = _check_epochs(checkpoint_epochs)
-    sequences = _check_sequences(ensemble, sequences)
-    last = targets[-1] if pause_at is None else check_integer("pause_at", pause_at, 1, targets[-1])
-    kept = {target for target in targets if target <= last}
-    run = _Run(ensemble, sequences, checkpoints, place_members(states, ensemble.num_members))
-    with tqdm(
-        total=last, initial=run.epoch, unit="epoch", disable=None if progress else True
-    ) as bar:
-        finished = all(
-            run.advance(target, bar, should_stop or _never, keep_params=target in kept)
-            for target in sorted({*kept, last})
-        )
-    return TrainResult(run.states, run.epoch, finished, run.loss)
+
+    states: TrainState
+    epoch: int
+    finished: bool
+    loss: np.ndarray | None
 
 
-def _never(epoch: int) -> bool:
-    return False
+def member_checkpoints(
+    folder: str | os.PathLike[str], ensemble: Ensemble, identity: Identity
+) -> StackedCheckpoints:
+    """Where ``train`` keeps the members of an ensemble."""
+    return StackedCheckpoints(
+        [
+            Checkpoints(
+                Path(folder) / f"split-{split}-seed-{seed}",
+                {"ensemble": identity, "split": split, "seed": seed},
+            )
+            for split in range(ensemble.num_splits)
+            for seed in range(ensemble.num_seeds)
+        ]
+    )
 
 
-def _until(deadline: float, should_stop: Callable[[int], bool] | None) -> Callable[[int], bool]:
+def _until(deadline: float, should_stop: ShouldStop | None) -> ShouldStop:
     """``should_stop``, and in any case after the deadline of the monotonic clock."""
-    return lambda epoch: time.monotonic() >= deadline or (should_stop or _never)(epoch)
+
+    def stop(epoch: int) -> bool:
+        return time.monotonic() >= deadline or (should_stop is not None and should_stop(epoch))
+
+    return stop
 
 
-class _Run:
-    """A training under way."""
-
-    def __init__(
-        self, ensemble: Ensemble, sequences: Array, checkpoints: KeepsStates, states: TrainState
-    ):
-        self.ensemble = ensemble
-        self.sequences = sequences
-        self.checkpoints = checkpoints
-        self.states = states
-        self.epoch = int(np.asarray(states.epoch.addressable_data(0)).flat[0])
-        self.loss: np.ndarray | None = None
-        self._chunk = 1
-        self._saved_at = time.monotonic()
-        batch_size = min(ensemble.training.batch_size, sequences.shape[1])
-        self._steps_per_epoch = -(-sequences.shape[1] // batch_size)
-
-    def advance(
-        self, target: int, bar: tqdm, must_stop: Callable[[int], bool], *, keep_params: bool
-    ) -> bool:
-        """Train up to an epoch and save it; False if stopped before it."""
-        if self.epoch >= target:
-            return True
-        while self.epoch < target:
-            if agree(must_stop(self.epoch)):
-                self._save(keep_params=False)
-                return False
-            if agree(time.monotonic() - self._saved_at > _RESUME_SECONDS):
-                self._save(keep_params=False)
-            self._train_chunk(min(self._chunk, target - self.epoch), bar)
-        self._save(keep_params=keep_params)
-        return True
-
-    def _save(self, *, keep_params: bool) -> None:
-        if keep_params or self.epoch not in self.checkpoints.resume_epochs():
-            self.checkpoints.save(gather_members(self.states), keep_params=keep_params)
-        self._saved_at = time.monotonic()
-
-    def _train_chunk(self, num_epochs: int, bar: tqdm) -> None:
-        start = time.monotonic()
-        states, stats = train_epochs(
-            self.ensemble, self.states, self.sequences, jnp.asarray(num_epochs, jnp.int32)
-        )
-        loss = np.asarray(stats.loss)  # waits for the result
-        seconds = max(time.monotonic() - start, 1e-6)
-        _check_finite(self.ensemble, stats, self._steps_per_epoch)
-        self.states, self.loss = states, loss
-        self.epoch += num_epochs
-        self._chunk = agree(max(1, round(num_epochs * _CHUNK_SECONDS / seconds)))
-        bar.update(num_epochs)
-        rate = num_epochs * self._steps_per_epoch * self.ensemble.num_members / seconds
-        bar.set_postfix_str(f"loss {float(loss.mean()):.4f}, {rate:.3g} steps/s")
+def _load(member: Member) -> dict[str, np.ndarray]:
+    """The state to go on from; an untrained one is saved. Only the first process has files."""
+    is_first = jax.process_index() == 0
+    found = member.checkpoints.latest() if is_first else None
+    if found is None:
+        found = flatten_state(member.untrained())
+        if is_first:
+            member.checkpoints.save(found)
+    return found
 
 
-def _check_finite(ensemble: Ensemble, stats: EpochStats, steps_per_epoch: int) -> None:
-    failed = np.flatnonzero(np.asarray(stats.failed_step) >= 0)
-    if failed.size:
-        member = int(failed[0])
-        step = int(np.asarray(stats.failed_step)[member])
-        epoch = step // steps_per_epoch
-        split, seed = divmod(member, ensemble.num_seeds)
-        base = ensemble.own.learning_rate
-        rate = float(
-            learning_rate(ensemble.training, epoch, None if base is None else base[member])
-        )
-        norm, largest = (
-            float(np.asarray(norms)[member])
-            for norms in (stats.failed_grad_norm, stats.largest_grad_norm)
-        )
-        raise NotFiniteError(
-            member,
-            f"the loss or its gradient is not finite: member {member} (split {split}, seed "
-            f"{seed}), step {step} (epoch {epoch}), learning rate {rate:.3g}, gradient norm "
-            f"{norm:.3g}; largest finite gradient norm in the epochs around it {largest:.3g}. The "
-            f"last checkpoint is intact; try a lower learning rate.",
-        )
+def _stacked(members: Sequence[Member], arrays: Sequence[dict[str, np.ndarray]]) -> TrainState:
+    """States on a leading axis, as the first process has them."""
+    # In host memory, where stacking compiles nothing.
+    stacked = {name: np.stack([own[name] for own in arrays]) for name in arrays[0]}
+    if jax.process_count() > 1:
+        stacked = jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(stacked))
+    return unflatten_state(stacked, members[0].untrained())
+
+
+def _train_group(members, loaded, **options):
+    """Train members at the same epoch; as many as devices can share evenly."""
+    count = len(members)
+    filled = [place % count for place in range(padded(count))]  # the last ones are not saved
+    stacked = [members[place] for place in filled]
+    states = _stacked(stacked, [loaded[place] for place in filled])
+    distinct = list({id(member.sequences): member.sequences for member in members}.values())
+    order = {id(sequences): number for number, sequences in enumerate(distinct)}
+    splits = jnp.array([order[id(member.sequences)] for member in stacked], jnp.int32)
+
+    def save(states: TrainState, but_for: Collection[int], keep_params: bool) -> None:
+        arrays = flatten_state(gather_members(states))  # cut in host memory: compiles nothing
+        if jax.process_index() > 0:
+            return
+        for place, member in enumerate(members):
+            if place not in but_for:
+                own = {name: np.asarray(array[place]) for name, array in arrays.items()}
+                member.checkpoints.save(own, keep_params=keep_params)
+
+    chunks = train_stacked(
+        states,
+        ensemble_of(stacked),
+        jnp.asarray(np.stack([_checked(members[0].network, own) for own in distinct])),
+        splits,
+        save,
+        **options,
+    )
+    failed = {place: error for place, error in chunks.failed.items() if place < count}
+    return dataclasses.replace(chunks, failed=failed)
+
+
+def ensemble_of(members: Sequence[Member]) -> Ensemble:
+    """Members as one ensemble.
+
+    Settings that all share stay part of the program, others become arrays along the members.
+    """
+    first = members[0]
+    own = MemberSettings(
+        learning_rate=_where_different([one.training.learning_rate for one in members]),
+        dropout=_where_different([rounded_rate(one.network.dropout) for one in members]),
+        weight_decay=_where_different([one.training.weight_decay for one in members]),
+    )
+    varied = {name: value for name, value in _STANDARD.items() if getattr(own, name) is not None}
+    training, network = dataclasses.replace(first.training, **varied), first.network
+    if own.dropout is not None:
+        network = dataclasses.replace(network, dropout=0.0)
+    return Ensemble(network, training, first.schedule, len(members), own=own)
+
+
+def _where_different(values: Sequence[float]) -> Array | None:
+    return None if len(set(values)) == 1 else jnp.asarray(values, jnp.float32)
 
 
 def _check_epochs(epochs: Sequence[int]) -> list[int]:
@@ -287,26 +370,30 @@ def _check_epochs(epochs: Sequence[int]) -> list[int]:
     return epochs
 
 
-def _check_sequences(ensemble: Ensemble, sequences: Array | np.ndarray) -> Array:
-    network = ensemble.network
-    shape = np.shape(sequences)
-    if isinstance(network, UNetConfig):
-        image = data_shape(network)
-        fits = len(shape) == 5 and (shape[0], *shape[2:]) == (ensemble.num_splits, *image)
-        allowed = f"of shape ({ensemble.num_splits}, num_images, {', '.join(map(str, image))})"
-        require(fits and shape[1] > 0, "sequences", shape, allowed)
-        return _check_images(sequences)
-    fits = len(shape) == 3 and shape[::2] == (ensemble.num_splits, network.num_leaves)
-    allowed = f"of shape ({ensemble.num_splits}, num_sequences, {network.num_leaves})"
-    require(fits and shape[1] > 0, "sequences", shape, allowed)
+def _check_alike(members: Sequence[Member]) -> None:
+    programs = {program_of(member.network, member.training) for member in members}
+    shapes = {np.shape(member.sequences) for member in members}
+    steps = {member.schedule.num_steps for member in members}
+    alike = len(programs) == len(shapes) == len(steps) == 1
+    require(alike, "members", f"{len(members)} networks", "of one program and one shape of data")
+    _checked(members[0].network, members[0].sequences)
+
+
+def _checked(network: NetworkConfig, sequences: Array | np.ndarray) -> np.ndarray:
+    """The data of a member, of the dtype that training takes."""
+    shape, event = np.shape(sequences), data_shape(network)
+    images = isinstance(network, UNetConfig)
+    fits = len(shape) == len(event) + 1 and shape[1:] == tuple(event) and shape[0] > 0
+    allowed = (
+        f"of shape ({'num_images' if images else 'num_sequences'}, {', '.join(map(str, event))})"
+    )
+    require(fits, "sequences", shape, allowed)
+    values = np.asarray(sequences)
+    if images:
+        fits = values.dtype == np.uint8 or np.issubdtype(values.dtype, np.floating)
+        require(fits, "sequences", values.dtype, "images of dtype uint8 or floating")
+        finite = values.dtype == np.uint8 or bool(np.isfinite(values).all())
+        require(finite, "sequences", "pixels that are not finite", "finite everywhere")
+        return values
     check_symbols("sequences", sequences, network.vocab_size)
-    return jnp.asarray(sequences).astype(symbol_dtype(network.vocab_size))
-
-
-def _check_images(images: Array | np.ndarray) -> Array:
-    dtype = np.asarray(images).dtype
-    fits = dtype == np.uint8 or np.issubdtype(dtype, np.floating)
-    require(fits, "sequences", dtype, "images of dtype uint8 or floating")
-    finite = dtype == np.uint8 or bool(np.isfinite(np.asarray(images)).all())
-    require(finite, "sequences", "pixels that are not finite", "finite everywhere")
-    return jnp.asarray(images)
+    return values.astype(symbol_dtype(network.vocab_size))

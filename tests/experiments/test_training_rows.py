@@ -8,12 +8,12 @@ import pytest
 
 import hiermodel as hm
 from experiments.configs import GrammarConfig, RunConfig, identity, to_json
+from experiments.runs.training import report_privacy
 from experiments.train import (
     checkpoints_of,
     make_data,
     num_training_rows,
     open_run,
-    report_privacy,
     train_run,
     training_rows,
 )
@@ -81,7 +81,7 @@ def test_a_splits_variants_do_not_depend_on_other_splits():
 def test_an_epoch_passes_over_copies_and_variants(tmp_path):
     config = dataclasses.replace(CONFIG, augmentation=2, num_duplicated=4, num_copies=2)
     train_run(config, tmp_path, progress=False)
-    state = checkpoints_of(config, open_run(config, tmp_path)).load_state(2)
+    state = checkpoints_of(config, open_run(config, tmp_path)).latest()
     steps = next(value for name, value in state.items() if name.endswith("count"))
     assert list(steps) == [2 * 4] * 2  # 28 rows in batches of 8
 

@@ -1,4 +1,4 @@
-"""A whole run in a second or two, started as a process of its own: ``tiny_run.py ROOT``."""
+"""A whole run in a second or two, as a process of its own: ``tiny_run.py ROOT [PROCESSES]``."""
 
 import sys
 import time
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from experiments import configs, runtime, signals, store, train
+from experiments.runs import training
 from experiments.stages import pipeline
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.folders import FolderInUseError
@@ -44,16 +45,17 @@ def norms(run: store.RunFolder) -> None:
     pipeline.make(context, "norms", plan, progress=False)
 
 
-def main(root: str) -> None:
+def main(root: str, processes: str = "1") -> None:
     signals.install()
     runtime.CACHE_SECONDS = 0.0  # even the smallest program is kept
+    training.POLL_SECONDS = 0.1
     runtime.prepare(root)
     try:
-        train.train_run(CONFIG, root, progress=False)
+        train.train_run(CONFIG, root, shares=int(processes), progress=False)
         norms(train.open_run(CONFIG, root))
     except FolderInUseError as error:
         sys.exit(str(error))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

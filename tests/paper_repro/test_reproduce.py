@@ -151,7 +151,7 @@ def test_runs_on_images_have_the_same_stages(smoke):
 def test_one_figure_renews_the_report_without_running_anything_again(smoke, run_python):
     root, _ = smoke
     files = {path: path.stat().st_mtime_ns for path in root.glob("*/measurements/*.npz")}
-    checkpoints = {p: p.stat().st_mtime_ns for p in root.glob("*/checkpoints/params/*")}
+    checkpoints = {p: p.stat().st_mtime_ns for p in root.glob("members/*/params-*")}
     drawn = {path: path.stat().st_mtime_ns for path in root.glob("report-smoke/*.png")}
     before = report_of(root)
     run_python(root.parent, "-m", "paper_repro", "4b", "--scale", "smoke")

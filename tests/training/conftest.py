@@ -7,7 +7,7 @@ import pytest
 
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.training.loop import train
+from hiermodel.training.loop import member_checkpoints, train
 from hiermodel.training.state import Ensemble, TrainingConfig
 
 SCHEDULE = Schedule.linear(50)
@@ -47,6 +47,12 @@ def train_in_parts(tmp_path):
         return whole.states, one("parts", [1, 3]).states
 
     return run
+
+
+@pytest.fixture
+def saved(ensemble, tmp_path):
+    """What ``train`` has kept of the shared ensemble under tmp_path."""
+    return lambda folder, identity="a": member_checkpoints(tmp_path / folder, ensemble, identity)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.training.checkpoints import Checkpoints, flatten_state
+from hiermodel.training.checkpoints import flatten_state
 from hiermodel.training.epochs import epoch_batches, train_epochs
 from hiermodel.training.loop import train
 from hiermodel.training.losses import window_weights
@@ -104,15 +104,14 @@ def test_an_average_does_not_change_what_is_trained(ensemble, sequences, assert_
 
 
 def test_what_is_saved_to_be_measured_is_the_average(
-    ensemble, sequences, tmp_path, assert_same_params
+    ensemble, sequences, tmp_path, saved, assert_same_params
 ):
     averaging = changed(ensemble, ema_decay=0.9)
     result = train(
         KEY, averaging, sequences, tmp_path, identity="a", checkpoint_epochs=[2], progress=False
     )
-    saved = Checkpoints(tmp_path, "a")
-    assert_same_params(saved.load_params(2), result.states.average)
-    assert_same_params(saved.load_params(0), init_ensemble(KEY, ensemble).params)
+    assert_same_params(saved("").load_params(2), result.states.average)
+    assert_same_params(saved("").load_params(0), init_ensemble(KEY, ensemble).params)
 
 
 @pytest.mark.parametrize("window", [(0.1, 0.3), (0.0, 0.5), (1.0, 1.0)])
@@ -156,12 +155,12 @@ def loss_of(ensemble, sequences):
 
 @pytest.mark.parametrize("options", OPTIONS, ids=["decay", "average", "window"])
 def test_each_option_resumes_to_the_last_bit(
-    ensemble, sequences, tmp_path, train_in_parts, options, assert_same_params
+    ensemble, sequences, saved, train_in_parts, options, assert_same_params
 ):
     whole, parts = train_in_parts(KEY, changed(ensemble, **options), sequences)
     assert_same_params(flatten_state(whole), flatten_state(parts))
     plain, _ = train_epochs(ensemble, init_ensemble(KEY, ensemble), sequences, jnp.int32(3))
-    measured = Checkpoints(tmp_path / "parts", "a").load_params(3)
+    measured = saved("parts").load_params(3)
     assert any(np.any(measured[name] != value) for name, value in plain.params.items())
 
 

@@ -1,13 +1,16 @@
 """A study whose runs take a while and can be killed: each "trains" by appending lines to a file."""
 
+import contextlib
 import dataclasses
 import time
 
 import tiny
 
 from experiments.progress import Progress
-from experiments.study import Grid, grammar_runs
+from experiments.runs.members import members
+from experiments.study import Grid, grammar_runs, runner
 from experiments.study.state import folder_of
+from hiermodel.training.folders import FolderInUseError
 
 EPOCHS = 25
 
@@ -21,19 +24,25 @@ def _lines(config, root) -> int:
     return len(file.read_text()) if file.exists() else 0
 
 
-def _train(configs, root, progress):
-    for config in configs:
-        while _lines(config, root) < EPOCHS:
-            with (folder_of(config, root).path / "epochs").open("a") as file:
-                file.write(".")
-            time.sleep(0.1)
+def _train(runs, root, **_):
+    """Like ``train_runs``: takes what is free, and says how much that was."""
+    trained = 0
+    for config in runs:
+        runner.open_run(config, root)
+        with contextlib.ExitStack() as held, contextlib.suppress(FolderInUseError):
+            held.enter_context(members(config)[0].checkpoints(root).hold())
+            trained += _lines(config, root) < EPOCHS
+            while _lines(config, root) < EPOCHS:
+                with (folder_of(config, root).path / "epochs").open("a") as file:
+                    file.write(".")
+                time.sleep(0.1)
+    return trained
 
 
 def install() -> None:
     """Make grammar runs of this process such runs."""
-    grammar_runs.train = _train
+    runner.train_runs = _train
     grammar_runs.measure = lambda *_: None
-    grammar_runs.pack = lambda configs: [[config] for config in configs]
     grammar_runs.progress = lambda config, _, root: {
         "train": Progress(_lines(config, root), EPOCHS)
     }

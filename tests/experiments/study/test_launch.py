@@ -1,5 +1,6 @@
 """Jobs of a cluster, on submitit's local executor: done, killed, preempted, submitted again."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -7,20 +8,23 @@ from pathlib import Path
 
 import pytest
 
-from experiments import configs, launch, store
-from experiments.study import grammar_runs
+from experiments import launch, store
+from experiments.runs.members import members
+from experiments.study import Grid, grammar_runs, runner
 from experiments.study.state import State, folder_of, holder_of, standing
-from experiments.study.summary import jobs_of, make_plan, status_text
+from experiments.study.summary import make_plan, status_text
 
 HERE = Path(__file__).parent
 SOURCE = HERE / "slow.py"
+EPOCHS = 25
 
 
 @pytest.fixture
 def slow(monkeypatch):
     """The study of slow runs; grammar runs are as before afterwards."""
-    for name in ("train", "measure", "pack", "progress"):
+    for name in ("measure", "progress"):
         monkeypatch.setattr(grammar_runs, name, getattr(grammar_runs, name))
+    monkeypatch.setattr(runner, "train_runs", runner.train_runs)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
     from experiments.study.files import load_study
 
@@ -38,7 +42,7 @@ def wait_until(condition, what: str, seconds: float = 90.0):
 
 
 def arguments(root) -> launch.Arguments:
-    return launch.Arguments(study=str(SOURCE), root=root, cluster="local", minutes=3)
+    return launch.Arguments(study=str(SOURCE), root=root, cluster="local", minutes=3, tasks=2)
 
 
 def states(study, root):
@@ -46,55 +50,54 @@ def states(study, root):
 
 
 def test_a_lost_job_loses_only_itself_and_a_preempted_one_goes_on(slow, tmp_path):
-    lost, preempted = (folder_of(config, tmp_path) for config in slow.runs())
+    """Both tasks do the same; which run each takes is settled by who comes first."""
+    runs = slow.runs()
 
-    def progressing(folder):
-        file, holder = folder.path / "epochs", holder_of(folder)
+    def progressing(config):
+        file = folder_of(config, tmp_path).path / "epochs"
+        holder = holder_of(members(config)[0].folder(tmp_path))
         return holder if holder and file.exists() and file.stat().st_size > 2 else None
 
     jobs = launch.submit(arguments(tmp_path))
     assert len(jobs) == 2
-    holder = wait_until(lambda: progressing(lost), "the first run starts")
-    os.kill(holder["process"], signal.SIGKILL)
-    before = wait_until(lambda: progressing(preempted), "the second run starts")
-    os.kill(before["process"], signal.SIGUSR2)  # what SLURM sends ahead of preemption
-    assert jobs[1].result() == {configs.identity(slow.runs()[1]): State.DONE}
-    wait_until(jobs[0].done, "the lost job ends")
-    assert states(slow, tmp_path) == [State.WAITING, State.DONE]
-    assert len((preempted.path / "epochs").read_text()) == 25  # nothing was done twice
-    logs = jobs_of(slow, tmp_path)[preempted.path.name]
-    assert "Requeued job" in "".join(Path(log).read_text() for log in logs)
-
-    again = launch.submit(arguments(tmp_path))
-    assert len(again) == 1
-    assert again[0].result() == {configs.identity(slow.runs()[0]): State.DONE}
-    assert states(slow, tmp_path) == [State.DONE, State.DONE]
+    holders = [
+        wait_until(lambda config=config: progressing(config), "both runs start") for config in runs
+    ]
+    assert holders[0]["process"] != holders[1]["process"]
+    assert states(slow, tmp_path) == [State.RUNNING] * 2
+    os.kill(holders[0]["process"], signal.SIGKILL)
+    os.kill(holders[1]["process"], signal.SIGUSR2)  # what SLURM sends ahead of preemption
+    # The task that was queued again does its own run, and that of the lost one.
+    (requeued,) = [job for job in jobs if wait_until(job.done, "jobs end") and not job.exception()]
+    assert requeued.result() == {State.DONE: 2}
+    for config in runs:
+        text = (folder_of(config, tmp_path).path / "epochs").read_text()
+        assert len(text) == EPOCHS  # nothing was done twice
+    assert "Requeued job" in "".join(
+        file.read_text() for file in (tmp_path / "studies" / "slow" / "jobs").glob("*_log.*")
+    )
     with pytest.raises(ValueError, match="no run that waits"):
         launch.submit(arguments(tmp_path))
 
 
-def test_status_says_where_the_logs_of_a_job_are(slow, tmp_path):
+def test_there_are_no_more_tasks_than_networks(slow, tmp_path):
+    study = dataclasses.replace(slow, axes=(Grid("training.learning_rate", (0.1,)),))
+    assert launch.number_of_tasks(study, tmp_path, 16) == 4
+    assert launch.number_of_tasks(study, tmp_path, 2) == 2
+
+
+def test_status_says_where_the_logs_of_jobs_are(slow, tmp_path):
     folder = folder_of(slow.runs()[0], tmp_path)
     folder.path.mkdir(parents=True)
     store.write_json(folder.error_file, {"stage": "train", "error": "E", "message": "broke"})
-    file = tmp_path / "studies" / "slow" / "jobs.json"
-    file.parent.mkdir(parents=True)
-    store.write_json(file, {"logs": {folder.path.name: ["jobs/12_0.out"]}})
+    (tmp_path / "studies" / "slow" / "jobs").mkdir(parents=True)
     text = status_text(make_plan(slow, tmp_path, lambda: 1.0), tmp_path)
-    assert "jobs/12_0.out" in text
+    assert f"logs of cluster jobs: {tmp_path / 'studies' / 'slow' / 'jobs'}" in text
     assert "E: broke" in text
 
 
-def test_runs_are_shared_out_to_tasks(slow, tmp_path):
-    tasks = launch.waiting_tasks(str(SOURCE), tmp_path, 1)
-    names = [configs.identity(config) for config in slow.runs()]
-    assert [task.runs for task in tasks] == [(name,) for name in names]
-    (task,) = launch.waiting_tasks(str(SOURCE), tmp_path, 5)
-    assert task.runs == tuple(names)
-
-
 def test_what_slurm_is_asked_for():
-    asked = launch._parameters(launch.Arguments("a", partition="gpu", at_once=3), "a")
+    asked = launch._parameters(launch.Arguments("a", partition="gpu", tasks=3), "a")
     assert asked["slurm_array_parallelism"] == 3
     assert asked["slurm_partition"] == "gpu"
     assert asked["timeout_min"] == 240

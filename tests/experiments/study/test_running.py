@@ -1,6 +1,5 @@
 """Runs are made once, failures stay alone, and the folder tells how far everything is."""
 
-import contextlib
 import dataclasses
 import os
 import re
@@ -9,15 +8,17 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from tiny import PARTLY_IMPOSSIBLE, STUDY
+from tiny import MEASURES, PARTLY_IMPOSSIBLE, STUDY
 
-from experiments import configs, store
+from experiments import store
+from experiments.runs.failures import record_failure
+from experiments.runs.members import members
 from experiments.study import Budget, Grid, grammar_runs, runner
-from experiments.study.runner import forget_failures, run_study
-from experiments.study.state import State, folder_of, record_failure, standing
+from experiments.study.runner import retry_failures, run_study
+from experiments.study.state import State, folder_of, standing
 from experiments.study.summary import make_plan, plan_text, status_text
 from experiments.study.workers import run_workers, shares
-from hiermodel.training.folders import hold
+from hiermodel.training.folders import FolderInUseError, hold
 
 
 def states(study, root):
@@ -29,20 +30,22 @@ def fake(monkeypatch):
     """Runs that only note that they were made; those at a rate above 1 fail when together."""
     made = []
 
-    def train(configs, root, progress):
+    def train(configs, root, **_):
         if len(configs) > 1 and any(config.training.learning_rate > 1 for config in configs):
             raise RuntimeError("a loss is not finite")
         for config in configs:
+            folder = runner.open_run(config, root)
             if config.training.learning_rate > 1:
                 raise RuntimeError("the loss is not finite")
             made.append(config.training.learning_rate)
-            (folder_of(config, root).path / "made").touch()
+            (folder.path / "made").touch()
+        return len(configs)
 
     def progress(config, measures, root):
         there = (folder_of(config, root).path / "made").exists()
         return {"train": grammar_runs.Progress(int(there), 1)}
 
-    monkeypatch.setattr(grammar_runs, "train", train)
+    monkeypatch.setattr(runner, "train_runs", train)
     monkeypatch.setattr(grammar_runs, "measure", lambda *_: None)
     monkeypatch.setattr(grammar_runs, "progress", progress)
     return SimpleNamespace(made=made)
@@ -58,7 +61,7 @@ def test_a_study_runs_to_its_end_and_then_has_nothing_to_do(finished, monkeypatc
     def never(*_):
         raise AssertionError("a finished run was started again")
 
-    monkeypatch.setattr(grammar_runs, "train", never)
+    monkeypatch.setattr(runner, "train_runs", never)
     monkeypatch.setattr(grammar_runs, "measure", never)
     run_study(STUDY, finished, progress=False)
     assert "2 done" in status_text(make_plan(STUDY, finished, lambda: 1.0), finished)
@@ -94,7 +97,7 @@ def test_failed_runs_are_tried_again_only_when_asked(fake, tmp_path):
     before = error.stat().st_mtime_ns
     run_study(study, tmp_path, progress=False)
     assert error.stat().st_mtime_ns == before
-    assert forget_failures(study, tmp_path) == 1
+    assert retry_failures(study, tmp_path) == 1
     assert states(study, tmp_path) == [State.WAITING, State.DONE]
     run_study(study, tmp_path, progress=False)
     assert error.stat().st_mtime_ns > before
@@ -108,29 +111,59 @@ def test_a_pack_with_one_bad_run_trains_the_others(fake, tmp_path):
     assert fake.made == [0.1, 0.5]
 
 
-def test_chosen_runs_run_alone(fake, tmp_path):
-    study = rates(0.1, 0.2, 0.3)
-    run_study(study, tmp_path, only=[configs.identity(study.runs()[1])], progress=False)
-    assert fake.made == [0.2]
+def test_a_run_whose_network_fails_is_failed_and_the_others_are_done(tmp_path, monkeypatch):
+    """Its rate is far too high for float32. Nothing is measured, which would take a while."""
+
+    def progress(config, measures, root):
+        finished = [own.finished(root) for own in members(config)]
+        return {"train": grammar_runs.Progress(sum(finished), len(finished))}
+
+    monkeypatch.setattr(grammar_runs, "measure", lambda *_: None)
+    monkeypatch.setattr(grammar_runs, "progress", progress)
+    study = rates(0.01, 1e38)
+    run_study(study, tmp_path, progress=False)
+    assert states(study, tmp_path) == [State.DONE, State.FAILED]
+    about = standing(study, study.runs()[1], tmp_path).about
+    assert re.search(r"train: MembersFailedError: network \w+ \(split 0, seed 0\)", about)
+    assert "not finite" in about
+    assert retry_failures(study, tmp_path) == 1
+    assert members(study.runs()[1])[0].error(tmp_path) is None
 
 
-def test_runs_that_another_process_holds_are_left_to_it(fake, tmp_path, monkeypatch):
-    study = rates(0.1, 0.2, 0.3)
-    folder = folder_of(study.runs()[0], tmp_path)
-    with hold(folder.path):
-        assert states(study, tmp_path) == [State.RUNNING, State.WAITING, State.WAITING]
-        text = status_text(make_plan(study, tmp_path, lambda: 1.0), tmp_path)
-        assert f"process {os.getpid()} on {socket.gethostname()}" in text
-        # Of two processes that find a run waiting, the second to take it finds it held.
-        monkeypatch.setattr(runner, "hold", _refuse)
+def test_a_run_that_another_process_measures_is_left_to_it(fake, tmp_path, monkeypatch):
+    study = dataclasses.replace(rates(0.1), measures={"evaluation": MEASURES["evaluation"]})
+    measured = []
+    monkeypatch.setattr(grammar_runs, "measure", lambda config, *_: measured.append(config))
+    monkeypatch.setattr(
+        grammar_runs,
+        "progress",
+        lambda *_: {
+            "train": grammar_runs.Progress(1, 1),
+            "evaluation": grammar_runs.Progress(len(measured), 1),
+        },
+    )
+
+    def refuse(path):
+        raise FolderInUseError(f"{path} is in use")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "hold", refuse)
         run_study(study, tmp_path, progress=False)
-    assert fake.made == [0.3]
+    assert measured == []
+    run_study(study, tmp_path, progress=False)
+    assert measured == study.runs()
 
 
-def _refuse(path):
-    if path.name == configs.identity(rates(0.2).runs()[0])[:16]:
-        raise runner.FolderInUseError(f"{path} is in use")
-    return contextlib.nullcontext()
+def test_who_works_on_a_run_is_named(fake, tmp_path):
+    study = rates(0.1, 0.2, 0.3)
+    training, measuring, _ = study.runs()
+    with (
+        members(training)[3].checkpoints(tmp_path).hold(),
+        hold(folder_of(measuring, tmp_path).path),
+    ):
+        assert states(study, tmp_path) == [State.RUNNING, State.RUNNING, State.WAITING]
+        text = status_text(make_plan(study, tmp_path, lambda: 1.0), tmp_path)
+    assert f"process {os.getpid()} on {socket.gethostname()}" in text
 
 
 def test_a_holder_that_has_ended_is_not_running(fake, tmp_path):

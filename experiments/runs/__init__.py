@@ -1,0 +1,1 @@
+"""Runs: what they are trained on, their networks, and the training of these."""
