@@ -133,6 +133,7 @@ def test_a_run_whose_network_fails_is_failed_and_the_others_are_done(tmp_path, m
 def test_a_run_that_another_process_measures_is_left_to_it(fake, tmp_path, monkeypatch):
     study = dataclasses.replace(rates(0.1), measures={"evaluation": MEASURES["evaluation"]})
     measured = []
+    monkeypatch.setattr(runner, "train_runs", lambda *_, **__: 0)
     monkeypatch.setattr(grammar_runs, "measure", lambda config, *_: measured.append(config))
     monkeypatch.setattr(
         grammar_runs,
