@@ -64,6 +64,11 @@ class GrammarConfig:
         return Grammar.from_tensor(rho, depth=self.depth)
 
 
+def num_cells(num_splits: int) -> int:
+    """The next power of two, all that a training set depends on (``splits.make_splits``)."""
+    return 1 << (num_splits - 1).bit_length()
+
+
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
     """One ensemble of networks: splits × seeds, trained alike (SPEC section 5).
@@ -93,7 +98,7 @@ class RunConfig:
     network: TransformerConfig | MLPConfig
     training: TrainingConfig
     filter_level: int = 0
-    num_splits: int = dataclasses.field(default=2, metadata=OF_RUN)
+    num_splits: int = dataclasses.field(default=2, metadata={"of_run": num_cells})
     num_seeds: int = dataclasses.field(default=2, metadata=OF_RUN)
     split_size: int = 12_000
     test_size: int = dataclasses.field(default=3000, metadata=OF_RUN)

@@ -11,9 +11,9 @@ from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
-OF_RUN = {"of_run": True}
-"""Metadata of settings that the networks of a run do not depend on. (Images for training are those
-that a test set leaves, so here its size is none of them.)"""
+OF_RUN = {"of_run": lambda value: 1}
+"""Metadata of settings that the networks of a run do not depend on: what stands in their place.
+(Images for training are those that a test set leaves, so here its size is none of them.)"""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,8 +9,9 @@
         timings.json          seconds that it has taken
 
 A network depends on the law of its data, the size of a split, architecture, training, noise, seed,
-its split and its place among the seeds; not on how many splits and seeds a run has, nor on how it
-is measured. Runs that agree in these share their networks.
+its split and its place among the seeds; not on how many seeds a run has, nor on how it is measured,
+and on the number of splits only as far as ``splits.make_splits`` does. Runs that agree in these
+share their networks.
 """
 
 import dataclasses
@@ -83,7 +84,11 @@ def member(config: AnyRunConfig, split: int, seed: int) -> Member:
     """
     require(0 <= split < config.num_splits, "split", split, f"within 0…{config.num_splits - 1}")
     require(0 <= seed < config.num_seeds, "seed", seed, f"within 0…{config.num_seeds - 1}")
-    fields = {field.name: 1 for field in dataclasses.fields(config) if "of_run" in field.metadata}
+    fields = {
+        field.name: field.metadata["of_run"](getattr(config, field.name))
+        for field in dataclasses.fields(config)
+        if "of_run" in field.metadata
+    }
     return Member(dataclasses.replace(config, **fields), split, seed)
 
 
@@ -110,12 +115,13 @@ def checkpoints_of(config: AnyRunConfig, run: RunFolder) -> StackedCheckpoints:
 def available_splits(config: AnyRunConfig, root: Path | str) -> int:
     """Of how many splits, from the first on, all networks are finished.
 
-    An ensemble of the first splits is one in its own right: same networks, same training sets.
+    An ensemble of the first splits is one in its own right, if it has the same training sets.
     """
-    for split in range(config.num_splits):
-        if not all(own.finished(root) for own in members(config, range(split, split + 1))):
-            return split
-    return config.num_splits
+    for count in range(config.num_splits, 0, -1):
+        fewer = dataclasses.replace(config, num_splits=count)
+        if all(own.finished(root) for own in members(fewer)):
+            return count
+    return 0
 
 
 def errors_of(wanted: Sequence[Member], root: Path | str) -> Mapping[Member, str]:

@@ -272,7 +272,9 @@ def _with_data(mine: Sequence[Member], root: Path | str) -> list[loop.Member]:
         most[law(own.config)] = max(own.split + 1, most.get(law(own.config), 1))
     data = {}
     for config, num_splits in most.items():
-        whole = dataclasses.replace(config, num_splits=num_splits)
+        # Any number of splits that has the same ones, and no more of them than the run itself.
+        same = max(num_splits, config.num_splits // 2 + 1)
+        whole = dataclasses.replace(config, num_splits=same)
         data[config] = list(training_rows(whole, make_data(whole)))
     return [
         loop.Member(

@@ -20,7 +20,7 @@ from experiments.runs.training import (
     train_run,
     train_runs,
 )
-from experiments.train import epochs_of
+from experiments.train import epochs_of, make_data, training_rows
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training import loop
@@ -28,11 +28,11 @@ from hiermodel.training.folders import FolderInUseError, hold
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = RunConfig(
-    grammar=GrammarConfig(depth=1),
-    network=MLPConfig(num_leaves=2, vocab_size=6, width=8, dropout=0.1),
+    grammar=GrammarConfig(depth=2),
+    network=MLPConfig(num_leaves=4, vocab_size=6, width=8, dropout=0.1),
     training=TrainingConfig(num_epochs=4, batch_size=4),
-    num_splits=2,
-    num_seeds=2,
+    num_splits=3,
+    num_seeds=1,
     split_size=6,
     test_size=4,
     num_steps=20,
@@ -46,10 +46,10 @@ def with_training(config=CONFIG, **settings):
     return dataclasses.replace(config, training=dataclasses.replace(config.training, **settings))
 
 
-MORE = dataclasses.replace(CONFIG, num_splits=3, test_size=5)
+MORE = dataclasses.replace(CONFIG, num_splits=4, test_size=5)
 OTHER_DATA = dataclasses.replace(
     with_training(learning_rate=1e-2, weight_decay=0.1),
-    grammar=GrammarConfig(depth=1, sigma=2.0, seed=3),
+    grammar=GrammarConfig(depth=2, sigma=2.0, seed=3),
     num_splits=1,
     num_seeds=1,
     seed=1,
@@ -107,9 +107,11 @@ def assert_same_run(config, root, other):
 # What a network depends on.
 
 
-@pytest.mark.parametrize("field", ["num_splits", "num_seeds", "test_size"])
-def test_a_network_is_the_same_in_runs_that_differ_in(field):
-    other = dataclasses.replace(CONFIG, **{field: 7})
+@pytest.mark.parametrize(
+    ("field", "value"), [("num_splits", 4), ("num_seeds", 7), ("test_size", 7)]
+)
+def test_a_network_is_the_same_in_runs_that_differ_in(field, value):
+    other = dataclasses.replace(CONFIG, **{field: value})
     assert member(other, 1, 0) == member(CONFIG, 1, 0)
     assert member(other, 1, 0).name == member(CONFIG, 1, 0).name
     assert configs.identity(other) != configs.identity(CONFIG)
@@ -119,7 +121,8 @@ def test_a_network_is_the_same_in_runs_that_differ_in(field):
     "other",
     [
         member(CONFIG, 0, 0),
-        member(CONFIG, 1, 1),
+        member(dataclasses.replace(CONFIG, num_seeds=2), 1, 1),
+        member(dataclasses.replace(CONFIG, num_splits=5), 1, 0),  # other training sets
         *(
             member(dataclasses.replace(CONFIG, **{field: value}), 1, 0)
             for field, value in (("seed", 3), ("split_size", 7), ("num_checkpoints", 3))
@@ -139,9 +142,9 @@ def test_training_images_depend_on_the_size_of_their_test_set():
     assert len(names) == 2
 
 
-@pytest.mark.parametrize(("splits", "seeds"), [(range(3), None), (None, range(1, 3))])
+@pytest.mark.parametrize(("splits", "seeds"), [(range(4), None), (None, range(1, 3))])
 def test_networks_that_do_not_exist_are_refused(tmp_path, splits, seeds):
-    with pytest.raises(ValueError, match="within 0…1"):
+    with pytest.raises(ValueError, match="within 0…"):
         train_run(CONFIG, tmp_path, splits=splits, seeds=seeds, progress=False)
 
 
@@ -150,8 +153,8 @@ def test_networks_that_do_not_exist_are_refused(tmp_path, splits, seeds):
 
 def test_networks_of_many_runs_train_as_one_program(tmp_path, alone, groups):
     """CONFIG's are among MORE's; those of OTHER_DATA see other data at other rates."""
-    assert train_runs([MORE, CONFIG, OTHER_DATA], tmp_path, progress=False) == 7
-    assert groups == [7]
+    assert train_runs([MORE, CONFIG, OTHER_DATA], tmp_path, progress=False) == 5
+    assert groups == [5]
     for config in (MORE, CONFIG, OTHER_DATA):
         assert_same_run(config, tmp_path, alone)
         assert open_run(config, tmp_path).timings()["train"] > 0
@@ -172,15 +175,15 @@ def test_only_networks_of_the_same_shapes_train_together():
     assert len({shape_of(run) for run in (CONFIG, *others)}) == 6
     assert shape_of(OTHER_DATA) == shape_of(MORE) == shape_of(CONFIG)
     wanted = [own for run in (CONFIG, others[4], OTHER_DATA) for own in members(run)]
-    assert [len(part) for part in training._parts(wanted, 1)] == [5, 4]
+    assert [len(part) for part in training._parts(wanted, 1)] == [4, 3]
 
 
 def test_the_first_splits_can_be_measured_before_the_others_are_there(tmp_path, alone):
     assert available_splits(MORE, tmp_path) == 0
-    train_run(MORE, tmp_path, splits=range(1, 2), progress=False)
+    train_run(MORE, tmp_path, splits=range(1, 3), progress=False)
     assert available_splits(MORE, tmp_path) == 0
     train_run(MORE, tmp_path, splits=range(1), progress=False)
-    assert available_splits(MORE, tmp_path) == 2
+    assert available_splits(MORE, tmp_path) == 3
     assert_same_run(CONFIG, tmp_path, alone)
     with pytest.raises(ValueError, match="epoch=2 is not allowed"):
         checkpoints_of(MORE, open_run(MORE, tmp_path)).load_params(2)
@@ -231,10 +234,10 @@ def test_a_network_that_fails_does_not_stop_the_others(tmp_path, alone, groups):
     assert (error["stage"], error["error"]) == ("train", loop.NotFiniteError.__name__)
     with pytest.raises(MembersFailedError):  # it is left alone
         train_runs([wild], tmp_path, wait=False, progress=False)
-    assert groups == [5]
+    assert groups == [4]
     with pytest.raises(MembersFailedError):  # it is tried again
         train_run(wild, tmp_path, progress=False)
-    assert groups == [5, 1]
+    assert groups == [4, 1]
 
 
 # Several processes.
@@ -244,7 +247,7 @@ def test_networks_that_another_process_holds_are_left_to_it(
     tmp_path, alone, groups, monkeypatch, caplog
 ):
     """The other process is made up; the lock itself is tested with ``folders``."""
-    theirs = {own.folder(tmp_path).path for own in members(CONFIG)[1:3]}
+    theirs = {own.folder(tmp_path).path for own in members(CONFIG)[1:]}
 
     def refuse(folder):
         if folder in theirs:
@@ -259,12 +262,12 @@ def test_networks_that_another_process_holds_are_left_to_it(
 
     monkeypatch.setattr("hiermodel.training.checkpoints.hold", refuse)
     monkeypatch.setattr(training.time, "sleep", sleep)
-    assert train_runs([CONFIG], tmp_path, wait=False, progress=False) == 2
-    assert groups == [2]
+    assert train_runs([CONFIG], tmp_path, wait=False, progress=False) == 1
+    assert groups == [1]
     train_run(CONFIG, tmp_path, progress=False)
     assert "waiting for 2 networks" in caplog.text
     assert "in use by process 7" in caplog.text
-    assert groups == [2, 2]
+    assert groups == [1, 2]
     assert_same_run(CONFIG, tmp_path, alone)
 
 
@@ -274,9 +277,18 @@ def test_a_network_that_another_process_finished_just_now_is_not_trained_again(
     train_run(CONFIG, tmp_path, progress=False)
     monkeypatch.setattr(training, "_unfinished", lambda *_: members(CONFIG))
     assert train_runs([CONFIG], tmp_path, wait=False, progress=False) == 0
-    assert groups == [4]
+    assert groups == [3]
 
 
 def test_processes_take_a_share_each(tmp_path, groups):
     train_runs([CONFIG], tmp_path, wait=False, shares=2, progress=False)
-    assert groups == [2, 2]
+    assert groups == [2, 1]
+
+
+@pytest.mark.parametrize("num_splits", [1, 2, 3, 5])
+def test_a_network_trains_on_its_split_of_the_run(tmp_path, num_splits):
+    config = dataclasses.replace(CONFIG, num_splits=num_splits)
+    rows = training_rows(config, make_data(config))
+    for own in members(config):
+        (one,) = training._with_data([own], tmp_path)
+        np.testing.assert_array_equal(one.sequences, rows[own.split])
