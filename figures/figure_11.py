@@ -1,9 +1,12 @@
 """Figure 11: what remains of random strings after U-turns of different denoisers."""
 
+from collections.abc import Mapping
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures import style
+from figures.figure import FigureSpec
 from figures.style import Results
 
 CAPTION = (
@@ -15,11 +18,11 @@ CAPTION = (
 )
 
 STAGES = ("random_u_turns",)
-SIZES = ("middle",)
 
 
-def draw(results: Results) -> Figure:
-    """Draw the figure from the stage "random_u_turns"."""
+def draw(runs: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stage "random_u_turns" of the run."""
+    results = style.only(runs)
     figure, (axis,) = style.new_figure(1, 2.9)
     style.draw_panel(axis, results, STAGES, _draw)
     return figure
@@ -40,3 +43,13 @@ def _draw(axis: Axes, results: Results) -> None:
         style.curve_with_band(axis, x, curves, color=color, ls=line, label=label)
     axis.set(xlabel="turning point $t/T$", ylabel="overlap with the random string")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
+
+
+FIGURE = FigureSpec(
+    title="Figure 11",
+    content="U-turns from random strings, of networks and of empirical and filtered denoisers",
+    caption=CAPTION,
+    sizes=("middle",),
+    stages=STAGES,
+    draw=draw,
+)

@@ -1,43 +1,76 @@
 """Figure 1a: networks on disjoint images draw the same pictures, then part while the loss falls."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.claim import Claim, Statistic
 from experiments.store import trained_checkpoints
 from figures import pictures, style
+from figures.claims import (
+    Run,
+    at_times,
+    border_note,
+    gap_of_pairs,
+    located,
+    of_other_units,
+    per_network,
+    per_pair,
+)
+from figures.figure import FigureSpec
 from figures.style import Results
+from hiermodel.measures.uncertainty import proportion_interval
 
 CAPTION = (
-    "Top, along training: 1 − cosine of samples that networks of disjoint splits draw from the "
-    "same noise, after each image is standardised, over disjoint pairs of splits (dotted: "
-    "between seeds "
-    "of one split); the denoising loss, with the linear denoiser of the training covariance "
-    "dashed; the own–other gap, whose expectation is zero as long as samples do not depend on the "
-    "split, and the share of memorised samples. "
+    "Top, along training, a row for each data set: 1 − cosine of samples that networks of disjoint "
+    "splits draw from the same noise, after each image is standardised, over disjoint pairs of "
+    "splits (dotted: between seeds of one split); the denoising loss, with the linear denoiser of "
+    "the training covariance dashed; the own–other gap, whose expectation is zero as long as "
+    "samples do not depend on the split, and the share of memorised samples. "
     f"{style.BANDS}; {style.MINIMA}. Shaded: from the minimum of the dissimilarity to "
     f"that of the test loss, {style.SHADED}. Below: samples of two networks on disjoint splits "
-    "A and B from the "
-    "same noise, each with its nearest training image, where the samples agree most, where the "
-    "test loss is lowest, and at the end."
+    "A and B from the same noise, each with its nearest training image: where the samples agree "
+    "most, where the test loss is lowest, and at the end; of several data sets, where the test "
+    "loss is lowest."
 )
 
 STAGES = ("evaluation", "comparison")
-SIZES = ("images",)
 SHOWN = 4
 
+FEW = 0.05
+"""Share of memorised samples that still counts as hardly any."""
 
-def draw(results: Results) -> Figure:
-    """Draw the figure from the stages "evaluation" and "comparison", with "onsets"."""
-    figure = Figure(figsize=(style.COLUMN_WIDTH, 4.3), layout="constrained")
-    axes = figure.subplots(2, 3, height_ratios=(1.2, 1))
-    draw_row(list(axes[0]), results)
-    for axis, (name, checkpoint) in zip(axes[1], moments(results), strict=True):
+
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stages of each data set, by its name."""
+    count = max(len(results), 1)
+    figure = Figure(figsize=(style.COLUMN_WIDTH, 1.9 * count + 2.1), layout="constrained")
+    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.9 * count, 2.1))
+    top, bottom = parts[:, 0]
+    rows = top.subplots(count, 3, squeeze=False)
+    for row, (name, own) in zip(rows, results.items(), strict=False):
+        draw_row(list(row), own)
+        if count > 1:
+            row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
+    for axis in rows[1:].flat:
+        axis.set_title("")
+    mosaics = bottom.subplots(1, 3, squeeze=False)[0]
+    for axis, (title, own, checkpoint) in zip(mosaics, _mosaics(results), strict=False):
         style.draw_panel(
-            axis, results, STAGES, lambda axis, found, at=checkpoint: _pairs(axis, found, at)
+            axis, own, STAGES, lambda axis, found, at=checkpoint: _pairs(axis, found, at)
         )
-        axis.set_title(name)
+        axis.set_title(title)
     return figure
+
+
+def _mosaics(results: Mapping[str, Results]) -> list[tuple[str, Results, int]]:
+    """What the pictures show: three moments of one run, or each run where its loss is lowest."""
+    if len(results) <= 1:
+        own = style.only(results)
+        return [(title, own, checkpoint) for title, checkpoint in moments(own)]
+    return [(name, own, moments(own)[1][1]) for name, own in results.items()]
 
 
 def draw_row(axes: list[Axes], results: Results) -> None:
@@ -121,3 +154,88 @@ def finish(axis: Axes, results: Results) -> None:
     """Training time below, and the biased phase shaded."""
     style.training_axis(axis)
     style.shade_biased_phase(axis, results, begin="tau_pair")
+
+
+def samples_of_pairs(run: Run) -> list[Claim]:
+    """What paired samples and nearest images can speak to (figures 1a and 7)."""
+    claims = []
+    if len(run.pairs):
+        claims = [_alike_before_test(run), *_leaning_to_own_images(run)]
+    return [*claims, _not_yet_memorised(run)]
+
+
+def _alike_before_test(run: Run) -> Claim:
+    test, pair = run.times_of_pairs("tau_test"), run.times_of_pairs("tau_pair")
+    return per_pair(
+        run,
+        test - pair,
+        name="alike-before-test",
+        statement="paired samples of networks on disjoint splits are most alike before the test "
+        "loss is lowest",
+        about="ln(τ_test / τ_pair), minima of test loss and of the samples' dissimilarity",
+        note=border_note(τ_test=test, τ_pair=pair),
+        resolution=run.spacing("evaluation", "comparison"),
+    )
+
+
+def _leaning_to_own_images(run: Run) -> list[Claim]:
+    """Where samples are most alike is taken from the other pairs, since the gap uses the same."""
+    test = run.times_of_pairs("tau_test")
+    pair = of_other_units(run.times_of_pairs("tau_pair"), run.num_splits // 2)
+    at_test, at_pair = gap_of_pairs(run, test), gap_of_pairs(run, pair)
+    about = "own–other gap in pixel units, mean over both directions"
+    return [
+        per_pair(
+            run,
+            Statistic.known(at_test, located(test)),
+            name="image-gap-at-test",
+            statement="at the test-loss minimum, samples already lean to their own training images",
+            about=about,
+            note=border_note(τ_test=test),
+        ),
+        per_pair(
+            run,
+            Statistic.known(at_test - at_pair, located(test, pair)),
+            name="image-gap-grows",
+            statement="they lean to them more there than where paired samples are most alike",
+            about=f"{about}: τ_test − τ_pair of the other pairs",
+            note=border_note(τ_test=test, τ_pair=pair),
+        ),
+    ]
+
+
+def _not_yet_memorised(run: Run) -> Claim:
+    """Bounds are Wilson's of each network's share: no memorised sample is no proof of none.
+
+    With them a sign test over training sets decides, not an interval around zeros.
+    """
+    comparison, test = run.results["comparison"], run.times("tau_test")
+    share = at_times(comparison, "memorised", test)
+    bounds = proportion_interval(np.rint(share * run.num_samples), run.num_samples)
+    known = located(test)
+    return per_network(
+        run,
+        Statistic(
+            share, np.where(known, bounds.low, -np.inf), np.where(known, bounds.high, np.inf)
+        ),
+        name="not-yet-memorised",
+        statement=f"at the test-loss minimum, hardly any sample is memorised (below {FEW:.0%})",
+        about="fraction of samples much nearer to one training image than to any other",
+        note=border_note(τ_test=test),
+        low=-np.inf,
+        high=FEW,
+    )
+
+
+FIGURE = FigureSpec(
+    title="Figure 1a",
+    content="on images: dissimilarity of paired samples of networks on disjoint splits, the test "
+    "loss and the own–other gap along training, for images with all and with only coarse structure "
+    "(Haar, PCA); pairs with their nearest training images",
+    caption=CAPTION,
+    sizes=("images", "images_haar", "images_pca"),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, samples_of_pairs),),
+    also=("7",),
+)

@@ -1,25 +1,27 @@
 """Figure 1b: which levels are learned when, and when networks of disjoint splits part ways."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.claim import Claim, Statistic
 from experiments.store import trained_checkpoints
 from figures import style
+from figures.claims import Run, at_times, border_note, located, per_network, per_pair
+from figures.figure import FigureSpec
 from figures.style import Results
 
 CAPTION = (
-    "Divergences along training, on noised training (left) and test (middle) sequences: coloured, "
+    "Divergences along training, on noised training and test sequences: coloured, "
     "KL from the denoiser of filter level k, from the coarsest (light) to the exact one (dark); "
-    "dashed, between networks of disjoint splits. Right, on test sequences: between networks of "
+    "dashed, between networks of disjoint splits. Then, on test sequences: between networks of "
     "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
     "(solid). "
     f"{style.BANDS}; {style.MINIMA}."
 )
 
 STAGES = ("evaluation",)
-SIZES = ("middle",)
 
 SPLIT_CURVES = (
     ("sample_split", "--", "disjoint splits"),
@@ -30,16 +32,20 @@ SPLIT_CURVES = (
 TITLES = ("training sequences", "test sequences", "test, between networks")
 
 
-def draw(results: Results) -> Figure:
-    """Draw the figure from the stage "evaluation", with "onsets"."""
-    figure, axes = style.new_figure(3, 2.6)
-    draw_row(axes, results)
-    style.legend_below(figure, axes[0])
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stage "evaluation" of each run, by its label."""
+    figure, runs = style.panels(3, list(results), 2.3)
+    for axes, own in zip(runs, results.values(), strict=True):
+        _draw_run(axes, own)
+    style.name_runs(runs, list(results))
+    drawn = [axes for axes, own in zip(runs, results.values(), strict=True) if "evaluation" in own]
+    if drawn:
+        style.legend_below(figure, drawn[0][0])
     return figure
 
 
-def draw_row(axes: Sequence[Axes], results: Results) -> None:
-    """Draw the three panels of one training-set size."""
+def _draw_run(axes: Sequence[Axes], results: Results) -> None:
+    """The three panels of one run."""
     train, test, splits = axes
     style.draw_panel(train, results, STAGES, lambda axis, found: _draw_set(axis, found, 0))
     style.draw_panel(test, results, STAGES, lambda axis, found: _draw_set(axis, found, 1))
@@ -109,3 +115,91 @@ def _mark_splits(axis: Axes, results: Results) -> None:
             mean = evaluation[curve].values[trained, :, 1].mean(1)
             if located.any():
                 style.mark_minimum(axis, x, mean, taus, located, style.VERMILION)
+
+
+def along_training(run: Run) -> list[Claim]:
+    """What the stage "evaluation" can speak to (figure 1b)."""
+    claims = [*_order_of_levels(run), *_parting_before_fit(run)]
+    if "split_excess" in run.results["evaluation"]:
+        claims.append(_disagreement_is_from_data(run))
+    return claims
+
+
+def _order_of_levels(run: Run) -> list[Claim]:
+    """Levels are fitted in the order of decreasing k."""
+    num_levels = run.onset("tau_level").shape[1]
+    tau = [run.times("tau_level", level) for level in range(num_levels)]
+    return [
+        per_network(
+            run,
+            tau[level - 1] - tau[level],
+            name=f"order-{level}-{level - 1}",
+            statement=f"filter level k = {level} is fitted before k = {level - 1}",
+            about=f"ln(τ_{level - 1} / τ_{level}), minima of the model–oracle divergences",
+            note=border_note(**{f"τ_{k}": tau[k] for k in (level, level - 1)}),
+            resolution=run.spacing("evaluation"),
+        )
+        for level in range(num_levels - 1, 0, -1)
+    ]
+
+
+def _parting_before_fit(run: Run) -> list[Claim]:
+    """The paper's sample-split minimum, and the same above the same-data control.
+
+    Two networks also differ by their seeds. Where that noise is large, as in short trainings of
+    small networks, it hides the minimum; subtracting the control takes it out. Both are searched
+    after the transient, since untrained networks agree whatever they were trained on.
+    """
+    fit = run.times_of_pairs("tau_level", 0)
+    claims = []
+    for name, what in (
+        ("split", "the divergence between networks of disjoint splits (after its transient)"),
+        (
+            "excess",
+            "what disjoint splits add to the divergence between seeds (likewise)",
+        ),
+    ):
+        if f"tau_{name}" not in run.results["onsets"]:
+            continue
+        tau = run.times_of_pairs(f"tau_{name}")
+        claims.append(
+            per_pair(
+                run,
+                fit - tau,
+                name=f"{name}-before-fit",
+                statement=f"{what} is lowest while the networks still approach the exact denoiser",
+                about=f"ln(τ_0 / τ_{name}), τ_0 the minimum of the model–oracle divergence",
+                note=border_note(**{"τ_0": fit, f"τ_{name}": tau}),
+                resolution=run.spacing("evaluation"),
+            )
+        )
+    return claims
+
+
+def _disagreement_is_from_data(run: Run) -> Claim:
+    """At the test-loss minimum, other data must matter more than another seed."""
+    tau = run.times_of_pairs("tau_test")
+    evaluation = run.results["evaluation"]
+    excess = at_times(evaluation, "split_excess", tau)[:, 1]
+    return per_pair(
+        run,
+        Statistic.known(excess, located(tau)),
+        name="data-not-seed",
+        statement="at the test-loss minimum, networks differ more between splits than between "
+        "seeds",
+        about="sample-split − same-data divergence on test inputs, nats per sequence",
+        note=border_note(τ_test=tau),
+    )
+
+
+FIGURE = FigureSpec(
+    title="Figure 1b",
+    content="divergence from the denoiser of every filter level, and between networks of disjoint "
+    "splits, along training; a part for each size of the training sets",
+    caption=CAPTION,
+    sizes=("small", "middle", "large"),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, along_training),),
+    also=("6",),
+)

@@ -1,10 +1,15 @@
 """Figure 2: how alike networks of disjoint splits see the same noisy image, along training."""
 
+from collections.abc import Mapping
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.store import trained_checkpoints
+from experiments.claim import Claim, Statistic
+from experiments.store import Measurements, trained_checkpoints
 from figures import figure_1a, style
+from figures.claims import Run, at_times, border_note, located, of_other_units, per_pair
+from figures.figure import FigureSpec
 from figures.style import Results
 
 CAPTION = (
@@ -16,11 +21,11 @@ CAPTION = (
 )
 
 STAGES = ("evaluation",)
-SIZES = ("images",)
 
 
-def draw(results: Results) -> Figure:
-    """Draw the figure from the stage "evaluation", with "onsets"."""
+def draw(runs: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stage "evaluation" of the run, with "onsets"."""
+    results = style.only(runs)
     figure, (train, test, loss) = style.new_figure(3, 2.5)
     style.draw_panel(train, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 0))
     style.draw_panel(test, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 1))
@@ -49,3 +54,64 @@ def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
     name = tuple(style.SET_COLORS)[index]
     axis.set(title=f"predicted noise, {name} images", ylabel="cosine")
     figure_1a.finish(axis, results)
+
+
+def seeing_the_same(run: Run) -> list[Claim]:
+    """Predicted noises part while the test loss still falls (figure 2).
+
+    A maximum lies above any other point of the same noisy curve. So where the cosine is largest is
+    taken from the other pairs of training sets, and its fall from there is tested on each.
+    """
+    if "tau_cosine" not in run.results["onsets"]:
+        return []
+    evaluation, test = run.results["evaluation"], run.times_of_pairs("tau_test")
+    claims = []
+    for place, time in enumerate(evaluation["noise_level"].values):
+        tau = run.times_of_pairs("tau_cosine", place)
+        best = of_other_units(tau, run.num_splits // 2)
+        note = border_note(**{"τ_test": test, f"maximum at t/T = {time:g}": tau})
+        cosine = {**evaluation, "here": _at_place(evaluation, place)}
+        claims += [
+            per_pair(
+                run,
+                test - tau,
+                name=f"cosine-before-test-{time:g}",
+                statement="networks of disjoint splits predict most alike noise before the test "
+                f"loss is lowest, at t/T = {time:g}",
+                about="ln(τ_test / τ_cosine), the maximum of the cosine on test images",
+                note=note,
+                resolution=run.spacing("evaluation"),
+            ),
+            per_pair(
+                run,
+                Statistic.known(
+                    at_times(cosine, "here", best) - at_times(cosine, "here", test),
+                    located(best, test),
+                ),
+                name=f"cosine-falls-{time:g}",
+                statement="the cosine of their noises falls from where it is largest for other "
+                f"pairs to where the test loss is lowest, at t/T = {time:g}",
+                about="cosine on test images: τ_cosine of the other pairs − τ_test",
+                note=note,
+            ),
+        ]
+    return claims
+
+
+def _at_place(evaluation: Measurements, place: int):
+    """The cosine on test images at one of the times of the noise, (checkpoint, pair)."""
+    cosine = evaluation["noise_cosine"]
+    about = ("checkpoint", "pair")
+    return type(cosine)(cosine.values[:, :, 1, place], about, cosine.units, cosine.definition)
+
+
+FIGURE = FigureSpec(
+    title="Figure 2",
+    content="on images: cosine of the noises predicted by networks of disjoint splits, along "
+    "training",
+    caption=CAPTION,
+    sizes=("images",),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, seeing_the_same),),
+)

@@ -6,8 +6,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.claim import LEVEL, Claim, Statistic
+from experiments.stages.along_time import WIDTH
 from figures import style
+from figures.claims import Run, border_note, per_network
+from figures.figure import FigureSpec
 from figures.style import Results
+from hiermodel.measures.onset import locate_minimum
+from hiermodel.measures.uncertainty import Interval
 
 CAPTION = (
     "Divergence from the exact denoiser along the noise, on noised test sequences. Left: of the "
@@ -18,22 +24,23 @@ CAPTION = (
 )
 
 STAGES = ("along_time",)
-SIZES = ("small", "middle", "large")
 
 SIZE_COLORS = (style.ORANGE, style.GREEN, style.BLUE, style.PURPLE, style.SKY)
 SIZE_LINES = ("-", "--", "-.", ":", "-")
+
+PEAK, PEAK_MARGIN = 0.15, 0.05
+"""Expected t/T at which levels are told apart best, and how far off still counts as near."""
 
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the results of each size, by its label."""
     figure, (levels, networks) = style.new_figure(2, 2.6)
     # The left panel is about the data: of the sizes, the one that the claims are tested on.
-    middle = list(results.values())[len(results) // 2]
-    chosen = middle if "along_time" in middle else _first(results)
+    chosen = _first(dict(list(results.items())[len(results) // 2 :]) or results)
     style.draw_panel(levels, chosen, STAGES, lambda axis, own: _draw_filtered(axis, own))
     measured = {label: own for label, own in results.items() if "along_time" in own}
     style.draw_panel(networks, chosen, STAGES, lambda axis, own: _draw_models(axis, measured))
-    if len(measured) < len(results):
+    if len(measured) < len(results) or not results:
         style.mark_partial(figure)
     levels.set_title("filtered denoisers")
     networks.set_title("trained networks")
@@ -74,3 +81,62 @@ def _draw_models(axis: Axes, results: Mapping[str, Results]) -> None:
         style.curve_with_band(axis, times, curves, color=color, ls=line, label=label)
     axis.set(xlabel="noise $t/T$", ylim=(0, None))
     axis.legend(loc="upper right")
+
+
+def peaks(run: Run) -> list[Claim]:
+    """Divergences from the exact denoiser peak near t/T = 0.15 (figure 3b).
+
+    For filtered denoisers (the same for every n) the interval is of the test sequences, from their
+    bootstrap; for networks it is over training sets.
+    """
+    measured = run.results["along_time"]
+    near = {"low": PEAK - PEAK_MARGIN, "high": PEAK + PEAK_MARGIN}
+    of_networks = locate_minimum(
+        measured["relative_time"].values, -measured["model"].values, width=WIDTH
+    )
+    claims = []
+    if run.size == "middle":
+        levels = measured["filter_level"].values
+        for index in np.flatnonzero(levels <= 2):
+            peak, low, high = (
+                float(measured[f"peak_{end}"].values[index]) for end in ("time", "low", "high")
+            )
+            claims.append(
+                Claim(
+                    name=f"peak-{levels[index]}",
+                    figure="",
+                    statement=f"filter level k = {levels[index]} differs most from the exact "
+                    f"denoiser within {PEAK_MARGIN} of t/T = {PEAK}",
+                    statistic="t/T at the maximum of KL(exact ‖ filtered), over sequences",
+                    interval=Interval(peak, low, high, LEVEL),
+                    values=np.array([peak]),
+                    low=near["low"],
+                    high=near["high"],
+                    over_sets=False,
+                )
+            )
+    claims.append(
+        per_network(
+            run,
+            Statistic.known(of_networks.time, of_networks.located),
+            name="peak-model",
+            statement="networks at their test-loss minimum differ most from the exact denoiser "
+            f"within {PEAK_MARGIN} of t/T = {PEAK}",
+            about="t/T at the maximum of KL(exact ‖ model)",
+            note=border_note(peak=of_networks.located),
+            **near,
+        )
+    )
+    return claims
+
+
+FIGURE = FigureSpec(
+    title="Figure 3b",
+    content="divergence of filtered denoisers, and of trained networks, from the exact denoiser "
+    "along diffusion time",
+    caption=CAPTION,
+    sizes=("small", "middle", "large"),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, peaks),),
+)

@@ -1,43 +1,75 @@
 """Figure 4a: samples move towards the training set while the test loss still falls."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.claim import Claim, Statistic
 from experiments.store import trained_checkpoints
 from figures import style
+from figures.claims import (
+    Run,
+    border_note,
+    gap_of_pairs,
+    located,
+    of_other_units,
+    of_pairs_at,
+    per_network,
+    per_pair,
+)
+from figures.figure import FigureSpec
 from figures.style import Results
 
 CAPTION = (
-    "Left: KL between the distances of generated and of fresh sequences to their nearest training "
-    "sequence; the grey band is what fresh data itself gives (95 % of repeats). Middle: the "
-    "own–other gap, whose expectation is zero as long as samples do not depend on the split. "
-    "Right: denoising loss less that of the exact denoiser. "
+    "Neighbours: KL between the distances of generated sequences and of the law to their nearest "
+    "training sequence; the grey band is what fresh data itself gives (95 % of repeats). Gap: its "
+    "expectation is zero as long as samples do not depend on the split. Loss: less that of the "
+    "exact denoiser. U-turns: sequences are noised up to t and denoised; overlap with the start "
+    "over that after the exact denoiser's, from training and test sequences, for each network "
+    "where its nearest-neighbour divergence is lowest, and where its test loss is. "
     f"{style.BANDS}; {style.MINIMA}. Shaded: the biased phase, between minima of "
     f"nearest-neighbour divergence and test loss, {style.SHADED}."
 )
 
-STAGES = ("evaluation", "comparison")
-SIZES = ("middle",)
+STAGES = ("evaluation", "comparison", "u_turns")
+
+TRAIN, TEST = 0, 1
+"""Indices along the dimension "set"."""
+
+BIAS, AT_TEST = 0, 1
+"""Indices along the dimension "moment"."""
+
+MARGIN = 0.02
+"""U-turn ratios closer than this coincide: a fiftieth of the exact denoiser's overlap."""
+
+MOMENTS = {r"$\tau_\mathrm{bias}$": BIAS, r"$\tau_\mathrm{test}$": AT_TEST}
+"""The two minima, in the order of the dimension "moment"."""
 
 
-def draw(results: Results) -> Figure:
-    """Draw the figure from the stages "evaluation" and "comparison", with "onsets"."""
-    figure, (left, middle, right) = style.new_figure(3, 2.5)
-    draw_neighbours(left, results)
-    style.draw_panel(middle, results, ("comparison",), _draw_gap)
-    draw_losses(right, results)
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stages of each run, by its label."""
+    figure, runs = style.panels(5, list(results), 2.1)
+    for axes, own in zip(runs, results.values(), strict=True):
+        _draw_run(axes, own)
+    style.name_runs(runs, list(results))
     return figure
 
 
-def draw_neighbours(axis: Axes, results: Results) -> None:
-    """The panel of the nearest-neighbour divergence."""
-    style.draw_panel(axis, results, STAGES, _draw_neighbours)
-
-
-def draw_losses(axis: Axes, results: Results) -> None:
-    """The panel of the losses."""
-    style.draw_panel(axis, results, ("evaluation",), _draw_losses)
+def _draw_run(axes: Sequence[Axes], results: Results) -> None:
+    """The five panels of one run."""
+    neighbours, gap, losses, bias, test = axes
+    style.draw_panel(neighbours, results, ("evaluation", "comparison"), _draw_neighbours)
+    style.draw_panel(gap, results, ("comparison",), _draw_gap)
+    style.draw_panel(losses, results, ("evaluation",), _draw_losses)
+    for axis, (name, moment) in zip((bias, test), MOMENTS.items(), strict=True):
+        style.draw_panel(axis, results, ("u_turns",), _ratios_at(moment))
+        axis.set_title(f"U-turns of networks at {name}")
+    if "u_turns" in results:
+        test.sharey(bias)
+        bias.set_ylabel("overlap, network / exact")
+        bias.legend(loc="best")
 
 
 def _draw_neighbours(axis: Axes, results: Results) -> None:
@@ -82,3 +114,190 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     axis.legend(loc="best")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
+
+
+def _ratios_at(moment: int):
+    def draw(axis: Axes, results: Results) -> None:
+        measured = results["u_turns"]
+        x, ratio = measured["relative_time"].values, measured["ratio"].values[moment]
+        axis.axhline(1, color=style.GREY, lw=0.8)
+        for index, (name, color) in enumerate(style.SET_COLORS.items()):
+            own = style.by_set(results, ratio[:, index].T)
+            style.curve_with_band(axis, x, own, color=color, marker="o", ms=3, label=name)
+        axis.set_xlabel("turning point $t/T$")
+
+    return draw
+
+
+def samples_along_training(run: Run) -> list[Claim]:
+    """What "comparison" can speak to as well (figure 4a)."""
+    claims = [_neighbour_before_test(run)]
+    if "gap" in run.results["comparison"] and len(run.pairs):
+        claims += [*_leaning_to_own_data(run), _copies_of_own_data(run)]
+    return claims
+
+
+def _neighbour_before_test(run: Run) -> Claim:
+    test, bias = run.times("tau_test"), run.times("tau_neighbour")
+    return per_network(
+        run,
+        test - bias,
+        name="neighbour-before-test",
+        statement="samples move towards the training set before the test loss is lowest",
+        about="ln(τ_test / τ_bias), minima of test loss and nearest-neighbour divergence",
+        note=border_note(τ_test=test, τ_bias=bias),
+        resolution=run.spacing("evaluation", "comparison"),
+    )
+
+
+def _leaning_to_own_data(run: Run) -> list[Claim]:
+    """Bias measured without any floor: samples lie nearer to their own training set.
+
+    Where bias sets in is taken from the other pairs: the nearest-neighbour divergence comes from
+    the same samples as the gap, which would be low there by chance alone.
+    """
+    test = run.times_of_pairs("tau_test")
+    bias = of_other_units(run.times_of_pairs("tau_neighbour"), run.num_splits // 2)
+    at_test, at_bias = gap_of_pairs(run, test), gap_of_pairs(run, bias)
+    about = "own–other gap in symbols, mean over both directions"
+    return [
+        per_pair(
+            run,
+            Statistic.known(at_test, located(test)),
+            name="gap-at-test",
+            statement="at the test-loss minimum, samples already lean to their own training set",
+            about=about,
+            note=border_note(τ_test=test),
+        ),
+        per_pair(
+            run,
+            Statistic.known(at_test - at_bias, located(test, bias)),
+            name="gap-grows",
+            statement="they lean to it more at the test-loss minimum than where bias sets in",
+            about=f"{about}: τ_test − τ_bias of the other pairs",
+            note=border_note(τ_test=test, τ_bias=bias),
+        ),
+    ]
+
+
+def _copies_of_own_data(run: Run) -> Claim:
+    test = run.times_of_pairs("tau_test")
+    whole_sequences = run.results["comparison"]["block_reproduction"].values[:, :, 0]
+    return per_pair(
+        run,
+        Statistic.known(of_pairs_at(run, whole_sequences, test), located(test)),
+        name="copies-own",
+        statement="at the test-loss minimum, samples repeat sequences of their own training set "
+        "more often",
+        about="fraction of samples in the own split − in the other, mean over both directions",
+        note=border_note(τ_test=test),
+    )
+
+
+def u_turns(run: Run) -> list[Claim]:
+    """Train and test starts coincide where bias sets in, and separate by the test-loss minimum.
+
+    The statistic is the difference of their ratios, averaged over the turning points. "Coincide"
+    is tested as an equivalence: the whole interval must lie within ± ``MARGIN``.
+    """
+    ratio = run.results["u_turns"]["ratio"].values.mean(-1)
+    separation = ratio[..., TRAIN] - ratio[..., TEST]
+    bias, test = run.times("tau_neighbour"), run.times("tau_test")
+    about = "U-turn ratio of train − of test starts, mean over t/T"
+    return [
+        per_network(
+            run,
+            Statistic.known(separation[BIAS], located(bias)),
+            name="u-turns-coincide",
+            statement="where bias sets in, U-turns from train and test sequences return equally "
+            f"often (within {MARGIN})",
+            about=about,
+            note=border_note(τ_bias=bias),
+            low=-MARGIN,
+            high=MARGIN,
+        ),
+        per_network(
+            run,
+            Statistic.known(separation[AT_TEST], located(test)),
+            name="u-turns-separate",
+            statement="at the test-loss minimum, U-turns from train sequences return more often",
+            about=about,
+            note=border_note(τ_test=test),
+        ),
+        per_network(
+            run,
+            Statistic.known(separation[AT_TEST] - separation[BIAS], located(bias, test)),
+            name="u-turns-part",
+            statement="train and test starts part between the two minima",
+            about=f"{about}: τ_test − τ_bias",
+            note=border_note(τ_test=test, τ_bias=bias),
+        ),
+    ]
+
+
+def growth(smaller: Run, larger: Run) -> list[Claim]:
+    """Both minima come later with more data, in optimiser steps.
+
+    Networks of the same split and seed start from the same values, so they are compared in pairs.
+    Steps rather than epochs, since it is steps that move a network: with more data an epoch has
+    more of them, so later in epochs is later in steps as well, but not the other way round.
+    """
+    ours, theirs = _common_members(smaller, larger), _common_members(larger, smaller)
+    common = Run(
+        {},
+        min(smaller.num_splits, larger.num_splits),
+        min(smaller.num_seeds, larger.num_seeds),
+    )
+    claims = []
+    for name, symbol, what, stages in (
+        ("tau_neighbour", "τ_bias", "bias sets in", ("comparison",)),
+        ("tau_test", "τ_test", "the test loss is lowest", ("evaluation",)),
+    ):
+        before = _in_steps(smaller, name, ours)
+        after = _in_steps(larger, name, theirs)
+        notes = [
+            f"n = {run.split_size} {note}"
+            for run, times in ((smaller, before), (larger, after))
+            if (note := border_note(**{symbol: times}))
+        ]
+        claims.append(
+            per_network(
+                common,
+                after - before,
+                name=f"{symbol.removeprefix('τ_')}-grows-{smaller.size}-{larger.size}",
+                statement=f"{what} later for n = {larger.split_size} than for {smaller.split_size}",
+                about=f"ln of the ratio of {symbol} in optimiser steps",
+                note="; ".join(notes),
+                resolution=max(run.spacing(*stages) for run in (smaller, larger)),
+            )
+        )
+    return claims
+
+
+def _in_steps(run: Run, name: str, members: list[int]) -> Statistic:
+    """Ln of the times of these members, in optimiser steps."""
+    own, shift = run.times(name), np.log(run.steps_per_epoch)
+    return Statistic(*(part[members] + shift for part in (own.values, own.lower, own.upper)))
+
+
+def _common_members(own: Run, other: Run) -> list[int]:
+    """Members of ``own`` whose split and seed ``other`` has too."""
+    return [
+        split * own.num_seeds + seed
+        for split in range(min(own.num_splits, other.num_splits))
+        for seed in range(min(own.num_seeds, other.num_seeds))
+    ]
+
+
+FIGURE = FigureSpec(
+    title="Figure 4a",
+    content="nearest-neighbour divergence, own–other gap and losses along training, and U-turns at "
+    "both minima; a part for each size of the training sets",
+    caption=CAPTION,
+    sizes=("small", "middle", "large"),
+    stages=STAGES,
+    draw=draw,
+    claims=((("evaluation", "comparison"), samples_along_training), (STAGES, u_turns)),
+    between=growth,
+    also=("5", "9", "10"),
+)

@@ -1,7 +1,7 @@
 """One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
 
 import itertools
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -67,6 +67,43 @@ def new_figure(num_columns: int, height: float, num_rows: int = 1) -> tuple[Figu
     """Panels, row by row, as wide together as a text column; the height is in inches."""
     figure = Figure(figsize=(COLUMN_WIDTH, height), layout="constrained")
     return figure, list(figure.subplots(num_rows, num_columns, squeeze=False).ravel())
+
+
+def panels(
+    num_kinds: int, labels: Sequence[str], height: float, wrap: int = 3
+) -> tuple[Figure, list[list[Axes]]]:
+    """A panel of every kind for every run: a column for each run, or in rows if there is one.
+
+    Args:
+        num_kinds: kinds of panels.
+        labels: of the runs.
+        height: of a panel, in inches.
+        wrap: panels in a row, if there is one run.
+
+    Returns:
+        The figure, and the panels of each run.
+    """
+    if len(labels) == 1:
+        columns = min(wrap, num_kinds)
+        rows = -(-num_kinds // columns)
+        figure, axes = new_figure(columns, height * rows, rows)
+        for axis in axes[num_kinds:]:
+            axis.set_visible(False)
+        return figure, [axes[:num_kinds]]
+    figure, axes = new_figure(len(labels), height * num_kinds, num_kinds)
+    return figure, [axes[column :: len(labels)] for column in range(len(labels))]
+
+
+def name_runs(own: Sequence[list[Axes]], labels: Sequence[str]) -> None:
+    """Say above the columns of several runs which is which."""
+    if len(labels) > 1:
+        for column, label in zip(own, labels, strict=True):
+            column[0].set_title(f"{label}\n{column[0].get_title()}")
+
+
+def only(results: Mapping[str, Results]) -> Results:
+    """The results of a figure that shows one run; nothing if there are none."""
+    return next(iter(results.values()), {})
 
 
 BANDS = (

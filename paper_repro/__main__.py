@@ -61,9 +61,12 @@ def main() -> None:
     from experiments.runtime import prepare
 
     prepare(arguments.root)
-    from paper_repro.protocol import FIGURES, figures_without_images
+    from figures.figure import all_figures
+    from paper_repro.protocol import figures_without_images
 
-    everything = tuple(FIGURES) if arguments.images else figures_without_images(arguments.scale)
+    everything = (
+        tuple(all_figures()) if arguments.images else figures_without_images(arguments.scale)
+    )
     figures = arguments.figures or everything
     if arguments.show_list:
         _list(arguments, figures)

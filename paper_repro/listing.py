@@ -11,16 +11,17 @@ from experiments.images.configs import ImageRunConfig
 from experiments.progress import Progress, progress_of
 from experiments.stages.registry import complete_settings, with_needs
 from experiments.train import epochs_of
-from paper_repro.protocol import FIGURES, QUICK, Scale
+from figures.figure import all_figures, figure_named
+from paper_repro.protocol import Scale, quick
 
 
 def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path) -> Progress:
     """Of all that the figure needs at these sizes, checkpoints and stages alike."""
     parts = [
         progress_of(scale.sizes[size], stage, root)
-        for size in FIGURES[name].sizes
+        for size in all_figures()[name].sizes
         if size in sizes
-        for stage in _stages(scale.sizes[size], FIGURES[name].stages)
+        for stage in _stages(scale.sizes[size], all_figures()[name].stages)
     ]
     return sum(parts, Progress(0, 0))
 
@@ -32,16 +33,17 @@ def _stages(own: Protocol, stages: Collection[str]) -> list[str]:
 
 def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: Path) -> str:
     """The list for a terminal."""
+    names = list(dict.fromkeys(map(figure_named, names)))
     rate = matmul_rate()
     blocks = [f"{scale.name}: {scale.purpose}"]
     blocks += [_size_text(size, scale.sizes[size]) for size in scale.sizes if size in sizes]
     blocks += [_figure_text(scale, name, sizes, root, rate) for name in names]
-    together = {name: FIGURES[name].sizes for name in names}
+    together = {name: all_figures()[name].sizes for name in names}
     blocks.append(f"all of these together: {_cost_text(scale, together, sizes, root, rate)}")
-    quick = {name: FIGURES[name].sizes for name in QUICK}
+    small = {name: all_figures()[name].sizes for name in quick()}
     blocks.append(
-        f"the middle size alone, {', '.join(QUICK)}, which `make repro` makes at laptop scale: "
-        f"{_cost_text(scale, quick, ('middle',), root, rate)}"
+        f"the middle size alone, {', '.join(quick())}, which `make repro` makes at laptop scale: "
+        f"{_cost_text(scale, small, ('middle',), root, rate)}"
     )
     return "\n\n".join(blocks)
 
@@ -91,7 +93,7 @@ def _size_text(size: str, own: Protocol) -> str:
 
 
 def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, rate: float) -> str:
-    spec = FIGURES[name]
+    spec = all_figures()[name]
     lines = {
         "sizes": ", ".join(spec.sizes),
         "stages": ", ".join(_stages(scale.sizes[spec.sizes[0]], spec.stages)),
@@ -113,7 +115,9 @@ def _cost_text(
     """Cost of figures, counting once what they share."""
     total = Cost()
     for size, own in scale.sizes.items():
-        stages = {s for name, its in figures.items() if size in its for s in FIGURES[name].stages}
+        stages = {
+            s for name, its in figures.items() if size in its for s in all_figures()[name].stages
+        }
         if stages and size in sizes:
             total += cost(own, _stages(own, stages), root)
     return f"{total.text(rate)} on {device_name()}"

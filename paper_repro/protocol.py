@@ -1,7 +1,7 @@
 """Settings of the reproduction: one ensemble per training-set size, at every scale.
 
 ``paper`` holds the paper's numbers (SPEC sections 5 to 7); the other scales say what they reduce.
-Which ensembles and stages a figure needs is in ``FIGURES``.
+Which ensembles and stages a figure needs stands in its file in ``figures``.
 """
 
 import dataclasses
@@ -17,6 +17,7 @@ from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.levels import LevelsConfig
 from experiments.stages.u_turns import RandomUTurnConfig, UTurnConfig
+from figures.figure import all_figures
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
@@ -71,115 +72,6 @@ class Scale:
             return self
         sizes = with_images(self.sizes, path, root, progress=progress)
         return dataclasses.replace(self, sizes=sizes)
-
-
-@dataclasses.dataclass(frozen=True)
-class FigureSpec:
-    """What a figure shows and needs.
-
-    Attributes:
-        title: as in the report.
-        content: what it shows, in a sentence.
-        sizes: whose ensembles it reads.
-        stages: measuring stages it reads.
-    """
-
-    title: str
-    content: str
-    sizes: tuple[str, ...]
-    stages: tuple[str, ...]
-
-
-_MEASURED = ("evaluation", "comparison")
-
-FIGURES = {
-    "1a": FigureSpec(
-        "Figure 1a",
-        "on images: dissimilarity of paired samples of networks on disjoint splits, and the test "
-        "loss, along training; pairs with their nearest training images",
-        ("images",),
-        _MEASURED,
-    ),
-    "1b": FigureSpec(
-        "Figure 1b",
-        "divergence from the denoiser of every filter level, and between networks of disjoint "
-        "splits, along training",
-        ("middle",),
-        ("evaluation",),
-    ),
-    "2": FigureSpec(
-        "Figure 2",
-        "on images: cosine of the noises predicted by networks of disjoint splits, along training",
-        ("images",),
-        ("evaluation",),
-    ),
-    "3b": FigureSpec(
-        "Figure 3b",
-        "divergence of filtered denoisers, and of trained networks, from the exact denoiser along "
-        "diffusion time",
-        SIZES,
-        ("along_time",),
-    ),
-    "4a": FigureSpec(
-        "Figure 4a",
-        "nearest-neighbour divergence, own–other gap and losses along training",
-        ("middle",),
-        _MEASURED,
-    ),
-    "4b": FigureSpec(
-        "Figure 4b",
-        "the denoising loss split into distillation and excess, on train and test",
-        ("middle",),
-        (*_MEASURED, "decomposition"),
-    ),
-    "5": FigureSpec(
-        "Figure 5",
-        "U-turns from train and test sequences, where bias sets in and where the test loss is "
-        "lowest",
-        ("middle",),
-        ("u_turns",),
-    ),
-    "6": FigureSpec(
-        "Figure 6",
-        "as figure 1b, for the small and the large training sets",
-        ("small", "large"),
-        ("evaluation",),
-    ),
-    "7": FigureSpec(
-        "Figure 7",
-        "as figure 1a, for images with all and with only coarse structure (Haar, PCA); more pairs",
-        IMAGE_SIZES,
-        _MEASURED,
-    ),
-    "9": FigureSpec(
-        "Figure 9",
-        "as figures 4a and 5, for the small training sets",
-        ("small",),
-        (*_MEASURED, "u_turns"),
-    ),
-    "10": FigureSpec(
-        "Figure 10",
-        "as figures 4a and 5, for the large training sets",
-        ("large",),
-        (*_MEASURED, "u_turns"),
-    ),
-    "11": FigureSpec(
-        "Figure 11",
-        "U-turns from random strings, of networks and of empirical and filtered denoisers",
-        ("middle",),
-        ("random_u_turns",),
-    ),
-    "levels": FigureSpec(
-        "Levels: coarse first, fine late",
-        "when each level is learned, when samples of "
-        "that level begin to depend on the training set, and validity and pair correlations beside",
-        ("middle",),
-        (*_MEASURED, "levels"),
-    ),
-}
-
-QUICK = tuple(name for name, spec in FIGURES.items() if "middle" in spec.sizes)
-"""What ``make repro`` makes, of the middle size alone."""
 
 
 def _with_run(own: Protocol, *, num_epochs: int | None = None, **changes: Any) -> Protocol:
@@ -255,7 +147,7 @@ def laptop() -> Scale:
         "5k, 12k, 70k; 2 splits × 4, 4, 3 seeds for 15 × 2; 1000, 1500, 2000 epochs for 20k, 30k, "
         "35k; T = 60 for 500; 500 test sequences × 2 noises for 3000 × 5; 1000 samples for 50k; "
         "U-turns 100 × 20 for 1000 × 100; width 64, 3 layers for 512, 8. t/T as in the paper. "
-        f"make repro makes those of the middle size: {', '.join(QUICK)}.",
+        "make repro makes those of the middle size.",
         {
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,
@@ -304,9 +196,14 @@ def figures_without_images(scale: str) -> tuple[str, ...]:
     """Figures that can be made where no images are given: all, or those of the tree at "paper"."""
     return tuple(
         name
-        for name, spec in FIGURES.items()
+        for name, spec in all_figures().items()
         if scale != "paper" or not set(spec.sizes) & set(IMAGE_SIZES)
     )
+
+
+def quick() -> tuple[str, ...]:
+    """Figures that the middle size alone can show: what ``make repro`` makes."""
+    return tuple(name for name, spec in all_figures().items() if "middle" in spec.sizes)
 
 
 def protocol(scale: str) -> Scale:

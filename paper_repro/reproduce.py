@@ -1,11 +1,9 @@
-"""From settings to report: train, measure, test the claims, draw, write it up, figure by figure."""
+"""From settings to report: plan, train, measure, test the claims, draw, write it up, each once."""
 
 import dataclasses
-import importlib
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from experiments import configs, store
@@ -15,10 +13,11 @@ from experiments.stages.registry import complete_settings, context_of, stages_of
 from experiments.store import Measurements
 from experiments.train import available_splits, steps_per_epoch, train_run
 from figures import report, style, tables
+from figures.claims import Run
+from figures.figure import FigureSpec, all_figures, examine_runs, figure_named
 from hiermodel.checks import require
-from paper_repro.claims import Run, examine_runs
 from paper_repro.listing import examples, label_of, settings_of
-from paper_repro.protocol import ALL_SIZES, FIGURES, Scale, protocol
+from paper_repro.protocol import ALL_SIZES, Scale, protocol
 
 Results = Mapping[str, Measurements]
 
@@ -66,7 +65,7 @@ def reproduce(
     scale: str,
     root: Path | str = "runs",
     *,
-    figures: Collection[str] = tuple(FIGURES),
+    figures: Collection[str] = (),
     sizes: Collection[str] = ALL_SIZES,
     seed: int | None = None,
     images: Path | None = None,
@@ -80,7 +79,7 @@ def reproduce(
     Args:
         scale: "smoke", "laptop" or "paper".
         root: where run folders and reports are.
-        figures: their ids.
+        figures: their ids, or ids of the paper's figures that are parts of them; all if none.
         sizes: training-set sizes to run; figures show others as far as they are finished.
         seed: in place of the protocol's own seed.
         images: a folder of pictures or an array file, in place of the protocol's images.
@@ -93,8 +92,7 @@ def reproduce(
     Raises:
         ValueError: for an unknown scale, figure or size, or a negative seed.
     """
-    for name in figures:
-        require(name in FIGURES, "figures", name, f"out of {list(FIGURES)}")
+    wanted = {figure_named(name) for name in figures or all_figures()}
     for size in sizes:
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
     settings = protocol(scale).with_seed(seed)
@@ -106,10 +104,32 @@ def reproduce(
         if own is not None:
             measured[size] = own
     job = Job(settings, measured, Path(root), tuple(sizes), seed, images, compute, progress)
-    for name in FIGURES:
-        if name in figures:
-            _make_figure(job, name)
+    _make(job, [name for name in all_figures() if name in wanted])
     return job.folder
+
+
+def _make(job: Job, names: Sequence[str]) -> None:
+    """Train every run once, make every stage once, then draw all and write the report once."""
+    results = {size: _results(job, size, _stages(job, size, names)) for size in job.measured}
+    shown = {size: own for size, own in results.items() if own}
+    if shown:
+        _write_report(job, {name: _figure_entry(job, name, shown) for name in _drawn(shown, names)})
+
+
+def _stages(job: Job, size: str, names: Sequence[str]) -> set[str]:
+    """All stages that figures read of a size."""
+    known = all_figures()
+    return {stage for name in names if size in known[name].sizes for stage in known[name].stages}
+
+
+def _drawn(shown: Mapping[str, Results], names: Sequence[str]) -> list[str]:
+    """The figures of which there is anything to show."""
+    known = all_figures()
+    return [
+        name
+        for name in names
+        if any(set(known[name].stages) & set(shown.get(size, {})) for size in known[name].sizes)
+    ]
 
 
 def _trained(own: Protocol, root: Path) -> Protocol | None:
@@ -125,25 +145,11 @@ def _trained(own: Protocol, root: Path) -> Protocol | None:
     return dataclasses.replace(own, run=dataclasses.replace(own.run, num_splits=num_splits))
 
 
-def figure_module(name: str) -> ModuleType:
-    """The module that draws a figure."""
-    return importlib.import_module(f"figures.figure_{name}")
-
-
-def _make_figure(job: Job, name: str) -> None:
-    """Run what the figure needs, draw it, and put it into the report."""
-    spec = FIGURES[name]
-    results = {size: _results(job, size, spec.stages) for size in spec.sizes}
-    if any(results.values()):
-        entry = _figure_entry(job, name, results)
-        _update_report(job, name, entry)
-
-
 def _results(job: Job, size: str, stages: Collection[str]) -> Results:
     """The stages of one size, made now if the job may do so."""
-    if size not in job.measured:
-        return {}
     own = job.measured[size]
+    if not stages:
+        return {}
     if job.compute and size in job.sizes:
         train_run(own.run, job.root, progress=job.progress)
         return measure_run(own, job.root, wanted=stages, progress=job.progress)
@@ -159,12 +165,19 @@ def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) ->
 
 def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
     """Draw a figure, save its data, and describe both for the report."""
-    spec, module = FIGURES[name], figure_module(name)
-    labelled = {label_of(job.scale.sizes[size].run): own for size, own in results.items()}
-    alone, *others = results.values()
-    paths = style.save(module.draw(labelled if others else alone), job.folder, f"figure_{name}")
+    spec = all_figures()[name]
+    kept = {*spec.stages, "onsets", "ensemble"}
+    shown = {
+        size: {
+            stage: measured for stage, measured in results.get(size, {}).items() if stage in kept
+        }
+        for size in spec.sizes
+        if size in job.sizes or size in results
+    }
+    labelled = {label_of(job.scale.sizes[size].run): own for size, own in shown.items()}
+    paths = style.save(spec.draw(labelled), job.folder, f"figure_{name}")
     data, numbers = [], []
-    for size, own in results.items():
+    for size, own in shown.items():
         for stage, measured in own.items():
             if stage == "ensemble":  # in "settings" already
                 continue
@@ -176,24 +189,23 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
     return {
         "title": spec.title,
         "content": spec.content,
-        "caption": module.CAPTION,
-        "state": _state(job, name, results),
+        "caption": spec.caption,
+        "state": _state(job, spec, shown),
         "pictures": [{"about": "", **{path.suffix[1:]: path.name for path in paths}}],
         "data": data,
         "tables": numbers,
-        "settings": {s: settings_of(job.measured.get(s, job.scale.sizes[s])) for s in spec.sizes},
+        "settings": {s: settings_of(job.measured.get(s, job.scale.sizes[s])) for s in shown},
         "identities": _identities(job, spec.sizes),
         "command": f"python -m paper_repro {name} {job.options}",
     }
 
 
-def _state(job: Job, name: str, results: Mapping[str, Results]) -> str:
+def _state(job: Job, spec: FigureSpec, shown: Mapping[str, Results]) -> str:
     """Whether the figure shows all that it should, and if not, how much of it."""
-    spec = FIGURES[name]
-    wanted = len(spec.sizes) * len(spec.stages)
-    made = sum(stage in own for own in results.values() for stage in spec.stages)
+    wanted = len(shown) * len(spec.stages)
+    made = sum(stage in own for own in shown.values() for stage in spec.stages)
     lacking = [] if made == wanted else [f"{made} of {wanted} stages"]
-    for size in spec.sizes:
+    for size in shown:
         there, all_splits = job.measured.get(size), job.scale.sizes[size].run.num_splits
         if there is not None and there.run.num_splits < all_splits:
             lacking.append(f"{there.run.num_splits} of {all_splits} splits ({size})")
@@ -209,18 +221,16 @@ def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
     }
 
 
-def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
-    """Write the report with this figure in it, and the claims of all figures that it shows."""
-    file = job.folder / "report.json"
+def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
+    """Write the report with these figures in it, and the claims of all figures that it shows."""
+    file, specs = job.folder / "report.json", all_figures()
     known = json.loads(file.read_text())["figures"] if file.exists() else {}
     current = {
-        other: known[other]
-        for other in known
-        if known[other]["identities"] == _identities(job, FIGURES[other].sizes)
+        name: known[name]
+        for name in known
+        if name in specs and known[name]["identities"] == _identities(job, specs[name].sizes)
     }
-    shown = {
-        other: (current | {name: entry})[other] for other in FIGURES if other in {*current, name}
-    }
+    shown = {name: {**current, **entries}[name] for name in specs if name in {*current, *entries}}
     runs = {size: _run(job, size) for size in job.measured}
     runs = {size: run for size, run in runs.items() if run.results}
     summary = {
@@ -228,7 +238,7 @@ def _update_report(job: Job, name: str, entry: Mapping[str, Any]) -> None:
         "purpose": job.scale.purpose,
         "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
         "figures": shown,
-        "claims": [claim.to_json() for claim in examine_runs(runs, shown)],
+        "claims": [claim.to_json() for claim in examine_runs(runs, tuple(shown))],
         "runs": {size: _run_json(job, size) for size in runs},
     }
     store.write_json(file, summary)

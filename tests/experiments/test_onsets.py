@@ -6,11 +6,16 @@ import pytest
 from experiments.claim import Statistic
 from experiments.onsets import find_onsets
 from experiments.store import Measurement
-from paper_repro.claims import examine
-from paper_repro.claims.claim import of_other_units
+from figures.claims import Run, of_other_units
+from figures.figure import all_figures, examine_runs
 
 EPOCHS = np.concatenate([[0], np.geomspace(10, 1000, 25).round()])
 NUM_LEVELS = 3
+
+
+def examine(results, num_splits, num_seeds):
+    """All claims that the measurements of one ensemble can speak to."""
+    return examine_runs({"middle": Run(results, num_splits, num_seeds)}, tuple(all_figures()))
 
 
 def valley(position: float, members: int, seed: int) -> np.ndarray:

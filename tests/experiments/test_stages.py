@@ -1,7 +1,6 @@
 """Every measuring stage and every figure, from one tiny trained ensemble."""
 
 import dataclasses
-import importlib
 from typing import Any
 
 import jax
@@ -33,6 +32,7 @@ from experiments.train import (
     train_run,
 )
 from figures import style
+from figures.figure import all_figures
 from hiermodel.measures import decompose_loss, denoiser_divergence
 from hiermodel.networks.learned import LearnedDenoiser
 from hiermodel.networks.mlp import MLPConfig
@@ -63,7 +63,7 @@ STAGES: dict[str, Any] = {
     "levels": LevelsConfig(num_permutations=2000),
 }
 OWN = Protocol(RUN, BASE | STAGES)
-FIGURES = ("1b", "3b", "4a", "4b", "5", "6", "9", "10", "11", "levels")
+FIGURES = ("1b", "3b", "4a", "4b", "11", "levels")
 
 
 @pytest.fixture(scope="module")
@@ -258,14 +258,13 @@ def test_an_interrupted_stage_goes_on_after_its_last_piece(tmp_path):
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_figures_are_drawn_whole_or_marked_as_partial(name, results, tmp_path):
-    module = importlib.import_module(f"figures.figure_{name}")
-    several = len(module.SIZES) > 1
-    labels = [f"n = {size}" for size in module.SIZES]
-    wanted = {stage: results[stage] for stage in (*module.STAGES, "onsets", "ensemble")}
+def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
+    """Of one run and of several; without any stage, and with one run that lacks all."""
+    spec = all_figures()[name]
+    wanted = {stage: results[stage] for stage in (*spec.stages, "onsets", "ensemble")}
 
     def partial(found) -> bool:
-        figure = module.draw(found)
+        figure = spec.draw(found)
         assert len(figure.axes) >= 1
         figure.draw_without_rendering()
         title = figure.get_suptitle()
@@ -273,17 +272,18 @@ def test_figures_are_drawn_whole_or_marked_as_partial(name, results, tmp_path):
         assert title == "" or title.startswith("partial")
         return title != ""
 
-    assert not partial(dict.fromkeys(labels, wanted) if several else wanted)
-    assert partial({label: {} for label in labels} if several else {})
-    if several:
+    assert not partial({"n = 1": wanted})
+    assert partial({"n = 1": {}})
+    assert partial({"n = 1": {key: wanted[key] for key in wanted if key != spec.stages[-1]}})
+    if len(spec.sizes) > 1:
+        labels = [f"n = {size}" for size in spec.sizes]
+        assert not partial(dict.fromkeys(labels, wanted))
         assert partial({**dict.fromkeys(labels, wanted), labels[0]: {}})
-    else:
-        assert partial({key: wanted[key] for key in wanted if key != module.STAGES[-1]})
-    assert module.CAPTION.endswith(".")
+    assert spec.caption.endswith(".")
 
 
 def test_figures_are_saved_as_vector_and_bitmap(results, tmp_path):
-    figure = importlib.import_module("figures.figure_11").draw(results)
+    figure = all_figures()["11"].draw({"": results})
     vector, bitmap = style.save(figure, tmp_path, "figure_11")
     assert vector.read_bytes().startswith(b"%PDF")
     assert bitmap.read_bytes()[1:4] == b"PNG"

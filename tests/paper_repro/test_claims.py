@@ -7,11 +7,13 @@ import pytest
 
 from experiments.claim import Statistic
 from experiments.store import Measurement
-from paper_repro.claims import Run, examine_runs
-from paper_repro.claims.claim import per_network, per_pair
-from paper_repro.claims.images import samples_of_pairs
-from paper_repro.claims.phases import MARGIN, growth, loss_decomposition, u_turns
-from paper_repro.claims.structure import data_dependence, half_times, peaks
+from figures.claims import Run, per_network, per_pair
+from figures.figure import examine_runs
+from figures.figure_1a import samples_of_pairs
+from figures.figure_3b import peaks
+from figures.figure_4a import MARGIN, growth, u_turns
+from figures.figure_4b import loss_decomposition
+from figures.figure_levels import data_dependence, half_times
 
 EPOCHS = np.array([0, 10, 20, 40, 80, 160])
 SPLITS, NETWORKS = 12, 24
@@ -44,7 +46,7 @@ def verdicts(claims) -> dict[str, str]:
 
 
 def test_units_are_training_sets_whatever_the_seeds():
-    about = {"name": "name", "figure": "1b", "statement": "what", "about": "how"}
+    about = {"name": "name", "statement": "what", "about": "how"}
     sets = per_network(Run({}, 6, 2), Statistic.known(np.arange(12.0)), **about)
     assert sets.values.tolist() == [0.5, 2.5, 4.5, 6.5, 8.5, 10.5]
     assert sets.statistic == "how, per training set"
@@ -58,7 +60,7 @@ def test_units_are_training_sets_whatever_the_seeds():
 
 
 def test_a_claim_is_json_whatever_its_ends():
-    about = {"name": "name", "figure": "1b", "statement": "what", "about": "how"}
+    about = {"name": "name", "statement": "what", "about": "how"}
     found = per_pair(Run({}, 3, 1), Statistic.known(np.array([2.0])), **about).to_json()
     assert (found["estimate"], found["low"], found["high"]) == (2, None, None)
     assert found["claimed"] == [0, None]
@@ -74,20 +76,20 @@ def test_terms_of_the_loss_fall_between_the_minima():
     of = ("checkpoint", "member", "set")
     stage = {name: measured(both, *of) for name in terms}
     stage["epoch"] = measured(EPOCHS, "checkpoint")
-    claims = loss_decomposition(run_with(onsets=onsets(20, 100), decomposition=stage), "4b")
+    claims = loss_decomposition(run_with(onsets=onsets(20, 100), decomposition=stage))
     assert set(verdicts(claims).values()) == {"shown"}
     assert len(claims) == 4
     # A training loss that falls for what all data share alone is not remembered.
     alike = {name: measured(np.concatenate([falls, falls], -1), *of) for name in terms}
     stage = {**stage, **alike}
-    claims = loss_decomposition(run_with(onsets=onsets(20, 100), decomposition=stage), "4b")
+    claims = loss_decomposition(run_with(onsets=onsets(20, 100), decomposition=stage))
     assert verdicts(claims) == {
         "distillation-falls": "shown",
         "excess-falls": "not shown",
         "distillation-falls-all": "shown",
         "excess-falls-all": "not shown",
     }
-    none = loss_decomposition(run_with(onsets=onsets(100, 20), decomposition=stage), "4b")
+    none = loss_decomposition(run_with(onsets=onsets(100, 20), decomposition=stage))
     assert all("no biased phase in 24 of 24" in claim.note for claim in none)
     assert set(verdicts(none).values()) == {"not located"}
 
@@ -97,11 +99,11 @@ def test_u_turns_coincide_first_and_separate_later():
     ratio = 1 + 0.001 * rng.normal(size=(2, NETWORKS, 2, 5))
     ratio[1, :, 0] += 0.1
     stage = {"ratio": measured(ratio, "moment", "member", "set", "time")}
-    claims = u_turns(run_with(onsets=onsets(20, 100), u_turns=stage), "5")
+    claims = u_turns(run_with(onsets=onsets(20, 100), u_turns=stage))
     assert set(verdicts(claims).values()) == {"shown"}
     ratio[0, :, 0] += 0.1 + MARGIN
     stage = {"ratio": measured(ratio, "moment", "member", "set", "time")}
-    claims = u_turns(run_with(onsets=onsets(20, 100), u_turns=stage), "5")
+    claims = u_turns(run_with(onsets=onsets(20, 100), u_turns=stage))
     assert verdicts(claims) == {
         "u-turns-coincide": "contradicted",
         "u-turns-separate": "shown",
@@ -113,19 +115,19 @@ def test_minima_come_later_with_more_data():
     comparison = {"comparison": STAGE, "evaluation": STAGE}
     small = run_with("small", onsets=onsets(10, 25), **comparison)
     middle = run_with("middle", onsets=onsets(40, 100), **comparison)
-    claims = growth(small, middle, "9")
+    claims = growth(small, middle)
     assert [claim.name for claim in claims] == [
         "bias-grows-small-middle",
         "test-grows-small-middle",
     ]
     assert all(claim.interval.estimate == pytest.approx(np.log(4)) for claim in claims)
     assert set(verdicts(claims).values()) == {"shown"}
-    assert set(verdicts(growth(middle, small, "9")).values()) == {"contradicted"}
+    assert set(verdicts(growth(middle, small)).values()) == {"contradicted"}
     border = run_with("small", onsets=onsets(10, 50, located=False), **comparison)
-    claims = growth(border, middle, "9")
+    claims = growth(border, middle)
     assert all("n = 50" in claim.note for claim in claims)
     assert set(verdicts(claims).values()) == {"not located"}  # τ of the smaller may be any later
-    claims = growth(middle, border, "9")
+    claims = growth(middle, border)
     assert set(verdicts(claims).values()) == {"not located"}
 
 
@@ -136,7 +138,7 @@ def test_sizes_with_other_numbers_of_seeds_meet_in_the_members_they_share():
         name: Measurement(m.values[::2], m.dims, "", "") for name, m in onsets(20, 100).items()
     }
     large = Run({"onsets": single, **stages}, SPLITS, 1, "large", 200, 2)
-    for claim in growth(small, large, "10"):
+    for claim in growth(small, large):
         # The first seed of every split; two steps per epoch of the larger.
         assert claim.values == pytest.approx(np.log(np.full(SPLITS, 4)))
 
@@ -144,7 +146,7 @@ def test_sizes_with_other_numbers_of_seeds_meet_in_the_members_they_share():
 def test_peaks_are_located():
     times = np.linspace(0.05, 1, 20)
     stage = {
-        "relative_time": measured(times, "time"),
+        "relative_time": measured(times),
         "filter_level": Measurement(np.array([1, 2, 3]), ("level",), "", "made up"),
         "peak_time": measured([0.16, 0.4, 0.5], "level"),
         "peak_low": measured([0.14, 0.38, 0.5], "level"),
@@ -153,10 +155,10 @@ def test_peaks_are_located():
             -np.abs(times - 0.15 - 0.001 * np.arange(NETWORKS)[:, None]), "member", "time"
         ),
     }
-    claims = peaks(run_with(along_time=stage), "3b")
+    claims = peaks(run_with(along_time=stage))
     expected = {"peak-1": "shown", "peak-2": "contradicted", "peak-model": "shown"}
     assert verdicts(claims) == expected
-    assert [claim.name for claim in peaks(run_with("large", along_time=stage), "3b")] == [
+    assert [claim.name for claim in peaks(run_with("large", along_time=stage))] == [
         "peak-model-large"
     ]
 
@@ -166,7 +168,7 @@ def levels_stage(rise: np.ndarray) -> dict[str, Measurement]:
     excess = rise[:, None] * (1 + 0.05 * np.arange(SPLITS))[:, None]
     return {
         **STAGE,
-        "block_excess": measured(excess, "checkpoint", "pair", "level"),
+        "block_excess": measured(excess, "checkpoint", "pair"),
         "onset_p": measured(np.where(rise > 0, 0.001, 1), "checkpoint", "level"),
         "significance": measured(0.05),
     }
@@ -175,7 +177,7 @@ def levels_stage(rise: np.ndarray) -> dict[str, Measurement]:
 def test_dependence_is_asked_of_all_levels():
     rise = np.array([[0.0, 0, 0, 0.1, 0.5, 1], [0, 0.5, 0.9, 1, 1, 1], [0, 0, 0, 0, 0, 0]]).T
     run = run_with(onsets=onsets(20, 100), levels=levels_stage(rise))
-    claims = data_dependence(run, "levels")
+    claims = data_dependence(run)
     assert verdicts(claims) == {
         "dependence-0": "shown",
         "dependence-1": "shown",
@@ -183,7 +185,7 @@ def test_dependence_is_asked_of_all_levels():
         "dependence-order-1-0": "shown",
         "dependence-order-2-1": "not located",  # one of them never came
     }
-    early = data_dependence(run_with(onsets=onsets(20, 15), levels=levels_stage(rise)), "levels")
+    early = data_dependence(run_with(onsets=onsets(20, 15), levels=levels_stage(rise)))
     assert verdicts(early)["dependence-0"] == "not shown"
 
 
@@ -214,13 +216,13 @@ def test_no_memorised_sample_among_few_is_no_proof_of_none(size, verdict):
         if name.startswith("tau_neighbour")
     }
     results = {"onsets": onsets(20, 100) | pairs, "comparison": comparison, "evaluation": STAGE}
-    (claim,) = samples_of_pairs(Run(results, NETWORKS, 1, "images", num_samples=size), "1a")[-1:]
+    (claim,) = samples_of_pairs(Run(results, NETWORKS, 1, "images", num_samples=size))[-1:]
     assert claim.name == "not-yet-memorised-images"
     assert claim.verdict == verdict
 
 
 def test_claims_come_in_the_order_of_the_figures_asked_for():
-    ratio = measured(np.ones((2, NETWORKS, 2, 5)), "moment", "member", "set", "time")
+    ratio = measured(np.ones((2, NETWORKS, 2, 5)), "moment", "member", "set")
     stage = {
         "relative_time": measured([0.1, 0.2, 0.3], "time"),
         "filter_level": Measurement(np.array([3]), ("level",), "", "made up"),
@@ -229,6 +231,6 @@ def test_claims_come_in_the_order_of_the_figures_asked_for():
     results = {"onsets": onsets(20, 100), "u_turns": {"ratio": ratio}, "along_time": stage}
     runs = {"middle": Run(results, 2, 2)}
     # Figure 5 takes "comparison" too: without it there is nothing to say of it.
-    assert [claim.figure for claim in examine_runs(runs, ("5", "3b"))] == ["3b"]
+    assert [claim.figure for claim in examine_runs(runs, ("4a", "3b"))] == ["3b"]
     assert examine_runs(runs, ("4b",)) == []
-    assert examine_runs({}, ("3b", "5")) == []
+    assert examine_runs({}, ("3b", "4a")) == []

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from figures.figure import all_figures, figure_named
 from figures.markdown import fill
 from paper_repro.__main__ import Arguments
 from paper_repro.gallery import (
@@ -19,7 +20,7 @@ from paper_repro.gallery import (
     speed_text,
     summary_text,
 )
-from paper_repro.protocol import FIGURES, QUICK
+from paper_repro.protocol import quick
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -56,7 +57,9 @@ def test_commands_of_the_readme_work():
     assert len(modules) >= 3
     for module in modules:
         assert module[:2] == ["-m", "paper_repro"]
-        assert set(tyro.cli(Arguments, args=module[2:]).figures) <= set(FIGURES)
+        assert set(map(figure_named, tyro.cli(Arguments, args=module[2:]).figures)) <= set(
+            all_figures()
+        )
     for target in (command[1] for command in commands if command[:1] == ["make"]):
         make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
         assert make.returncode == 0
@@ -66,7 +69,7 @@ def test_the_main_job_makes_the_figures_of_the_middle_size():
     done = subprocess.run(["make", "-n", "repro"], cwd=PROJECT, capture_output=True, text=True)
     (line,) = (line for line in done.stdout.splitlines() if "-m paper_repro" in line)
     arguments = tyro.cli(Arguments, args=line.split("-m paper_repro")[1].split())
-    assert (arguments.figures, arguments.sizes, arguments.scale) == (QUICK, ("middle",), "laptop")
+    assert (arguments.figures, arguments.sizes, arguments.scale) == (quick(), ("middle",), "laptop")
 
 
 def test_example_of_the_readme_runs(run_python, tmp_path):
@@ -95,7 +98,7 @@ def test_a_report_can_be_shown(smoke, tmp_path):
     names = {path.name for path in tmp_path.iterdir()}
     assert "figure_old.png" not in names
     assert "figure_other.png" in names
-    assert {"report.json", "figure_levels.png", "figure_9.pdf"} <= names
+    assert {"report.json", "figure_levels.png", "figure_4a.pdf"} <= names
     text = results_text(summary)
     assert all(claim["statement"] in text for claim in summary["claims"])
     assert "n = 32 sequences" in text

@@ -91,7 +91,6 @@ def _claim(
     statistic: Statistic,
     *,
     name: str,
-    figure: str,
     statement: str,
     about: str,
     **further,
@@ -106,7 +105,6 @@ def _claim(
     return claim_of_units(
         Statistic(*parts),
         name=name,
-        figure=figure,
         statement=statement,
         about=f"{about}, per {unit}",
         **further,

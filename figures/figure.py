@@ -1,0 +1,106 @@
+"""The figures there are: every file ``figure_<id>.py`` of this folder that has a ``FIGURE``.
+
+A new figure is a new file here, and nothing else: what it shows and needs, how it is drawn and what
+it claims stand in its ``FIGURE``.
+"""
+
+import dataclasses
+import functools
+import importlib
+import itertools
+import pkgutil
+import re
+from collections.abc import Callable, Mapping, Sequence
+
+from matplotlib.figure import Figure
+
+from experiments.claim import Claim
+from figures.claims import Run
+from figures.style import Results
+from hiermodel.checks import require
+
+Claims = Callable[[Run], list[Claim]]
+
+
+@dataclasses.dataclass(frozen=True)
+class FigureSpec:
+    """One figure.
+
+    Attributes:
+        title: as in the report.
+        content: what it shows, in a sentence.
+        caption: how to read it.
+        sizes: whose runs it can show, a part for each; it is drawn from those that there are.
+        stages: measuring stages that it reads.
+        draw: the picture, from the results of each run, by its label.
+        claims: by the stages that they take, what is claimed of one run.
+        between: what is claimed of two runs, the second of the next larger training sets.
+        also: other figures of the paper that are parts of this one.
+    """
+
+    title: str
+    content: str
+    caption: str
+    sizes: tuple[str, ...]
+    stages: tuple[str, ...]
+    draw: Callable[[Mapping[str, Results]], Figure]
+    claims: tuple[tuple[tuple[str, ...], Claims], ...] = ()
+    between: Callable[[Run, Run], list[Claim]] | None = None
+    also: tuple[str, ...] = ()
+
+    def examine(self, runs: Sequence[Run]) -> list[Claim]:
+        """All claims that the measurements of these runs can speak to, smallest sets first."""
+        own = [run for run in runs if run.size in self.sizes]
+        claims = [
+            claim
+            for run in own
+            for stages, examine in self.claims
+            if set(stages) <= set(run.results)
+            for claim in examine(run)
+        ]
+        if self.between is not None:
+            whole = [run for run in own if set(self.stages) <= set(run.results)]
+            for smaller, larger in itertools.pairwise(whole):
+                claims += self.between(smaller, larger)
+        return claims
+
+
+@functools.cache
+def all_figures() -> Mapping[str, FigureSpec]:
+    """Every figure by its id, in the order of their numbers, those with names last."""
+    package = importlib.import_module("figures")
+    ids = [
+        found.name.removeprefix("figure_")
+        for found in pkgutil.iter_modules(package.__path__)
+        if found.name.startswith("figure_")
+    ]
+    modules = {name: importlib.import_module(f"figures.figure_{name}") for name in ids}
+    order = sorted(modules, key=_place)
+    return {name: modules[name].FIGURE for name in order if hasattr(modules[name], "FIGURE")}
+
+
+def figure_named(name: str) -> str:
+    """The id of a figure, or of the one that a figure of the paper is a part of.
+
+    Raises:
+        ValueError: for a figure that does not exist.
+    """
+    known = all_figures()
+    parts = {part: whole for whole, spec in known.items() for part in spec.also}
+    require(name in known or name in parts, "figures", name, f"out of {[*known, *parts]}")
+    return parts.get(name, name)
+
+
+def examine_runs(runs: Mapping[str, Run], names: Sequence[str]) -> list[Claim]:
+    """Claims of the given figures, from the runs by size, smallest training sets first."""
+    known = all_figures()
+    return [
+        dataclasses.replace(claim, figure=name)
+        for name in names
+        for claim in known[name].examine(list(runs.values()))
+    ]
+
+
+def _place(name: str) -> tuple[int, str]:
+    number = re.match(r"\d+", name)
+    return (int(number.group()) if number else 10**6, name)
