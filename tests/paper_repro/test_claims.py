@@ -146,7 +146,7 @@ def test_sizes_with_other_numbers_of_seeds_meet_in_the_members_they_share():
 def test_peaks_are_located():
     times = np.linspace(0.05, 1, 20)
     stage = {
-        "relative_time": measured(times),
+        "relative_time": measured(times, "time"),
         "filter_level": Measurement(np.array([1, 2, 3]), ("level",), "", "made up"),
         "peak_time": measured([0.16, 0.4, 0.5], "level"),
         "peak_low": measured([0.14, 0.38, 0.5], "level"),
@@ -168,7 +168,7 @@ def levels_stage(rise: np.ndarray) -> dict[str, Measurement]:
     excess = rise[:, None] * (1 + 0.05 * np.arange(SPLITS))[:, None]
     return {
         **STAGE,
-        "block_excess": measured(excess, "checkpoint", "pair"),
+        "block_excess": measured(excess, "checkpoint", "pair", "level"),
         "onset_p": measured(np.where(rise > 0, 0.001, 1), "checkpoint", "level"),
         "significance": measured(0.05),
     }
@@ -222,7 +222,7 @@ def test_no_memorised_sample_among_few_is_no_proof_of_none(size, verdict):
 
 
 def test_claims_come_in_the_order_of_the_figures_asked_for():
-    ratio = measured(np.ones((2, NETWORKS, 2, 5)), "moment", "member", "set")
+    ratio = measured(np.ones((2, NETWORKS, 2, 5)), "moment", "member", "set", "time")
     stage = {
         "relative_time": measured([0.1, 0.2, 0.3], "time"),
         "filter_level": Measurement(np.array([3]), ("level",), "", "made up"),

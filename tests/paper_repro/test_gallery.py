@@ -110,7 +110,7 @@ def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
     write_old_report(tmp_path, "smoke")
     summary = copy_report(root / "report-smoke", tmp_path)
     assert (tmp_path / "figure_old.png").exists()
-    assert {"old", "levels", "9"} <= set(summary["figures"])
+    assert {"old", "levels", "4a"} <= set(summary["figures"])
     assert {"old", "middle"} <= set(summary["runs"])
     statements = [claim["statement"] for claim in summary["claims"]]
     assert "an old claim" in statements
