@@ -6,14 +6,13 @@ the checkpoints and samples there are; everything else that is missing is named.
 
 import dataclasses
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from experiments import configs, runtime, store
+from experiments import command, configs, runtime, store
 from experiments.cards import grammar as grammar_card
 from experiments.cards import images as image_card
 from experiments.cards.card import Card
@@ -75,7 +74,7 @@ def config_of(run: RunFolder) -> configs.AnyRunConfig:
     Raises:
         ValueError: if it is of no run that is known.
     """
-    config = configs.from_json(json.loads(run.config_file.read_text())["config"])
+    config = configs.from_json(store.read_json(run.config_file).get("config"))
     require(type(config) in (configs.RunConfig, ImageRunConfig), "run", run.path, "a run's folder")
     return config
 
@@ -107,9 +106,11 @@ def audit(
     return kind.fill_in(config, run, results)
 
 
+def _prepare_and_do(arguments: Arguments) -> None:
+    command.check_folder("out", arguments.out)
+    runtime.prepare(arguments.root)
+    sys.stdout.write(f"{main(arguments)}\n")
+
+
 if __name__ == "__main__":
-    runtime.prepare("runs")
-    try:
-        sys.stdout.write(f"{main(tyro.cli(Arguments))}\n")
-    except ValueError as error:
-        sys.exit(str(error))
+    command.run(Arguments, _prepare_and_do)

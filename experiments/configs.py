@@ -177,7 +177,11 @@ def from_json(value: Any) -> Any:
         known = {cls.__name__: cls for cls in _types(RunConfig) | _types(ImageRunConfig)}
         require(value.get("type") in known, "config", value, f"of the types {sorted(known)}")
         fields = {name: from_json(each) for name, each in value.items() if name != "type"}
-        return known[value["type"]](**fields)
+        cls = known[value["type"]]
+        names = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(fields) - set(names))
+        require(not unknown, cls.__name__, unknown, f"out of {names}")
+        return cls(**fields)
     return tuple(map(from_json, value)) if isinstance(value, list) else value
 
 

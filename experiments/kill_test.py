@@ -15,11 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
-import tyro
 
+from experiments import command
 from experiments.store import load_measurements
+from hiermodel.checks import check_integer
 from hiermodel.training.checkpoints import Checkpoints
 
 _POLL_SECONDS = 0.001
@@ -37,7 +39,7 @@ class Arguments:
     """
 
     kills: int = 20
-    scale: str = "smoke"
+    scale: Literal["smoke", "laptop", "paper"] = "smoke"
     root: Path = Path("runs/kill_test")
     seed: int = 0
 
@@ -155,23 +157,28 @@ def _count(root: Path, pattern: str) -> int:
 
 
 def main() -> None:
-    """Parse the command line, kill and compare."""
-    arguments = tyro.cli(Arguments)
+    """Kill and compare as the command line says."""
+    command.run(Arguments, _kill_and_compare)
+
+
+def _kill_and_compare(arguments: Arguments) -> int:
+    check_integer("kills", arguments.kills, 0)
+    check_integer("seed", arguments.seed, 0)
     root = arguments.root
-    command = [sys.executable, "-m", "paper_repro", "--scale", arguments.scale, "--root", str(root)]
+    started = [sys.executable, "-m", "paper_repro", "--scale", arguments.scale, "--root", str(root)]
     for fresh in ("compiling", "left alone"):
         forget(root)
         start = time.monotonic()
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(started, check=True, stdout=subprocess.DEVNULL)
         seconds = time.monotonic() - start
         print(f"{fresh}: {seconds:.1f} s")
     expected = arrays_of(root)
-    killed = kill_again_and_again(command, root, arguments.kills, seconds, arguments.seed)
+    killed = kill_again_and_again(started, root, arguments.kills, seconds, arguments.seed)
     wrong = []
     for hits, arrays in killed:
         wrong += different_arrays(expected, arrays)
         print(f"killed at: {hits or 'no time'}; {len(arrays)} arrays, different: {wrong or 'none'}")
-    sys.exit(1 if wrong else 0)
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ command submits afterwards.
 
 import collections
 import dataclasses
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import signals
+from experiments import command
+from hiermodel.checks import InputError, check_integer, require
 
 if TYPE_CHECKING:
     from experiments.study.design import Study
@@ -109,12 +109,18 @@ def submit(arguments: Arguments) -> list[Any]:
         The submitted jobs, of submitit.
 
     Raises:
-        ValueError: if submitit is not installed, or nothing waits.
+        ValueError: for numbers out of range, if submitit is not installed, or nothing waits.
     """
+    for name in ("runs_per_job", "at_once", "cpus"):
+        check_integer(name, getattr(arguments, name), 1)
+    for name in ("max_requeues", "gpus"):
+        check_integer(name, getattr(arguments, name), 0)
+    for name in ("minutes", "memory"):
+        require(getattr(arguments, name) > 0, name, getattr(arguments, name), "above 0")
     try:
         import submitit
     except ImportError as error:
-        raise ValueError("submitit is needed: pip install 'hiermodel[cluster]'") from error
+        raise InputError("submitit is needed: pip install 'hiermodel[cluster]'") from error
     from experiments.study.files import load_study
     from experiments.study.runner import retry_failures
     from experiments.study.summary import study_folder
@@ -161,13 +167,12 @@ def _parameters(arguments: Arguments, name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Parse the command line and submit."""
-    arguments = tyro.cli(Arguments)
-    signals.install()
-    try:
-        jobs = submit(arguments)
-    except ValueError as error:
-        sys.exit(str(error))
+    """Submit what the command line says."""
+    command.run(Arguments, _submit_and_say)
+
+
+def _submit_and_say(arguments: Arguments) -> None:
+    jobs = submit(arguments)
     print(f"submitted {len(jobs)} tasks: {', '.join(job.job_id for job in jobs)}")
     print(f"python -m experiments.study status {arguments.study} --root {arguments.root}")
 

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 
-from experiments import configs, laptop, runtime, signals, store
+from experiments import command, configs, laptop, runtime, store
 from experiments.advice_score import score_advice, score_table
 from experiments.configs import Protocol, RunConfig
 from experiments.frontier import BASELINE, curves, points, sentences, summarise
@@ -217,8 +216,10 @@ def main(arguments: Arguments) -> Path:
     return folder
 
 
+def _prepare_and_do(arguments: Arguments) -> None:
+    runtime.prepare(arguments.root)
+    main(arguments)
+
+
 if __name__ == "__main__":
-    signals.install()
-    given = tyro.cli(Arguments)
-    runtime.prepare(given.root)
-    main(given)
+    command.run(Arguments, _prepare_and_do)

@@ -92,7 +92,7 @@ class RunFolder:
             from hiermodel.training.folders import differences  # only here: it starts JAX
 
             lines = differences(known["config"], config) or ["its identity"]
-            raise ValueError(
+            raise _refused(
                 f"identity={identity!r} is not allowed in {run.path}: it holds "
                 f"{known['identity']!r} ({'; '.join(lines)}); remove it, or give another root"
             )
@@ -146,9 +146,7 @@ class RunFolder:
         files = sorted((self.path / "measurements").glob(f"{stage}-*.npz"))
         if len(files) > 1:
             names = [file.name for file in files]
-            raise ValueError(
-                f"{stage} of {self.path} was measured several times: choose of {names}"
-            )
+            raise _refused(f"{stage} of {self.path} was measured several times: choose of {names}")
         return load_measurements(files[0]) if files else None
 
     def timings(self) -> dict[str, float]:
@@ -206,7 +204,7 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
             header = json.loads(str(archive["__about__"]))
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is damaged; remove it to measure again ({error})") from error
+        raise _refused(f"{path} is damaged; remove it to measure again ({error})") from error
     check_format(path, header["format"])
     return {
         name: Measurement(arrays[name], tuple(about["dims"]), about["units"], about["definition"])
@@ -262,9 +260,12 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read what :func:`write_json` wrote, or wrote before files held the version of their format.
 
     Raises:
-        ValueError: if the file is of another format version.
+        ValueError: if the file is of another format version, or damaged.
     """
-    value = json.loads(path.read_text())
+    try:
+        value = json.loads(path.read_text())
+    except ValueError as error:
+        raise _refused(f"{path} is damaged: it must hold JSON ({error})") from error
     if path.name == "timings.json" and "seconds" not in value:
         value = {"seconds": value}
     check_format(path, value.get("format", 1))
@@ -278,7 +279,7 @@ def check_format(path: Path, version: int) -> None:
         ValueError: naming file and version.
     """
     if version != FORMAT:
-        raise ValueError(f"format={version} of {path} is not allowed: it must be {FORMAT}")
+        raise _refused(f"format={version} of {path} is not allowed: it must be {FORMAT}")
 
 
 def provenance() -> dict[str, Any]:
@@ -312,3 +313,10 @@ def _replacing(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, f"{error.strerror}; {advice}", str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _refused(message: str) -> ValueError:
+    """The error for input that is refused."""
+    from hiermodel.checks import InputError  # only here: it starts JAX
+
+    return InputError(message)

@@ -21,6 +21,7 @@ from experiments.study.summary import counts, settings_text, study_folder
 from experiments.study.table import Table, per_run, save_table, study_table
 from figures import report, study_curves, study_levels, study_phases, style
 from figures.markdown import claims_table, fill
+from hiermodel.checks import InputError
 
 PROJECT = Path(__file__).parents[1]
 GALLERY = "figures/gallery/studies"
@@ -51,7 +52,7 @@ def write_report(source: str | Path, root: Path) -> Path:
     folder = study_folder(study, root)
     table = study_table(study, root)
     if not len(table.rows):
-        raise ValueError(f"nothing of study {study.name!r} is measured yet in {root}: run it first")
+        raise InputError(f"nothing of study {study.name!r} is measured yet in {root}: run it first")
     standings = [standing(study, config, root) for config in study.runs()]
     complete = all(stands.state == State.DONE for stands in standings)
     save_table(table, folder, "networks")
@@ -94,7 +95,7 @@ def publish(source: str | Path, root: Path, project: Path = PROJECT) -> list[Pat
     folder = write_report(source, root).parent
     summary = store.read_json(folder / "report.json")
     if not summary["answer"]:
-        raise ValueError(f"study {study.name!r} is not finished, or has no answer: run it first")
+        raise InputError(f"study {study.name!r} is not finished, or has no answer: run it first")
     gallery = project / GALLERY
     gallery.mkdir(parents=True, exist_ok=True)
     written = []

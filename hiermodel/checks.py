@@ -14,10 +14,17 @@ import numpy as np
 from jax.core import Tracer
 
 
+class InputError(ValueError):
+    """Input that is refused; its message says what is wrong and what is allowed.
+
+    Commands show the message alone. A ValueError of another kind is a fault of the program.
+    """
+
+
 def require(condition: bool, argument: str, value: object, allowed: str) -> None:
-    """Raise ValueError naming ``argument``, its ``value`` and what is ``allowed``, if not met."""
+    """Raise InputError naming ``argument``, its ``value`` and what is ``allowed``, if not met."""
     if not condition:
-        raise ValueError(f"{argument}={value!r} is not allowed: {argument} must be {allowed}")
+        raise InputError(f"{argument}={value!r} is not allowed: {argument} must be {allowed}")
 
 
 def is_concrete(*values: Any) -> bool:
@@ -47,7 +54,7 @@ def check_integer(argument: str, value: Any, minimum: int, maximum: int | None =
     try:
         number = operator.index(value)
     except TypeError:
-        raise ValueError(f"{argument}={value!r} is not allowed: must be {allowed}") from None
+        raise InputError(f"{argument}={value!r} is not allowed: must be {allowed}") from None
     in_range = minimum <= number and (maximum is None or number <= maximum)
     require(in_range, argument, number, allowed)
     return number
@@ -58,7 +65,7 @@ def check_trailing_shape(argument: str, array: Any, trailing: Sequence[int], nam
     shape = tuple(np.shape(array))
     trailing = tuple(trailing)
     if shape[len(shape) - len(trailing) :] != trailing or len(shape) < len(trailing):
-        raise ValueError(
+        raise InputError(
             f"{argument} has shape {shape}, which is not allowed: its last axes must be "
             f"{names} = {trailing}"
         )
@@ -68,14 +75,14 @@ def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
     """Refuse arrays of symbols that are not integers in 0…vocab_size − 1."""
     kind = np.asarray(symbols).dtype if is_concrete(symbols) else symbols.dtype
     if not np.issubdtype(kind, np.integer):
-        raise ValueError(
+        raise InputError(
             f"{argument} has dtype {kind}, which is not allowed: it must hold integers"
         )
     if is_concrete(symbols):
         values = np.asarray(symbols)
         wrong = values[(values < 0) | (values >= vocab_size)]
         if wrong.size:
-            raise ValueError(
+            raise InputError(
                 f"{argument} holds the symbol {wrong.flat[0]}, which is not allowed: "
                 f"symbols must be in 0…{vocab_size - 1}"
             )
@@ -85,11 +92,11 @@ def check_steps(t: Any, num_steps: int) -> None:
     """Refuse diffusion steps outside 1…num_steps, or ones that are not integers."""
     kind = np.asarray(t).dtype if is_concrete(t) else t.dtype
     if not np.issubdtype(kind, np.integer):
-        raise ValueError(f"t={t!r} is not allowed: t must hold integers in 1…{num_steps}")
+        raise InputError(f"t={t!r} is not allowed: t must hold integers in 1…{num_steps}")
     if is_concrete(t):
         values = np.asarray(t)
         wrong = values[(values < 1) | (values > num_steps)]
         if wrong.size:
-            raise ValueError(
+            raise InputError(
                 f"t={wrong.flat[0]} is not allowed: t must be an integer in 1…{num_steps}"
             )

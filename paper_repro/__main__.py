@@ -6,14 +6,13 @@ SIGINT, with all that is done kept: the same command goes on from there.
 
 import dataclasses
 import json
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import tyro
 
-from experiments import signals
+from experiments import command
 
 if TYPE_CHECKING:
     from paper_repro.protocol import Scale
@@ -55,18 +54,22 @@ class Arguments:
 
 
 def main() -> None:
-    """Parse the command line and run."""
-    arguments = tyro.cli(Arguments)
-    signals.install()  # first of all: imports take seconds
+    """Do what the command line says."""
+    command.run(Arguments, _do)
+
+
+def _do(arguments: Arguments) -> None:
     from experiments.runtime import prepare
 
     prepare(arguments.root)
-    from figures.figure import all_figures
+    from figures.figure import all_figures, figure_named
     from paper_repro.protocol import figures_without_images
 
-    everything = (
-        tuple(all_figures()) if arguments.images else figures_without_images(arguments.scale)
-    )
+    for name in arguments.figures:
+        figure_named(name)
+    _check_images(arguments)
+    without = figures_without_images(arguments.scale)
+    everything = tuple(all_figures()) if arguments.images else without
     figures = arguments.figures or everything
     if arguments.show_list:
         _list(arguments, figures)
@@ -74,6 +77,22 @@ def main() -> None:
         _train_members(arguments)
     else:
         _reproduce(arguments, figures)
+
+
+def _check_images(arguments: Arguments) -> None:
+    """Refuse to train networks on the paper's images where none are given."""
+    from figures.figure import all_figures, figure_named
+    from hiermodel.checks import require
+    from paper_repro.protocol import IMAGE_SIZES, figures_without_images
+
+    only_trains = bool(arguments.splits or arguments.seeds)
+    named = set(all_figures() if only_trains else map(figure_named, arguments.figures))
+    needing = sorted(named - set(figures_without_images(arguments.scale)))
+    runs = not (arguments.show_list or arguments.draw_only) and set(arguments.sizes) & {
+        *IMAGE_SIZES
+    }
+    allowed = f"given for figures {needing}, or --sizes without {list(IMAGE_SIZES)}"
+    require(not (needing and runs) or arguments.images is not None, "images", None, allowed)
 
 
 def _scale(arguments: Arguments) -> "Scale":
@@ -106,32 +125,29 @@ def _range(name: str, text: str | None, count: int) -> range | None:
     """Numbers from a to b − 1 for "a:b"; None for None, which means all."""
     if text is None:
         return None
+    from hiermodel.checks import require
+
     begin, colon, end = text.partition(":")
-    whole = colon and begin.isdigit() and end.isdigit() and int(begin) < int(end) <= count
-    if not whole:
-        allowed = f"two numbers a:b with 0 ≤ a < b ≤ {count}"
-        raise ValueError(f"{name}={text!r} is not allowed: it must be {allowed}")
+    is_range = bool(colon and begin.isdecimal() and end.isdecimal())
+    allowed = f"two numbers a:b with 0 ≤ a < b ≤ {count}"
+    require(is_range and int(begin) < int(end) <= count, name, text, allowed)
     return range(int(begin), int(end))
 
 
 def _reproduce(arguments: Arguments, figures: Collection[str]) -> None:
     from figures.report import claims_as_text
-    from hiermodel.training.folders import FolderInUseError
     from paper_repro.reproduce import reproduce
 
-    try:
-        folder = reproduce(
-            arguments.scale,
-            arguments.root,
-            figures=figures,
-            sizes=arguments.sizes,
-            seed=arguments.seed,
-            images=arguments.images,
-            compute=not arguments.draw_only,
-            progress=arguments.progress,
-        )
-    except FolderInUseError as error:
-        sys.exit(str(error))
+    folder = reproduce(
+        arguments.scale,
+        arguments.root,
+        figures=figures,
+        sizes=arguments.sizes,
+        seed=arguments.seed,
+        images=arguments.images,
+        compute=not arguments.draw_only,
+        progress=arguments.progress,
+    )
     summary = folder / "report.json"
     if not summary.exists():
         print("nothing to draw: no stage of these figures is finished")

@@ -6,15 +6,13 @@ and which were not into the project's. With ``--benchmarks`` it does the same wi
 """
 
 import dataclasses
-import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from experiments.store import write_json
+from experiments import command
+from experiments.store import read_json, write_json
 from figures.markdown import claims_table, fill
 from figures.pages import interval
 
@@ -112,10 +110,10 @@ def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
         The summary of all figures that the gallery then holds.
     """
     gallery.mkdir(parents=True, exist_ok=True)
-    summary = json.loads((report / "report.json").read_text())
+    summary = _read("report", report / "report.json", ("scale", "figures", "claims", "runs"))
     known = gallery / "report.json"
     if known.exists():
-        before = json.loads(known.read_text())
+        before = read_json(known)
         for name in _pictures(before):
             if before["scale"] != summary["scale"] or name in _pictures(summary):
                 (gallery / name).unlink(missing_ok=True)
@@ -126,6 +124,17 @@ def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
         if not (gallery / name).exists():
             shutil.copyfile(report / name, gallery / name)
     return summary
+
+
+def _read(name: str, file: Path, fields: Collection[str]) -> dict[str, Any]:
+    """The JSON file that an argument names, if it holds these fields."""
+    from hiermodel.checks import require  # only here: it starts JAX
+
+    require(file.is_file(), name, str(file), "a file that exists")
+    value = read_json(file)
+    lacking = [field for field in fields if field not in value]
+    require(not lacking, name, f"{file} without {lacking}", f"a file with {list(fields)}")
+    return value
 
 
 def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -151,13 +160,16 @@ def _pictures(summary: Mapping[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    """Parse the command line and copy."""
-    arguments = tyro.cli(Arguments)
+    """Do what the command line says."""
+    command.run(Arguments, _do)
+
+
+def _do(arguments: Arguments) -> None:
     project = Path(__file__).parent.parent
     gallery = project / GALLERY
     if arguments.benchmarks is not None:
+        timings = _read("benchmarks", arguments.benchmarks, ("provenance", "rows"))
         shutil.copyfile(arguments.benchmarks, gallery / "benchmarks.json")
-        timings = json.loads(arguments.benchmarks.read_text())
         _fill_file(project, speed_text(timings, compared=True), SPEED_BEGIN, SPEED_END)
         _fill_file(gallery, speed_text(timings), SPEED_BEGIN, SPEED_END)
         return

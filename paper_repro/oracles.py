@@ -3,9 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-import tyro
-
-from experiments import store
+from experiments import command, store
 from experiments.oracle_study import BOUNDS, OracleStudy, run_study
 from experiments.runtime import prepare
 
@@ -50,8 +48,11 @@ def as_text(measured: store.Measurements) -> str:
 
 
 def main() -> None:
-    """Parse the command line and run."""
-    arguments = tyro.cli(Arguments)
+    """Do what the command line says."""
+    command.run(Arguments, _do)
+
+
+def _do(arguments: Arguments) -> None:
     prepare(arguments.root)
     folder = write(arguments.study, arguments.root)
     print(as_text(store.load_measurements(folder / "figure_ancestors.npz")))

@@ -224,11 +224,12 @@ def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
 def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
     """Write the report with these figures in it, and the claims of all figures that it shows."""
     file, specs = job.folder / "report.json", all_figures()
-    known = json.loads(file.read_text())["figures"] if file.exists() else {}
+    known = store.read_json(file)["figures"] if file.exists() else {}
     current = {
         name: known[name]
         for name in known
-        if name in specs and known[name]["identities"] == _identities(job, specs[name].sizes)
+        if name in specs  # an older report may hold others
+        and known[name].get("identities") == _identities(job, specs[name].sizes)
     }
     shown = {name: {**current, **entries}[name] for name in specs if name in {*current, *entries}}
     runs = {size: _run(job, size) for size in job.measured}

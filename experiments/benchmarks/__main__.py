@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 
 import jax
-import tyro
 
-from experiments import store
+from experiments import command, store
 from experiments.benchmarks import images, independent_engine, inference, scale, training
 from experiments.benchmarks.timing import Row
+from hiermodel.checks import require
 
 SUITES = {
     "inference": inference.rows,
@@ -53,8 +53,14 @@ def as_text(row: Row) -> str:
 
 
 def main() -> None:
-    """Parse the command line and time."""
-    arguments = tyro.cli(Arguments)
+    """Time what the command line names."""
+    command.run(Arguments, _time)
+
+
+def _time(arguments: Arguments) -> None:
+    for name in arguments.suites:
+        require(name in SUITES, "suites", name, f"out of {list(SUITES)}")
+    command.check_folder("output", arguments.output.parent)
     # One device per core, as in runs (experiments.runtime).
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     print(HEADER)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Key
 
 from experiments.images.configs import ImageDataConfig
 from experiments.images.files import checksum_of, read_array
-from hiermodel.checks import check_integer, require
+from hiermodel.checks import InputError, check_integer, require
 from hiermodel.diffusion.image_filters import haar_filter, pca_filter
 
 _LOG = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ def _digits() -> np.ndarray:
 def _of_file(config: ImageDataConfig) -> np.ndarray:
     file = config.file
     if file is None or not file.exists():
-        raise ValueError(f"file={file!r} is not allowed: it must hold the images (--images PATH)")
+        raise InputError(f"file={file!r} is not allowed: it must hold the images (--images PATH)")
     images = read_array(file)
     found = checksum_of(images)
     require(found == config.checksum, f"checksum of {file}", found, config.checksum)

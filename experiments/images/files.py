@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from experiments.store import write_json
-from hiermodel.checks import check_integer, require
+from hiermodel.checks import InputError, check_integer, require
 
 MAX_PIXELS = 2**24
 """Largest picture that is decoded: 4096 × 4096."""
@@ -149,8 +149,10 @@ def read_array(path: Path) -> np.ndarray:
             images = np.load(path, mmap_mode="r", allow_pickle=False)
             size = images.nbytes
             require(size <= MAX_BYTES, str(path), f"{size} bytes", f"at most {MAX_BYTES} bytes")
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as an array ({error})") from error
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path} cannot be read as an array ({error})") from error
     return check_images(np.asarray(images))
 
 

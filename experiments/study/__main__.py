@@ -14,7 +14,7 @@ from typing import Literal
 
 import tyro
 
-from experiments import signals
+from experiments import command
 
 OVER_BUDGET = 3
 
@@ -52,9 +52,11 @@ class Arguments:
 
 
 def main() -> None:
-    """Parse the command line and do it."""
-    arguments = tyro.cli(Arguments)
-    signals.install()  # first of all: imports take seconds
+    """Do what the command line says."""
+    command.run(Arguments, _do)
+
+
+def _do(arguments: Arguments) -> int:
     commands = {
         "plan": _plan,
         "run": _run,
@@ -62,11 +64,7 @@ def main() -> None:
         "report": _report,
         "publish": _publish,
     }
-    try:
-        code = commands[arguments.command](arguments)
-    except ValueError as error:
-        sys.exit(str(error))
-    sys.exit(code)
+    return commands[arguments.command](arguments)
 
 
 def _plan(arguments: Arguments) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.study.table import Rows
+from hiermodel.checks import InputError
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import CONTRADICTED, NOT_LOCATED, SHOWN, TOO_FEW
 
@@ -83,7 +84,7 @@ def effects(
             unit = (int(seed), int(split) // 2 if pairs else int(split))
             fits.setdefault(unit, []).append(_fit(design[own], response, own))
     if not fits:
-        raise ValueError(f"effects of {list(predictors)} cannot be told apart: too few settings")
+        raise InputError(f"effects of {list(predictors)} cannot be told apart: too few settings")
     units = np.stack([np.mean(its, 0) for its in fits.values()])  # (units, parts, coefficients)
     return {name: Statistic(*units[:, :, place].T) for place, name in enumerate(predictors)}
 

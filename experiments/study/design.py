@@ -8,7 +8,7 @@ from typing import Any
 from experiments import configs
 from experiments.study.axes import Axis, Point, product, value_at, with_values
 from experiments.study.kinds import Kind, kind_of
-from hiermodel.checks import require
+from hiermodel.checks import InputError, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,4 +104,4 @@ class Study:
             return config if self.derive is None else self.kind.complete(self.derive(config))
         except ValueError as error:
             words = ", ".join(f"{path} = {value}" for path, value in point.items())
-            raise ValueError(f"the run with {words} is not possible: {error}") from error
+            raise InputError(f"the run with {words} is not possible: {error}") from error

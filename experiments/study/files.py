@@ -5,7 +5,7 @@ import importlib.util
 from pathlib import Path
 
 from experiments.study.design import Study
-from hiermodel.checks import require
+from hiermodel.checks import InputError, require
 
 SHIPPED = "experiments.studies"
 """Where studies that are known by their name alone are."""
@@ -34,7 +34,7 @@ def load_study(source: str | Path) -> Study:
         module = importlib.import_module(f"{SHIPPED}.{source}")
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
-        raise ValueError(f"STUDY={study!r} is not allowed: {source} must define a Study")
+        raise InputError(f"STUDY={study!r} is not allowed: {source} must define a Study")
     return study
 
 

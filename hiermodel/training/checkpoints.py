@@ -29,7 +29,7 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from hiermodel.checks import check_integer, is_typed_key, require
+from hiermodel.checks import InputError, check_integer, is_typed_key, require
 from hiermodel.training.folders import Identity, check_identity, claim, hold
 from hiermodel.training.state import TrainState
 
@@ -41,7 +41,7 @@ _ABOUT = "about"
 _UNFINISHED = ".*.part"
 
 
-class DamagedCheckpointError(ValueError):
+class DamagedCheckpointError(InputError):
     """A checkpoint is incomplete, or not what was written."""
 
 
@@ -120,7 +120,7 @@ class Checkpoints:
         """
         epoch = check_integer("epoch", epoch, 0)
         if not self._file("params", epoch).exists():
-            raise ValueError(
+            raise InputError(
                 f"epoch={epoch} is not allowed: {self.folder} holds epochs {self.saved_epochs()}"
             )
         try:
@@ -258,7 +258,7 @@ def unflatten_state(arrays: Mapping[str, np.ndarray], template: TrainState) -> T
     named, structure = _named_leaves(template)
     if set(named) != set(arrays):
         odd = sorted(set(named) ^ set(arrays))
-        raise ValueError(f"the saved state does not fit: {odd[0]} is missing or unknown")
+        raise InputError(f"the saved state does not fit: {odd[0]} is missing or unknown")
     leaves = [_restore_leaf(name, arrays[name], like) for name, like in named.items()]
     return jax.tree.unflatten(structure, leaves)
 
@@ -267,7 +267,7 @@ def _restore_leaf(name: str, array: np.ndarray, like: Array) -> Array:
     leaf = jax.numpy.asarray(array)
     leaf = jax.random.wrap_key_data(leaf) if is_typed_key(like) else leaf
     if (leaf.shape[1:], leaf.dtype) != (like.shape, like.dtype):
-        raise ValueError(
+        raise InputError(
             f"the saved state does not fit: {name} is {leaf.dtype}{leaf.shape[1:]}, "
             f"not {like.dtype}{like.shape}"
         )

@@ -12,6 +12,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from hiermodel.checks import InputError
+
 Identity = str | Mapping[str, Any]
 """Of everything that a result depends on, in JSON values; a mapping is refused field by field."""
 
@@ -56,7 +58,7 @@ def check_identity(place: object, there: Identity, here: Identity) -> None:
     """
     lines = differences(there, here)
     if lines:
-        raise ValueError(
+        raise InputError(
             f"identity is not allowed: {place} belongs to another configuration "
             f"({'; '.join(lines)}); give another folder, or remove this one"
         )

@@ -186,6 +186,18 @@ def test_what_is_not_finished_is_left_out_and_said(smoke, tmp_path):
     assert not (tmp_path / runs["large"]["identity"][:16]).exists()
 
 
+def test_figures_of_an_older_report_that_are_no_more_are_left_out(smoke, tmp_path):
+    root, _ = smoke
+    name = report_of(root)["runs"]["middle"]["identity"][:16]
+    shutil.copytree(root / name, tmp_path / name)
+    folder = reproduce("smoke", tmp_path, figures=("4b",), compute=False, progress=False)
+    report = json.loads((folder / "report.json").read_text())
+    report["figures"] |= {"99": report["figures"]["4b"], "5": {"title": "before identities"}}
+    (folder / "report.json").write_text(json.dumps(report))
+    reproduce("smoke", tmp_path, figures=("4b",), compute=False, progress=False)
+    assert list(json.loads((folder / "report.json").read_text())["figures"]) == ["4b"]
+
+
 def test_list_says_what_is_finished(smoke, run_python):
     root, _ = smoke
     listed = run_python(root.parent, "-m", "paper_repro", "--scale", "smoke", "--list")

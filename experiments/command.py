@@ -1,0 +1,111 @@
+"""How every command starts and ends: its arguments, signals, errors and exit codes.
+
+Exit codes: 0 done; 1 an error that is no fault of the input; 2 bad input; 75 stopped by SIGTERM,
+130 by SIGINT, with all that is done kept. Bad input gives one line that says what is wrong and what
+is allowed. Any other error is a fault of the program and shows its traceback, as bad input does
+under ``python -X dev``.
+"""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+import tyro
+
+from experiments import signals
+
+T = TypeVar("T")
+
+BAD_INPUT = 2
+"""Exit code for input that is refused."""
+
+_FRAME = "│╭╮╰╯─ "
+"""What tyro draws around its messages."""
+
+
+def run(arguments: type[T], do: Callable[[T], int | None]) -> None:
+    """Read the command line, and do what it says. Signals are caught from the start.
+
+    Args:
+        arguments: a dataclass that describes the command line; a field ``root`` must be a folder,
+            or a place where one can be made.
+        do: takes the arguments, and returns the exit code; None for 0.
+
+    Raises:
+        SystemExit: with the exit code, unless it is 0.
+    """
+    signals.install()  # first of all: imports take seconds
+    try:
+        given = parse(arguments)
+        check_folder("root", getattr(given, "root", None))
+        code = do(given)
+    except ValueError as error:
+        from hiermodel.checks import InputError  # loads JAX, which --help need not wait for
+
+        if not isinstance(error, InputError) or sys.flags.dev_mode:
+            raise
+        refuse(str(error))
+    except RuntimeError as error:
+        from hiermodel.training.folders import FolderInUseError
+
+        if not isinstance(error, FolderInUseError):
+            raise
+        sys.exit(_one_line(str(error)))
+    if code:
+        sys.exit(code)
+
+
+def parse(arguments: type[T]) -> T:
+    """The arguments on the command line; what tyro refuses is said in one line.
+
+    Raises:
+        SystemExit: for bad arguments, or after ``--help``.
+    """
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(arguments, prog=_program())
+    except SystemExit as stop:
+        if stop.code != BAD_INPUT:
+            raise
+    refuse(f"{_message(said.getvalue())} (--help lists what is allowed)")
+
+
+def _program() -> str:
+    """The command as it is typed."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return f"python -m {spec.name.removesuffix('.__main__')}" if spec else sys.argv[0]
+
+
+def check_folder(name: str, path: Path | None) -> None:
+    """Refuse a path that is no folder and cannot become one."""
+    if path is None:
+        return
+    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        allowed = "a folder that can be written to, or the name of a new one"
+        refuse(f"{name}={str(path)!r} is not allowed: {name} must be {allowed}")
+
+
+def refuse(message: str) -> NoReturn:
+    """Say in one line what is wrong with the input, and leave."""
+    print(_one_line(message), file=sys.stderr)
+    sys.exit(BAD_INPUT)
+
+
+def _message(drawn: str) -> str:
+    """The words of tyro's message, without its frame, heading and hints."""
+    rows = [row.strip(_FRAME) for row in drawn.splitlines()[1:]]  # the heading is in the frame
+    words = [row for row in rows if row]
+    hints = (place for place, row in enumerate(words) if row.startswith("For full helptext"))
+    words = words[: next(hints, len(words))]
+    further = ("Got errors:", "Argument helptext:")
+    return " ".join(words[: next((n for n, row in enumerate(words) if row in further), None)])
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
