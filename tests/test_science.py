@@ -71,3 +71,21 @@ def test_the_notes_show_the_committed_numbers():
             late = loss[epochs >= 310].mean(1)
             assert np.ptp(late) < 0.007
             assert loss[0].mean() - late.min() > 0.2
+
+
+def test_the_notes_show_how_far_the_minimum_moves_when_measured_anew():
+    """Standard deviation, over draws of inputs, of the mean log-time; pooled over runs and sizes."""
+    note = (PROJECT / "docs/notes.md").read_text()
+    stored = json.loads((PROJECT / "docs/numbers/test_loss_measured_anew.json").read_text())
+    epochs = np.array(stored["epochs"])
+    shown = []
+    for term in ("cross_entropy", "distillation"):
+        variances = []
+        for sizes in stored["runs"].values():
+            for terms in sizes.values():
+                curves = np.moveaxis(np.array(terms[term]), 1, -1)
+                times = np.log(locate_minimum(epochs, curves).time).mean(1)
+                variances.append(times.var(ddof=1))
+        shown.append(f"{100 * np.sqrt(np.mean(variances)):.0f} %")
+    words = " ".join(note.split())
+    assert f"{shown[0]} by the cross-entropy and {shown[1]} by the distillation term" in words
