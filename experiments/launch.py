@@ -97,7 +97,7 @@ def number_of_tasks(study: "Study", root: Path, most: int) -> int:
 
     waiting = [run for run in study.runs() if standing(study, run, root).state == State.WAITING]
     if not waiting:
-        raise ValueError(f"study {study.name!r} has no run that waits in {root}")
+        raise InputError(f"study {study.name!r} has no run that waits in {root}")
     left = {own for run in waiting for own in members(run) if not own.finished(root)}
     return min(most, max(len(left), len(waiting)))
 
@@ -111,7 +111,7 @@ def submit(arguments: Arguments) -> list[Any]:
     Raises:
         ValueError: for numbers out of range, if submitit is not installed, or nothing waits.
     """
-    for name in ("runs_per_job", "at_once", "cpus"):
+    for name in ("tasks", "cpus"):
         check_integer(name, getattr(arguments, name), 1)
     for name in ("max_requeues", "gpus"):
         check_integer(name, getattr(arguments, name), 0)

@@ -74,7 +74,7 @@ def test_the_notes_show_the_committed_numbers():
 
 
 def test_the_notes_show_how_far_the_minimum_moves_when_measured_anew():
-    """Standard deviation, over draws of inputs, of the mean log-time; pooled over runs and sizes."""
+    """Standard deviation of the mean log-time over draws of inputs, pooled over runs and sizes."""
     note = (PROJECT / "docs/notes.md").read_text()
     stored = json.loads((PROJECT / "docs/numbers/test_loss_measured_anew.json").read_text())
     epochs = np.array(stored["epochs"])

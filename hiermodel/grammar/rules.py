@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import check_integer, check_key, require
+from hiermodel.checks import InputError, check_integer, check_key, require
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far a row of probabilities may be from summing to one (they are then normalised exactly)."""
@@ -189,7 +189,7 @@ class Grammar:
         is_shared = rho.ndim >= 3 and rho.shape == (vocab,) * rho.ndim
         is_per_level = rho.ndim >= 4 and rho.shape == (depth,) + (vocab,) * (rho.ndim - 1)
         if not (is_shared or is_per_level) or vocab < 2:
-            raise ValueError(
+            raise InputError(
                 f"rho has shape {rho.shape}, which is not allowed: it must be (q,)*(s+1) or "
                 f"({depth},)+(q,)*(s+1) with q and s at least 2"
             )
@@ -298,14 +298,14 @@ def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarra
 def _check_probabilities(argument: str, rows: np.ndarray) -> None:
     wrong = ~(np.isfinite(rows) & (rows >= 0))
     if wrong.any():
-        raise ValueError(
+        raise InputError(
             f"{argument} holds {rows[wrong].flat[0]!r}, which is not allowed: "
             f"{argument} must hold finite probabilities of at least 0"
         )
     sums = rows.sum(-1)
     worst = sums.flat[np.argmax(np.abs(sums - 1))]
     if abs(worst - 1) > PROBABILITY_TOLERANCE:
-        raise ValueError(
+        raise InputError(
             f"{argument} has a row that sums to {worst!r}, which is not allowed: every row of "
             f"{argument} must sum to 1 within {PROBABILITY_TOLERANCE}"
         )

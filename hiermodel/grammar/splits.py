@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, Key, UInt
 
-from hiermodel.checks import check_integer, check_key
+from hiermodel.checks import InputError, check_integer, check_key
 from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.grammar.statistics import is_unambiguous, support_size
@@ -75,7 +75,7 @@ class Splits:
         """
         found = self.test[self.test_split < 0]
         if not len(found):
-            raise ValueError(
+            raise InputError(
                 f"test_size={len(self.test)} is not allowed here: all test sequences are training "
                 "sequences too; use a larger test set, smaller splits or a larger grammar"
             )
@@ -163,7 +163,7 @@ def draw_splits(
             ordered = [first[own[np.argsort(hashes[own], kind="stable")]] for own in rows]
             return drawn[np.stack(ordered)]
         if len(drawn) >= limit:
-            raise ValueError(
+            raise InputError(
                 f"split_size={split_size} is not allowed for {num_splits} splits: {len(drawn)} "
                 f"draws yielded {len(first)} different sequences, {found} of them for one of the "
                 "splits; use fewer or smaller splits, or a larger grammar"
@@ -206,7 +206,7 @@ def _check_support(grammar: Grammar, num_splits: int, split_size: int, filter_le
         return
     support = support_size(grammar)
     if num_splits * split_size > support:
-        raise ValueError(
+        raise InputError(
             f"split_size={split_size} is not allowed for {num_splits} splits: the grammar has only "
             f"{support} different sequences, so at most {support // num_splits} each"
         )

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hiermodel.checks import check_integer
+from hiermodel.checks import InputError, check_integer
 from hiermodel.grammar.paths import child_transitions, root_transitions
 from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.log_space import log_sum_exp
@@ -156,7 +156,7 @@ def tree_divergence(grammar: Grammar, other: Grammar) -> Float[Array, ""]:
         ValueError: if the two have other rules or depths.
     """
     if (grammar.rules, grammar.depth) != (other.rules, other.depth):
-        raise ValueError(f"other={other!r} is not allowed: it must have the rules of {grammar!r}")
+        raise InputError(f"other={other!r} is not allowed: it must have the rules of {grammar!r}")
     total = _divergence(grammar.root_log_probs, other.root_log_probs)
     for level, marginal in enumerate(symbol_log_marginals(grammar)[:-1]):
         table = grammar.table_index(level)
@@ -186,7 +186,7 @@ def leaf_entropy(grammar: Grammar) -> Float[Array, ""]:
             ``hiermodel.measures.estimate_leaf_entropy`` estimates it.
     """
     if not is_unambiguous(grammar):
-        raise ValueError(
+        raise InputError(
             f"grammar={grammar!r} is not allowed: it must be unambiguous; use leaf_entropy_bounds "
             "or hiermodel.measures.estimate_leaf_entropy"
         )
@@ -267,7 +267,7 @@ def support_size(grammar: Grammar) -> int:
         ValueError: for an ambiguous grammar, where trees are no measure of sequences.
     """
     if not is_unambiguous(grammar):
-        raise ValueError(f"grammar={grammar!r} is not allowed: it must be unambiguous")
+        raise InputError(f"grammar={grammar!r} is not allowed: it must be unambiguous")
     counts = [1] * grammar.vocab_size
     for level in reversed(range(grammar.depth)):
         table = grammar.table_index(level)
@@ -329,7 +329,7 @@ def enumerate_law(grammar: Grammar, *, filter_level: int = 0, max_trees: int = 1
     num_trees = tree_count(grammar, filter_level=filter_level)
     max_trees = check_integer("max_trees", max_trees, 1)
     if num_trees > max_trees:
-        raise ValueError(
+        raise InputError(
             f"grammar={grammar!r} is not allowed: it has {num_trees} trees; at most {max_trees}, "
             "as max_trees says, can be listed"
         )

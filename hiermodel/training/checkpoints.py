@@ -184,7 +184,7 @@ class Checkpoints:
             reason = f"{type(error).__name__}: {error}"
             raise DamagedCheckpointError(f"checkpoint {file} is damaged ({reason})") from error
         if version != FORMAT:
-            raise ValueError(f"format={version} of {file} is not allowed: it must be {FORMAT}")
+            raise InputError(f"format={version} of {file} is not allowed: it must be {FORMAT}")
         check_identity(f"checkpoint {file}", identity, self.identity)
         return arrays
 

@@ -62,7 +62,7 @@ experiments.study           run set_size --memory -1            -1 positive
 experiments.study           report set_size                     set_size run.it
 experiments.study           publish set_size                    set_size run.it
 experiments.launch          nothing                             nothing .py set_size
-experiments.launch          set_size --runs-per-job 0           runs_per_job=0 at.least.1
+experiments.launch          set_size --tasks 0                  tasks=0 at.least.1
 experiments.launch          set_size --minutes -1               minutes above.0
 experiments.launch          set_size --cluster foo              foo slurm local
 """
