@@ -1,10 +1,11 @@
 """``python -m paper_repro.gallery``: show a finished report in the README and the gallery's own.
 
 Copies the figures and the summary of a report into figures/gallery, and writes between markers, so
-that no number is typed by hand: the tables of claims into the gallery's README, how many were shown
-and which were not into the project's. With ``--benchmarks`` it does the same with timings alone.
+that no number is typed by hand: the tables of claims into the gallery's README, how many
+have which verdict into the project's. With ``--benchmarks`` it does the same with timings alone.
 """
 
+import collections
 import dataclasses
 import shutil
 from collections.abc import Collection, Mapping
@@ -14,7 +15,6 @@ from typing import Any
 from experiments import command
 from experiments.store import read_json, write_json
 from figures.markdown import claims_table, fill
-from figures.pages import interval
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 SPEED_BEGIN, SPEED_END = "<!-- speed:begin -->", "<!-- speed:end -->"
@@ -49,21 +49,14 @@ def results_text(summary: Mapping[str, Any]) -> str:
 
 
 def summary_text(summary: Mapping[str, Any]) -> str:
-    """What was run, how many claims were shown, and which were not, in Markdown."""
+    """What was run, and how many claims have which verdict, in a paragraph of Markdown."""
     claims = summary["claims"]
-    shown = sum(claim["verdict"] == "shown" for claim in claims)
-    lines = [
-        _what_was_run(summary),
-        f"Of {len(claims)} claims {shown} were shown ([all of them, with their intervals]"
-        f"({GALLERY}/README.md)). The others:",
-    ]
-    others = [
-        f"- {claim['verdict']} (figure {claim['figure']}): {claim['statement']}; "
-        f"{interval(claim, 2)}."
-        for claim in claims
-        if claim["verdict"] != "shown"
-    ]
-    return "\n\n".join([*lines, "\n".join(others)])
+    counts = collections.Counter(claim["verdict"] for claim in claims)
+    words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
+    return (
+        f"{_what_was_run(summary)} Of {len(claims)} claims: {words} "
+        f"([all of them, with their intervals]({GALLERY}/README.md))."
+    )
 
 
 def _what_was_run(summary: Mapping[str, Any]) -> str:
