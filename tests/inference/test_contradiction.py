@@ -31,6 +31,11 @@ def with_prior():
     return hm.Grammar.from_tensor(rho, depth=4, root_probs=np.array([0.9999, 0, 1e-30, 1e-4, 0, 0]))
 
 
+def small():
+    """All trees of it fit in a table."""
+    return hm.Grammar.random(jax.random.key(6), vocab_size=3, depth=2, rules_per_symbol=2)
+
+
 random = hm.Grammar.random
 GRAMMARS = {
     "tied": tied_leaves,
@@ -129,6 +134,34 @@ def test_contradicted_evidence_agrees_with_log_space(name, filter_level):
 @hypothesis.given(seed=st.integers(0, 2**31 - 1))
 def test_contradicted_evidence_agrees_with_log_space_everywhere(name, filter_level, seed):
     search(name, filter_level, seed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("name", "filter_level"), [("tied", 0), ("tied", 1), ("small", 0), ("small", 2)]
+)
+def test_contradicted_evidence_agrees_with_enumeration(name, filter_level, dtype):
+    """All kinds of fields, every tree listed: neither of the two methods is the reference here."""
+    grammar = tied_leaves() if name == "tied" else small()
+    dense = np.asarray(grammar.to_tensor(), float)
+    tensors = [dense] * grammar.depth
+    trees = oracles.list_trees(tensors, np.exp(grammar.root_log_probs), filter_level)
+    field = fields(grammar, seed=2)[::4].astype(dtype)
+    beliefs = hm.run_bp(grammar, field, filter_level=filter_level)
+    exact = np.array([oracles.log_evidence(trees, row.astype(float)) for row in field])
+    possible = np.isfinite(exact)
+    found = np.asarray(beliefs.log_evidence, float)
+    np.testing.assert_array_equal(np.isfinite(found), possible)
+    finite = np.where(np.isfinite(field), np.abs(field), 0).astype(float)
+    rounding = ROUNDINGS * np.finfo(dtype).eps
+    allowed = 2 * rounding * (1 + finite.max(-1).sum(-1) + np.abs(exact))
+    assert (np.abs(found[possible] - exact[possible]) <= allowed[possible]).all()
+    for row in np.flatnonzero(possible):
+        posterior = oracles.posterior(trees, field[row].astype(float))
+        for level, right in enumerate(oracles.marginals(trees, posterior)):
+            if right is not None:
+                error = np.abs(np.exp(np.asarray(beliefs.log_marginals[level][row], float)) - right)
+                assert error.max() <= rounding * (1 + finite[row].max())
 
 
 @pytest.mark.parametrize(("dtype", "strong", "weak"), [("f4", 110, 60), ("f8", 800, 500)])
