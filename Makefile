@@ -29,7 +29,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 bench: $(READY)
-	$(BIN)/python -m experiments.benchmarks
+	$(BIN)/python -m experiments bench
 
 # The environment is rebuilt in place whenever the pinned versions or the project's metadata change.
 $(READY): requirements.lock pyproject.toml

@@ -1,4 +1,4 @@
-"""The evaluation card of a finished run: ``python -m experiments.audit RUN``.
+"""The evaluation card of a finished run: ``python -m experiments card RUN``.
 
 It is made of what has been measured. Attacks and advice, if they have not been, are computed from
 the checkpoints and samples there are; everything else that is missing is named.
@@ -6,7 +6,6 @@ the checkpoints and samples there are; everything else that is missing is named.
 
 import dataclasses
 import importlib
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -106,11 +105,8 @@ def audit(
     return kind.fill_in(config, run, results)
 
 
-def _prepare_and_do(arguments: Arguments) -> None:
+def write_card(arguments: Arguments) -> None:
+    """Make the card, and say where it is."""
     command.check_folder("out", arguments.out)
     runtime.prepare(arguments.root)
-    sys.stdout.write(f"{main(arguments)}\n")
-
-
-if __name__ == "__main__":
-    command.run(Arguments, _prepare_and_do)
+    print(main(arguments))

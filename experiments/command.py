@@ -10,7 +10,7 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -27,20 +27,27 @@ _FRAME = "│╭╮╰╯─ "
 """What tyro draws around its messages."""
 
 
-def run(arguments: type[T], do: Callable[[T], int | None]) -> None:
+def run(
+    arguments: type[T],
+    do: Callable[[T], int | None],
+    words: Sequence[str] | None = None,
+    program: str | None = None,
+) -> None:
     """Read the command line, and do what it says. Signals are caught from the start.
 
     Args:
         arguments: a dataclass that describes the command line; a field ``root`` must be a folder,
             or a place where one can be made.
         do: takes the arguments, and returns the exit code; None for 0.
+        words: the arguments as typed; those of the process for None.
+        program: what is typed before them.
 
     Raises:
         SystemExit: with the exit code, unless it is 0.
     """
     signals.install()  # first of all: imports take seconds
     try:
-        given = parse(arguments)
+        given = parse(arguments, words, program)
         check_folder("root", getattr(given, "root", None))
         code = do(given)
     except ValueError as error:
@@ -59,7 +66,7 @@ def run(arguments: type[T], do: Callable[[T], int | None]) -> None:
         sys.exit(code)
 
 
-def parse(arguments: type[T]) -> T:
+def parse(arguments: type[T], words: Sequence[str] | None = None, program: str | None = None) -> T:
     """The arguments on the command line; what tyro refuses is said in one line.
 
     Raises:
@@ -68,7 +75,7 @@ def parse(arguments: type[T]) -> T:
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(arguments, prog=_program())
+            return tyro.cli(arguments, args=words, prog=program or _program())
     except SystemExit as stop:
         if stop.code != BAD_INPUT:
             raise

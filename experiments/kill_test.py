@@ -1,4 +1,4 @@
-"""``python -m experiments.kill_test``: kill a run again and again, and compare how it ends.
+"""``python -m experiments kill-test``: kill a run again and again, and compare how it ends.
 
 Kills fall at random moments of the whole run, into the writing of checkpoints and into the stages
 that measure, in turn. Between them the same command is started again, as a user would. The arrays
@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 
-from experiments import command
 from experiments.store import load_measurements
 from hiermodel.checks import check_integer
 from hiermodel.training.checkpoints import Checkpoints
@@ -156,12 +155,8 @@ def _count(root: Path, pattern: str) -> int:
     return sum(1 for _ in root.glob(pattern))
 
 
-def main() -> None:
-    """Kill and compare as the command line says."""
-    command.run(Arguments, _kill_and_compare)
-
-
-def _kill_and_compare(arguments: Arguments) -> int:
+def kill_and_compare(arguments: Arguments) -> int:
+    """Kill as the command line says, and compare; 1 if anything differs."""
     check_integer("kills", arguments.kills, 0)
     check_integer("seed", arguments.seed, 0)
     root = arguments.root
@@ -179,7 +174,3 @@ def _kill_and_compare(arguments: Arguments) -> int:
         wrong += different_arrays(expected, arrays)
         print(f"killed at: {hits or 'no time'}; {len(arrays)} arrays, different: {wrong or 'none'}")
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``python -m experiments.launch STUDY``: a study as jobs of a cluster, through submitit.
+"""``python -m experiments submit STUDY``: a study as jobs of a cluster, through submitit.
 
 One array job, all of whose tasks do the same: run the study, each taking what no other one holds.
 A task that is preempted or comes to the end of its time is queued again, and goes on from the
@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import tyro
 
-from experiments import command
 from hiermodel.checks import InputError, check_integer, require
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Submit a study's waiting runs to a cluster; `python -m experiments.study status` follows.
+    """Submit a study's waiting runs to a cluster; `python -m experiments status` follows.
 
     Attributes:
         study: a .py file, or the name of a shipped study, as seen from the jobs too.
@@ -166,18 +165,8 @@ def _parameters(arguments: Arguments, name: str) -> dict[str, Any]:
     return parameters
 
 
-def main() -> None:
-    """Submit what the command line says."""
-    command.run(Arguments, _submit_and_say)
-
-
-def _submit_and_say(arguments: Arguments) -> None:
+def submit_and_say(arguments: Arguments) -> None:
+    """Submit, and say what follows it."""
     jobs = submit(arguments)
     print(f"submitted {len(jobs)} tasks: {', '.join(job.job_id for job in jobs)}")
-    print(f"python -m experiments.study status {arguments.study} --root {arguments.root}")
-
-
-if __name__ == "__main__":
-    from experiments import launch  # tasks are of that module, which jobs can import
-
-    launch.main()
+    print(f"python -m experiments status {arguments.study} --root {arguments.root}")

@@ -1,4 +1,4 @@
-"""What helps against copying: ``python -m experiments.mitigations``.
+"""What helps against copying: ``python -m experiments mitigations``.
 
 Every mitigation is trained on the same splits, from the same initial values, for as many network
 passes as the baseline, and measured along its training: test loss and divergence from the exact
@@ -9,7 +9,6 @@ copies for free, a mitigation is compared with the baseline stopped where its te
 import dataclasses
 import importlib
 import json
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments import command, configs, laptop, runtime, store
+from experiments import configs, laptop, runtime, store
 from experiments.advice_score import score_advice, score_table
 from experiments.configs import Protocol, RunConfig
 from experiments.frontier import BASELINE, curves, points, sentences, summarise
@@ -212,14 +211,11 @@ def main(arguments: Arguments) -> Path:
     drawing.write(folder)
     if arguments.publish:
         drawing.publish(folder)
-    sys.stdout.write(f"{folder}: {time.monotonic() - begin:.0f} s\n")
+    print(f"{folder}: {time.monotonic() - begin:.0f} s")
     return folder
 
 
-def _prepare_and_do(arguments: Arguments) -> None:
+def make(arguments: Arguments) -> None:
+    """Do what the command line says."""
     runtime.prepare(arguments.root)
     main(arguments)
-
-
-if __name__ == "__main__":
-    command.run(Arguments, _prepare_and_do)

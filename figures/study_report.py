@@ -66,7 +66,7 @@ def write_report(source: str | Path, root: Path) -> Path:
         "question": study.question,
         "answer": answered.paragraph if answered else None,
         "purpose": f"{len(standings)} runs: {counts(standings)}.",
-        "command": f"python -m experiments.study run {source}",
+        "command": f"python -m experiments run {source}",
         "figures": {
             name: _entry(study, name, figure, folder, state, str(source))
             for name, figure in pictures.items()
@@ -188,7 +188,7 @@ def _entry(
         "data": [name.replace(".csv", ".npz") for name in tables],
         "tables": tables,
         "settings": {"all": {stage: str(its) for stage, its in study.measures.items()}},
-        "command": f"python -m experiments.study report {source}",
+        "command": f"python -m experiments report {source}",
     }
 
 

@@ -1,1 +1,1 @@
-"""How fast things are: ``python -m experiments.benchmarks``."""
+"""How fast things are: ``python -m experiments bench``."""

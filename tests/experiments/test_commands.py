@@ -41,30 +41,31 @@ paper_repro.gallery         --report {broken}                   report.json dama
 paper_repro.gallery         --report {other}                    scale figures claims runs
 paper_repro.gallery         --benchmarks {nothing}              nothing exists
 paper_repro.gallery         --benchmarks {other}/report.json    provenance rows
-experiments.mitigations     --scale foo                         foo laptop smoke
-experiments.mitigations     --root {file}                       root folder
-experiments.audit                                               run folder
-experiments.audit           nothing                             nothing run.folder
-experiments.audit           {other}                             config types RunConfig
-experiments.audit           {broken}                            config.json damaged
-experiments.audit           {older}                             bogus num_epochs
-experiments.audit           nothing --out {file}                out folder
-experiments.benchmarks      --suites foo                        foo inference training
-experiments.benchmarks      --output {file}/x.json              output folder
-experiments.kill_test       --kills -1                          -1 at.least.0
-experiments.kill_test       --scale foo                         foo smoke
-experiments.study           plan nothing                        nothing .py set_size
-experiments.study           foo set_size                        foo plan run status
-experiments.study           plan {nothing}.py                   nothing exists
-experiments.study           plan {other}/study.py               STUDY must.define
-experiments.study           run set_size --processes 0          0 at.least.1
-experiments.study           run set_size --memory -1            -1 positive
-experiments.study           report set_size                     set_size run.it
-experiments.study           publish set_size                    set_size run.it
-experiments.launch          nothing                             nothing .py set_size
-experiments.launch          set_size --tasks 0                  tasks=0 at.least.1
-experiments.launch          set_size --minutes -1               minutes above.0
-experiments.launch          set_size --cluster foo              foo slurm local
+experiments                 foo                                 foo plan run status card
+experiments                 mitigations --scale foo             foo laptop smoke
+experiments                 mitigations --root {file}           root folder
+experiments                 card                                run folder
+experiments                 card nothing                        nothing run.folder
+experiments                 card {other}                        config types RunConfig
+experiments                 card {broken}                       config.json damaged
+experiments                 card {older}                        bogus num_epochs
+experiments                 card nothing --out {file}           out folder
+experiments                 bench --suites foo                  foo inference training
+experiments                 bench --output {file}/x.json        output folder
+experiments                 kill-test --kills -1                -1 at.least.0
+experiments                 kill-test --scale foo               foo smoke
+experiments                 plan nothing                        nothing .py set_size
+experiments                 foo set_size                        foo plan run status
+experiments                 plan {nothing}.py                   nothing exists
+experiments                 plan {other}/study.py               STUDY must.define
+experiments                 run set_size --processes 0          0 at.least.1
+experiments                 run set_size --memory -1            -1 positive
+experiments                 report set_size                     set_size run.it
+experiments                 publish set_size                    set_size run.it
+experiments                 submit nothing                      nothing .py set_size
+experiments                 submit set_size --tasks 0           tasks=0 at.least.1
+experiments                 submit set_size --minutes -1        minutes above.0
+experiments                 submit set_size --cluster foo       foo slurm local
 """
 """Command, arguments, and what its message must name."""
 
@@ -147,7 +148,7 @@ def test_every_entry_point_is_a_command_and_is_tested():
 
 def test_the_card_keeps_compiled_programs_under_its_root(start, tmp_path):
     root = tmp_path / "elsewhere"
-    _, errors, _, prepared = start("experiments.audit", "nothing", "--root", str(root))
+    _, errors, _, prepared = start("experiments", "card", "nothing", "--root", str(root))
     assert prepared == [root]
     assert str(root) in errors
 

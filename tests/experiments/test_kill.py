@@ -1,6 +1,6 @@
 """A run is killed, stopped, refused and starved of disk space, as a process of its own.
 
-The run is ``tiny_run.py``; ``python -m experiments.kill_test`` does the same to the main job.
+The run is ``tiny_run.py``; ``python -m experiments kill-test`` does the same to the main job.
 """
 
 import os

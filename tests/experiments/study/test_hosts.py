@@ -23,7 +23,7 @@ def test_two_processes_run_a_study_together(finished, tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "experiments.study", "run", tiny.__file__, "--distributed"]
+    command = [sys.executable, "-m", "experiments", "run", tiny.__file__, "--distributed"]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([str(PROJECT), str(Path(__file__).parent)]),
         "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",

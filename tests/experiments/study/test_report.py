@@ -1,6 +1,7 @@
 """From a finished study to its report, and into the project."""
 
 import dataclasses
+import importlib
 import json
 import re
 from pathlib import Path
@@ -9,9 +10,9 @@ import pytest
 import tiny
 import tyro
 
+from experiments.__main__ import COMMANDS, listing
 from experiments.claim import Claim, Statistic
 from experiments.store import read_json
-from experiments.study.__main__ import Arguments
 from experiments.study.answers import Answer, make_claim, per_unit
 from experiments.study.files import load_study, shipped
 from figures import study_report
@@ -110,16 +111,21 @@ def test_commands_of_the_guide_parse():
         for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL)
         for line in block.splitlines()
     ]
-    from experiments.launch import Arguments as LaunchArguments
-
     parsed = 0
     for line in lines:
-        for module, arguments in (
-            ("experiments.study", Arguments),
-            ("experiments.launch", LaunchArguments),
-        ):
-            if f"-m {module} " in line:
-                words = line.split(f"-m {module} ")[1].strip('"').split()
-                tyro.cli(arguments, args=words)
-                parsed += 1
+        if "-m experiments " in line:
+            name, *words = line.split("-m experiments ")[1].strip('"').split()
+            module = importlib.import_module(f"experiments.{COMMANDS[name].module}")
+            tyro.cli(module.Arguments, args=words)
+            parsed += 1
     assert parsed >= 9
+
+
+def test_every_command_has_an_example_that_parses(capsys):
+    for name, each in COMMANDS.items():
+        first, *words = each.example.split()
+        module = importlib.import_module(f"experiments.{each.module}")
+        tyro.cli(module.Arguments, args=words)
+        assert first == name
+        assert callable(getattr(module, each.function))
+        assert each.about in listing()

@@ -1,4 +1,4 @@
-"""``python -m experiments.benchmarks``: print a table and write JSON."""
+"""``python -m experiments bench``: print a table and write JSON."""
 
 import dataclasses
 import itertools
@@ -52,12 +52,8 @@ def as_text(row: Row) -> str:
     )
 
 
-def main() -> None:
+def measure(arguments: Arguments) -> None:
     """Time what the command line names."""
-    command.run(Arguments, _time)
-
-
-def _time(arguments: Arguments) -> None:
     for name in arguments.suites:
         require(name in SUITES, "suites", name, f"out of {list(SUITES)}")
     command.check_folder("output", arguments.output.parent)
@@ -72,7 +68,3 @@ def _time(arguments: Arguments) -> None:
     entries = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in rows]
     store.write_json(arguments.output, {"provenance": store.provenance(), "rows": entries})
     print(json.dumps({"written": str(arguments.output)}))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``python -m experiments.study plan|run|status|report|publish STUDY``.
+"""``python -m experiments plan|run|status|report|publish STUDY``.
 
 Exit codes: 0 done; 1 an error, said on stderr, or some runs failed; 2 unknown arguments; 3 over
 budget; 75 stopped by SIGTERM, 130 by SIGINT, with all that is done kept: the same command goes on.
@@ -10,11 +10,8 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Literal
 
 import tyro
-
-from experiments import command
 
 OVER_BUDGET = 3
 
@@ -24,8 +21,6 @@ class Arguments:
     """Plan a parameter study, run it, see how far it is, and report what came out.
 
     Attributes:
-        command: plan (what it costs), run (go on until all is done), status, report (table and
-            HTML from what is done), or publish (picture, table and answer into the project).
         study: a .py file, or the name of a shipped study.
         root: where run folders are.
         processes: workers on this machine; one per GPU, or one if there is none.
@@ -39,7 +34,6 @@ class Arguments:
         progress: show progress bars.
     """
 
-    command: tyro.conf.Positional[Literal["plan", "run", "status", "report", "publish"]]
     study: tyro.conf.Positional[str]
     root: Path = Path("runs")
     processes: int | None = None
@@ -51,23 +45,8 @@ class Arguments:
     progress: bool = True
 
 
-def main() -> None:
-    """Do what the command line says."""
-    command.run(Arguments, _do)
-
-
-def _do(arguments: Arguments) -> int:
-    commands = {
-        "plan": _plan,
-        "run": _run,
-        "status": _status,
-        "report": _report,
-        "publish": _publish,
-    }
-    return commands[arguments.command](arguments)
-
-
-def _plan(arguments: Arguments) -> int:
+def plan(arguments: Arguments) -> int:
+    """Print what the study costs."""
     _prepare(arguments)
     from experiments.study.files import load_study
     from experiments.study.summary import make_plan, plan_text
@@ -76,7 +55,8 @@ def _plan(arguments: Arguments) -> int:
     return 0
 
 
-def _run(arguments: Arguments) -> int:
+def run(arguments: Arguments) -> int:
+    """Go on until all is done; 1 if some runs failed, 3 if it costs more than its budget."""
     from experiments.study.workers import bound_memory, visible_gpus
 
     bound_memory(arguments.memory)
@@ -124,7 +104,7 @@ def _run_workers(arguments: Arguments, processes: int) -> int:
         options += ["--memory", str(arguments.memory)]
     if arguments.over_budget:
         options.append("--over-budget")
-    command = ["-m", "experiments.study", "run", arguments.study, *options]
+    command = ["-m", "experiments", "run", arguments.study, *options]
     folder = study_folder(study, arguments.root)
     try:
         run_workers(study, arguments.root, command, processes, folder)
@@ -133,7 +113,8 @@ def _run_workers(arguments: Arguments, processes: int) -> int:
     return _show_status(arguments)
 
 
-def _status(arguments: Arguments) -> int:
+def status(arguments: Arguments) -> int:
+    """Print where all runs stand."""
     _keep_off_accelerators()
     _show_status(arguments)
     return 0
@@ -151,14 +132,16 @@ def _show_status(arguments: Arguments) -> int:
     return int(any(stands.state == State.FAILED for stands in plan.standings))
 
 
-def _report(arguments: Arguments) -> int:
+def report(arguments: Arguments) -> int:
+    """Write table and page from what is done."""
     _keep_off_accelerators()
     path = _figures().write_report(arguments.study, arguments.root)
     print(f"report: {path}")
     return 0
 
 
-def _publish(arguments: Arguments) -> int:
+def publish(arguments: Arguments) -> int:
+    """Put picture, table and answer into the project."""
     _keep_off_accelerators()
     for path in _figures().publish(arguments.study, arguments.root):
         print(path)
@@ -193,7 +176,3 @@ def _keep_off_accelerators() -> None:
     import jax
 
     jax.config.update("jax_platforms", "cpu")
-
-
-if __name__ == "__main__":
-    main()
