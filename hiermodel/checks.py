@@ -71,17 +71,26 @@ def check_trailing_shape(argument: str, array: Any, trailing: Sequence[int], nam
         )
 
 
-def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
-    """Refuse arrays of symbols that are not integers in 0…vocab_size − 1."""
-    kind = np.asarray(symbols).dtype if is_concrete(symbols) else symbols.dtype
+def check_integers(argument: str, values: Any) -> None:
+    """Refuse arrays that do not hold integers."""
+    kind = values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype
     if not np.issubdtype(kind, np.integer):
         raise InputError(
             f"{argument} has dtype {kind}, which is not allowed: it must hold integers"
         )
+
+
+def _within(values: np.ndarray, minimum: int, maximum: int) -> bool:
+    return values.size == 0 or bool(values.min() >= minimum and values.max() <= maximum)
+
+
+def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
+    """Refuse arrays of symbols that are not integers in 0…vocab_size − 1."""
+    check_integers(argument, symbols)
     if is_concrete(symbols):
         values = np.asarray(symbols)
-        wrong = values[(values < 0) | (values >= vocab_size)]
-        if wrong.size:
+        if not _within(values, 0, vocab_size - 1):
+            wrong = values[(values < 0) | (values >= vocab_size)]
             raise InputError(
                 f"{argument} holds the symbol {wrong.flat[0]}, which is not allowed: "
                 f"symbols must be in 0…{vocab_size - 1}"
@@ -90,13 +99,13 @@ def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
 
 def check_steps(t: Any, num_steps: int) -> None:
     """Refuse diffusion steps outside 1…num_steps, or ones that are not integers."""
-    kind = np.asarray(t).dtype if is_concrete(t) else t.dtype
+    kind = t.dtype if hasattr(t, "dtype") else np.asarray(t).dtype
     if not np.issubdtype(kind, np.integer):
         raise InputError(f"t={t!r} is not allowed: t must hold integers in 1…{num_steps}")
     if is_concrete(t):
         values = np.asarray(t)
-        wrong = values[(values < 1) | (values > num_steps)]
-        if wrong.size:
+        if not _within(values, 1, num_steps):
+            wrong = values[(values < 1) | (values > num_steps)]
             raise InputError(
                 f"t={wrong.flat[0]} is not allowed: t must be an integer in 1…{num_steps}"
             )

@@ -20,6 +20,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, UInt
 
+THREEFRY = "threefry2x32"
+"""JAX's name for the cipher."""
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
@@ -44,12 +46,30 @@ def row_key(key: Key[Array, ""], num_rows: int) -> RowKey:
     return RowKey(key, jnp.arange(num_rows, dtype=jnp.uint32))
 
 
+def threefry_key(key: Key[Array, "*keys"]) -> Key[Array, "*keys"]:
+    """The keys themselves if they are of Threefry-2x32; else a key of it for each, from its words.
+
+    Other implementations (``rbg``) make no promise that a draw under ``jax.vmap`` is the same
+    alone, on which every sample of its own key rests. Keys that differ give keys that differ, but
+    for chance collisions of 64 bits.
+    """
+    if jax.random.key_impl(key) == THREEFRY:
+        return key
+    words = jax.random.key_data(key)
+    words = jnp.pad(words, [(0, 0)] * (words.ndim - 1) + [(0, words.shape[-1] % 2)])
+    pairs = [(words[..., i], words[..., i + 1]) for i in range(0, words.shape[-1], 2)]
+    mixed = pairs[0]
+    for pair in pairs[1:]:
+        mixed = _threefry_2x32(*mixed, *pair)
+    return jax.random.wrap_key_data(jnp.stack(mixed, axis=-1), impl=THREEFRY)
+
+
 def random_words(key: RowKey, size: int) -> UInt[Array, "rows size"]:
     """``size`` uniform 32-bit words per row, two from each block of Threefry-2x32.
 
     The block's counter is (row, position in the row).
     """
-    first_key, second_key = jax.random.key_data(key.key)
+    first_key, second_key = jax.random.key_data(threefry_key(key.key))
     blocks = jnp.arange(-(-size // 2), dtype=jnp.uint32)
     counter = jnp.broadcast_arrays(key.rows[:, None], blocks)
     words = _threefry_2x32(first_key, second_key, *counter)

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hiermodel.checks import require
-from hiermodel.diffusion.denoisers import Denoiser, Noisy, Steps
+from hiermodel.diffusion.denoisers import Denoiser, Noisy, Steps, own_num_steps
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class AveragedDenoiser:
     """Averages the probabilities, and so the predicted E[x_0 | x_t], of its parts."""
 
@@ -29,6 +29,11 @@ class AveragedDenoiser:
         """Number of symbols."""
         return self.parts[0].vocab_size
 
+    @property
+    def num_steps(self) -> int | None:
+        """T of the noise that a part knows; None if none does."""
+        return next(filter(None, map(own_num_steps, self.parts)), None)
+
     def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
         outputs = jnp.stack([part(x_t, t) for part in self.parts])
@@ -39,9 +44,11 @@ def averaged_denoiser(parts: Sequence[Denoiser]) -> AveragedDenoiser:
     """The denoiser whose probabilities are the mean of those of its parts.
 
     Raises:
-        ValueError: for no parts, or parts of different shapes.
+        ValueError: for no parts, or parts of different shapes or numbers of steps.
     """
     require(len(parts) > 0, "parts", parts, "at least one denoiser")
     shapes = {(part.num_leaves, part.vocab_size) for part in parts}
     require(len(shapes) == 1, "parts", shapes, "denoisers of one length and vocabulary")
+    lengths = {own_num_steps(part) for part in parts} - {None}
+    require(len(lengths) <= 1, "parts", lengths, "denoisers of noise with one num_steps")
     return AveragedDenoiser(tuple(parts))

@@ -6,7 +6,8 @@ richer models of the data (SPEC sections 3 and 4). A learned network has the sam
 
 import dataclasses
 import functools
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from hiermodel.checks import (
     check_integer,
+    check_integers,
     check_steps,
     check_symbols,
     check_trailing_shape,
@@ -26,6 +28,9 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import leaf_log_marginals
 from hiermodel.inference.posterior import draw_leaves
 from hiermodel.randomness import categorical_per_sample
+
+FAILED = -1
+"""In place of every symbol of a sequence that a denoiser's NaN has spoiled."""
 
 Steps = int | Int[Array | np.ndarray, "..."]
 """Diffusion steps: one, or an integer array that broadcasts against the leading batch axes."""
@@ -118,7 +123,36 @@ class MeanDenoiser(Protocol):
         ...
 
 
-AnyDenoiser = Denoiser | MeanDenoiser
+AnyDenoiser = Denoiser | MeanDenoiser | Callable[..., Array]
+"""Samplers and scores take either kind, or a plain function (x_t, t) to log-probabilities."""
+
+
+class DenoiserError(ValueError):
+    """A denoiser gave NaN, so that nothing can be drawn from it."""
+
+
+def denoiser_name(denoiser: AnyDenoiser) -> str:
+    """A denoiser as messages call it: a function's own name, or that of its class."""
+    return getattr(denoiser, "__name__", type(denoiser).__name__)
+
+
+def check_schedule(denoiser: AnyDenoiser, process: Corruption) -> None:
+    """Refuse noise with another number of steps than the noise of the denoiser, where it has one.
+
+    At the same t, the two would speak of different amounts of noise.
+    """
+    own = own_num_steps(denoiser)
+    if own is not None and own != process.num_steps:
+        raise ValueError(
+            f"schedule has num_steps={process.num_steps}, which is not allowed: it must be that of "
+            f"{denoiser_name(denoiser)}, {own}"
+        )
+
+
+def own_num_steps(denoiser: AnyDenoiser) -> int | None:
+    """T of the noise that a denoiser knows: its own, or its schedule's; None if it has neither."""
+    num_steps = getattr(denoiser, "num_steps", None)
+    return getattr(getattr(denoiser, "schedule", None), "num_steps", num_steps)
 
 
 def expectation(denoiser: AnyDenoiser, x_t: Array, t: Steps) -> Float[Array, "..."]:
@@ -128,15 +162,37 @@ def expectation(denoiser: AnyDenoiser, x_t: Array, t: Steps) -> Float[Array, "..
 
 
 def finished(denoiser: AnyDenoiser, x_0: Array) -> Array:
-    """What a sampler returns of x_0: the likeliest symbols as int32, or the pixels themselves."""
-    return x_0 if isinstance(denoiser, MeanDenoiser) else x_0.argmax(-1).astype(jnp.int32)
+    """What a sampler returns of x_0: the likeliest symbols as int32, or the pixels themselves.
+
+    A sequence that holds NaN is −1 throughout.
+    """
+    if isinstance(denoiser, MeanDenoiser):
+        return x_0
+    failed = jnp.isnan(x_0).any((-2, -1))[..., None]
+    return jnp.where(failed, FAILED, x_0.argmax(-1)).astype(jnp.int32)
+
+
+def check_drawn(denoiser: AnyDenoiser, drawn: Array) -> Array:
+    """Return what a sampler drew; outside a trace, raise DenoiserError if any of it failed."""
+    if not is_concrete(drawn):
+        return drawn
+    symbols = jnp.issubdtype(drawn.dtype, jnp.integer)
+    wrong = (drawn == FAILED) if symbols else jnp.isnan(drawn)
+    if bool(wrong.any()):
+        rows = wrong.any(-1 if symbols else (-2, -1))
+        raise DenoiserError(
+            f"{denoiser_name(denoiser)} gave NaN for {int(rows.sum())} of {rows.size} samples; a "
+            "denoiser must give log-probabilities (or means) without NaN for every x_t it may meet"
+        )
+    return drawn
 
 
 def event_shape(denoiser: AnyDenoiser) -> tuple[int, int] | None:
     """The two axes of one x_t: leaves and symbols, or pixels and channels; None if any will do."""
     if isinstance(denoiser, MeanDenoiser):
         return denoiser.event_shape
-    num_leaves, vocab_size = denoiser.num_leaves, denoiser.vocab_size
+    num_leaves = getattr(denoiser, "num_leaves", None)
+    vocab_size = getattr(denoiser, "vocab_size", None)
     return None if num_leaves is None or vocab_size is None else (num_leaves, vocab_size)
 
 
@@ -153,14 +209,69 @@ def check_input(
     """Return x_t as an array, after checking it and t: reals or symbols, as the process has it."""
     if process.num_states is None:
         return check_noisy(denoiser, process.num_steps, x_t, t, argument)
+    checked = _check_form(denoiser, process, x_t, t, argument)
+    check_symbols(argument, x_t, process.num_states)
+    return checked.astype(jnp.int32)
+
+
+Compute = Callable[[Any, Array, Steps], Array]
+
+
+def run_checked(
+    compute: Compute, denoiser: AnyDenoiser, process: Corruption, x_t: Noisy, t: Steps
+) -> Array:
+    """Check x_t and t, then ``compute(denoiser, x_t, t)``; outside a trace, in one program.
+
+    That the values are fine is one number of this program: looking at them apart would cost as much
+    as a small grammar's posterior.
+
+    Args:
+        compute: a function of the module, as programs are kept by it.
+        denoiser: a pytree.
+        process: the denoiser's noise.
+        x_t: noisy input.
+        t: its steps.
+    """
+    if not is_concrete(denoiser, x_t, t):
+        return compute(denoiser, check_input(denoiser, process, x_t, t), t)
+    values = _check_form(denoiser, process, x_t, t, "x_t")
+    if process.num_states is not None and not isinstance(x_t, Array):
+        check_symbols("x_t", x_t, process.num_states)  # JAX may have cut them to 32 bits
+    result, fine = _compute_and_check(compute, denoiser, process, values, jnp.asarray(t))
+    if is_concrete(fine) and not fine:
+        # Once more, slowly: one of these two says what is wrong.
+        result = compute(denoiser, check_input(denoiser, process, x_t, t), t)
+    return result
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _compute_and_check(
+    compute: Compute, denoiser: Any, process: Corruption, x_t: Array, t: Array
+) -> tuple[Array, Array]:
+    """The result, and whether x_t and the evidence of it are what they may be."""
+    if process.num_states is None:
+        # The evidence is a multiple of x_t, and finite only if that is.
+        fine = jnp.isfinite(process.leaf_evidence(x_t, t)).all()
+    else:
+        fine = ((x_t >= 0) & (x_t < process.num_states)).all()
+        x_t = x_t.astype(jnp.int32)
+    return compute(denoiser, x_t, t), fine
+
+
+def _check_form(
+    denoiser: AnyDenoiser, process: Corruption, x_t: Noisy, t: Steps, argument: str
+) -> Array:
+    """Return x_t as an array, after checking shapes, dtypes and t, but not the values of x_t."""
+    check_steps(t, process.num_steps)
+    if process.num_states is None:
+        return _check_reals(denoiser, x_t, t, argument)
     require(np.ndim(x_t) >= 1, argument, x_t, "of shape (..., num_leaves)")
     num_leaves = getattr(denoiser, "num_leaves", None)
     if num_leaves is not None:
         check_trailing_shape(argument, x_t, (num_leaves,), "(num_leaves,)")
-    check_symbols(argument, x_t, process.num_states)
-    check_steps(t, process.num_steps)
+    check_integers(argument, x_t)
     _check_broadcast(t, np.shape(x_t)[:-1])
-    return jnp.asarray(x_t, jnp.int32)
+    return jnp.asarray(x_t)
 
 
 def check_noisy(
@@ -171,24 +282,33 @@ def check_noisy(
     argument: str = "x_t",
 ) -> Float[Array, "... leaves vocab"]:
     """Return x_t (which the caller knows as ``argument``) as an array, after checking it and t."""
+    check_steps(t, num_steps)
+    x_t = _check_reals(denoiser, x_t, t, argument)
+    # A program of its own finds out, at no copy, that all is well.
+    if is_concrete(x_t) and is_concrete(fine := _all_finite(x_t)) and not fine:
+        values = np.asarray(x_t)
+        wrong = values[~np.isfinite(values)][0]
+        raise ValueError(f"{argument} holds {wrong}, which is not allowed: it must be finite")
+    return x_t
+
+
+_all_finite = jax.jit(lambda values: jnp.isfinite(values).all())
+
+
+def _check_reals(
+    denoiser: AnyDenoiser, x_t: Noisy, t: Steps, argument: str
+) -> Float[Array, "... leaves vocab"]:
+    """Return x_t as an array, after checking shapes and dtype."""
     trailing = event_shape(denoiser)
     if trailing is not None:
         is_image = isinstance(denoiser, MeanDenoiser)
         names = "(pixels, channels)" if is_image else "(num_leaves, vocab_size)"
         check_trailing_shape(argument, x_t, trailing, names)
-    check_steps(t, num_steps)
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):
         raise ValueError(
             f"{argument} has dtype {x_t.dtype}, which is not allowed: it must be floating"
         )
-    if is_concrete(x_t):
-        values = np.asarray(x_t)
-        wrong = values[~np.isfinite(values)]
-        if wrong.size:
-            raise ValueError(
-                f"{argument} holds {wrong[0]}, which is not allowed: it must be finite"
-            )
     _check_broadcast(t, x_t.shape[:-2])
     return x_t
 
@@ -215,7 +335,7 @@ def _check_vocabulary(process: Corruption, vocab_size: int) -> None:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class TreeDenoiser:
     """The posterior marginals under a grammar, or under its level-k filtered model."""
 
@@ -235,9 +355,7 @@ class TreeDenoiser:
 
     def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Exact log p(x_0 | x_t) per position, (..., num_leaves, vocab_size)."""
-        x_t = check_input(self, self.schedule, x_t, t)
-        field = self.schedule.leaf_evidence(x_t, t)
-        return leaf_log_marginals(self.grammar, field, filter_level=self.filter_level)
+        return run_checked(_tree_log_probs, self, self.schedule, x_t, t)
 
     def draw(
         self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps
@@ -251,7 +369,7 @@ class TreeDenoiser:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class IndependentDenoiser:
     """The posterior under independent positions: softmax of the field plus a log-prior."""
 
@@ -270,18 +388,12 @@ class IndependentDenoiser:
 
     def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
-        x_t = check_input(self, self.schedule, x_t, t)
-        field = self.schedule.leaf_evidence(x_t, t)
-        if self.log_probs is not None:
-            prior = self.log_probs.astype(field.dtype)
-            # Evidence that leaves a position no symbol is ignored there.
-            possible = ((field + prior) > -jnp.inf).any(-1, keepdims=True)
-            field = jnp.where(possible, field, 0) + prior
-        return jax.nn.log_softmax(field, axis=-1)
+        # Step by step: fused, the field would be rounded before its maximum but not after it.
+        return _independent_log_probs(self, check_input(self, self.schedule, x_t, t), t)
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EmpiricalDenoiser:
     """The posterior under the empirical distribution of a training set: the memoriser."""
 
@@ -300,21 +412,18 @@ class EmpiricalDenoiser:
         Where every sequence contradicts x_t, as symbols of a discrete process can, they are those
         of the whole training set.
         """
-        weights = jax.nn.softmax(self._scores(x_t, t), axis=-1)
-        one_hot = jax.nn.one_hot(self.sequences, self.vocab_size, dtype=weights.dtype)
-        highest = jax.lax.Precision.HIGHEST
-        return jnp.log(jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest))
+        return run_checked(_empirical_log_probs, self, self.schedule, x_t, t)
 
     def draw(
         self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps
     ) -> Int[Array, "rows leaves"]:
         """Training sequences from p(x_0 | x_t), each from its own key."""
+        x_t = check_input(self, self.schedule, x_t, t)
         chosen = categorical_per_sample(keys, self._scores(x_t, t))
         return self.sequences[chosen].astype(jnp.int32)
 
-    def _scores(self, x_t: Noisy, t: Steps) -> Float[Array, "... num_sequences"]:
+    def _scores(self, x_t: Array, t: Steps) -> Float[Array, "... num_sequences"]:
         """Log-likelihood of every sequence up to a constant; all 0 if none agrees with x_t."""
-        x_t = check_input(self, self.schedule, x_t, t)
         field = self.schedule.leaf_evidence(x_t, t)
         # Shifted so that the best symbol scores 0, a likely sequence keeps all its digits.
         field = field - field.max(-1, keepdims=True)
@@ -332,6 +441,28 @@ class EmpiricalDenoiser:
         )
         agrees = (scores > -jnp.inf).any(-1, keepdims=True)
         return jnp.where(agrees, scores, 0)
+
+
+def _tree_log_probs(denoiser: TreeDenoiser, x_t: Array, t: Steps) -> Array:
+    field = denoiser.schedule.leaf_evidence(x_t, t)
+    return leaf_log_marginals(denoiser.grammar, field, filter_level=denoiser.filter_level)
+
+
+def _independent_log_probs(denoiser: IndependentDenoiser, x_t: Array, t: Steps) -> Array:
+    field = denoiser.schedule.leaf_evidence(x_t, t)
+    if denoiser.log_probs is not None:
+        prior = denoiser.log_probs.astype(field.dtype)
+        # Evidence that leaves a position no symbol is ignored there.
+        possible = ((field + prior) > -jnp.inf).any(-1, keepdims=True)
+        field = jnp.where(possible, field, 0) + prior
+    return jax.nn.log_softmax(field, axis=-1)
+
+
+def _empirical_log_probs(denoiser: EmpiricalDenoiser, x_t: Array, t: Steps) -> Array:
+    weights = jax.nn.softmax(denoiser._scores(x_t, t), axis=-1)
+    one_hot = jax.nn.one_hot(denoiser.sequences, denoiser.vocab_size, dtype=weights.dtype)
+    highest = jax.lax.Precision.HIGHEST
+    return jnp.log(jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest))
 
 
 def exact_denoiser(

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num
 
-from hiermodel.checks import check_integer, check_key, require
+from hiermodel.checks import check_integer, check_key, is_concrete, require
 from hiermodel.diffusion.denoisers import AnyDenoiser, expectation, finished
-from hiermodel.diffusion.samplers import run_compiled, starting_point
+from hiermodel.diffusion.samplers import run_sampler, starting_point
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.randomness import normal_at_step
 
@@ -53,7 +53,7 @@ def sample_ddim(
     noise_key, step_key = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
     steps = _steps(start, num_steps)
-    return run_compiled(_ddim, denoiser, step_key, schedule, x_T, steps, jnp.asarray(eta))
+    return run_sampler(_ddim, denoiser, step_key, schedule, x_T, steps, jnp.asarray(eta))
 
 
 def sample_ode(
@@ -69,11 +69,16 @@ def sample_ode(
     """Heun's second-order method for the probability-flow ODE, two denoiser calls per step.
 
     Arguments, result and errors as in :func:`sample_ddim`. The last step, to zero noise, is Euler.
+    ``start`` must leave some signal, alpha_bar above 0.
     """
     check_key(key)
     noise_key, _ = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
-    return run_compiled(_heun, denoiser, schedule, x_T, _steps(start, num_steps))
+    if is_concrete(schedule):
+        left = float(schedule.alpha_bar[start])
+        allowed = f"above 0 at step start={start}: the flow begins at a finite sigma"
+        require(left > 0, "schedule.alpha_bar", left, allowed)
+    return run_sampler(_heun, denoiser, schedule, x_T, _steps(start, num_steps))
 
 
 def _steps(start: int, num_steps: int | None) -> Int[Array, " steps_plus_1"]:

@@ -34,7 +34,7 @@ Decay = Literal["linear", "cosine"]
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class DiscreteProcess:
     """A forward process on symbols, q(x_t | x_0) = abar_t [x_t = x_0] + (1 − abar_t) pi(x_t).
 

@@ -12,18 +12,21 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
 from hiermodel.checks import check_key, check_steps, check_symbols, is_concrete, require
-from hiermodel.diffusion.denoisers import Denoiser, Steps
+from hiermodel.diffusion.denoisers import FAILED, Denoiser, Steps, check_schedule
 from hiermodel.diffusion.discrete import DiscreteProcess, Symbols, corrupt
-from hiermodel.diffusion.samplers import run_compiled, starting_point
+from hiermodel.diffusion.samplers import run_sampler, starting_point
 from hiermodel.randomness import categorical_per_sample, keys_at_step, sample_keys
+
+SymbolDenoiser = Denoiser | Callable[..., Array]
+"""A Denoiser, or a plain function (x_t, t) to log-probabilities."""
 
 
 def sample_discrete(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: SymbolDenoiser,
     process: DiscreteProcess,
     num_samples: int | None = None,
     *,
@@ -55,7 +58,9 @@ def sample_discrete(
 
     Raises:
         ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, if one of the
-            arguments is out of range, or if the denoiser cannot draw jointly.
+            arguments is out of range, if the process's length is not that of the denoiser's own, if
+            the denoiser cannot draw jointly, or if it gives NaN. Inside a trace, a sequence spoilt
+            by NaN is −1.
     """
     check_key(key)
     allowed = "False for a denoiser that knows single positions only"
@@ -64,13 +69,13 @@ def sample_discrete(
     x_T, start = starting_point(noise_key, denoiser, process, num_samples, x_T, start)
     reverse = _reverse_jointly if joint else _reverse_by_position
     rows = x_T.reshape(prod(x_T.shape[:-1]), x_T.shape[-1])
-    x_0 = run_compiled(reverse, denoiser, step_key, process, rows, jnp.asarray(start))
+    x_0 = run_sampler(reverse, denoiser, step_key, process, rows, jnp.asarray(start))
     return x_0.reshape(x_T.shape)
 
 
 def sample_any_order(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: SymbolDenoiser,
     process: DiscreteProcess,
     num_samples: int | None = None,
     *,
@@ -103,12 +108,12 @@ def sample_any_order(
     noise_key, step_key = jax.random.split(key)
     x_T, _ = starting_point(noise_key, denoiser, process, num_samples, x_T, None)
     rows = x_T.reshape(prod(x_T.shape[:-1]), x_T.shape[-1])
-    return run_compiled(_unmask, denoiser, step_key, process, rows).reshape(x_T.shape)
+    return run_sampler(_unmask, denoiser, step_key, process, rows).reshape(x_T.shape)
 
 
 def u_turn_discrete(
     key: Key[Array, ""],
-    denoiser: Denoiser,
+    denoiser: SymbolDenoiser,
     process: DiscreteProcess,
     x_0: Symbols,
     t: int,
@@ -132,6 +137,7 @@ def u_turn_discrete(
         ValueError: as sample_discrete.
     """
     check_key(key)
+    check_schedule(denoiser, process)
     check_symbols("x_0", x_0, process.vocab_size)
     check_steps(t, process.num_steps)
     up_key, down_key = jax.random.split(key)
@@ -139,12 +145,13 @@ def u_turn_discrete(
     return sample_discrete(down_key, denoiser, process, x_T=x_t, start=t, joint=joint)
 
 
-Draw = Callable[[Denoiser, Key[Array, "..."], Array, Steps], Array]
+Draw = Callable[[SymbolDenoiser, Key[Array, "..."], Array, Steps], tuple[Array, Array]]
+"""x_0 of every row, and which rows met NaN."""
 
 
 def _reverse(
     draw: Draw,
-    denoiser: Denoiser,
+    denoiser: SymbolDenoiser,
     key: Key[Array, ""],
     process: DiscreteProcess,
     x_T: Int[Array, "rows leaves"],
@@ -152,32 +159,44 @@ def _reverse(
 ) -> Int[Array, "rows leaves"]:
     keys = sample_keys(key, len(x_T))
 
-    def step(index: Array, x_t: Array) -> Array:
+    def step(index: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        x_t, failed = state
         t = start - index
         step_keys = keys_at_step(keys, t)
-        x_0 = draw(denoiser, keys_at_step(step_keys, 0), x_t, t)
+        x_0, wrong = draw(denoiser, keys_at_step(step_keys, 0), x_t, t)
         log_probs = process.log_posterior(x_t, x_0, t)
-        return categorical_per_sample(keys_at_step(step_keys, 1), log_probs)
+        return categorical_per_sample(keys_at_step(step_keys, 1), log_probs), failed | wrong
 
     # A dynamic number of steps: one compilation serves every starting point.
-    return jax.lax.fori_loop(0, start, step, x_T)
+    x_0, failed = jax.lax.fori_loop(0, start, step, (x_T, jnp.zeros(len(x_T), bool)))
+    return _mark(x_0, failed)
 
 
-def _draw_by_position(denoiser: Denoiser, keys: Array, x_t: Array, t: Steps) -> Array:
-    return categorical_per_sample(keys, denoiser(x_t, t))
+def _mark(x_0: Int[Array, "rows leaves"], failed: Bool[Array, " rows"]) -> Array:
+    """The sequences, −1 throughout where a denoiser's NaN had a part in them."""
+    return jnp.where(failed[:, None], FAILED, x_0)
 
 
-def _draw_jointly(denoiser, keys: Array, x_t: Array, t: Steps) -> Array:
-    return denoiser.draw(keys, x_t, t)
+def _draw_by_position(
+    denoiser: SymbolDenoiser, keys: Array, x_t: Array, t: Steps
+) -> tuple[Array, Array]:
+    log_probs = denoiser(x_t, t)
+    return categorical_per_sample(keys, log_probs), jnp.isnan(log_probs).any((-2, -1))
 
 
-# Made once, as run_compiled knows a program by its function.
+def _draw_jointly(denoiser, keys: Array, x_t: Array, t: Steps) -> tuple[Array, Array]:
+    x_0 = denoiser.draw(keys, x_t, t)
+    wrong = (x_0 == FAILED).any(-1)
+    return jnp.where(wrong[:, None], 0, x_0), wrong
+
+
+# Made once, as run_sampler knows a program by its function.
 _reverse_by_position = functools.partial(_reverse, _draw_by_position)
 _reverse_jointly = functools.partial(_reverse, _draw_jointly)
 
 
 def _unmask(
-    denoiser: Denoiser,
+    denoiser: SymbolDenoiser,
     key: Key[Array, ""],
     process: DiscreteProcess,
     x_T: Int[Array, "rows leaves"],
@@ -187,13 +206,17 @@ def _unmask(
     order_keys = keys_at_step(keys, num_leaves)
     order = jax.vmap(lambda one: jax.random.permutation(one, num_leaves))(order_keys)
 
-    def step(index: Array, x_t: Array) -> Array:
+    def step(index: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        x_t, failed = state
         is_masked = x_t == process.mask
         t = jnp.searchsorted(process.noise_prob, is_masked.mean(-1))
         log_probs = denoiser(x_t, jnp.clip(t, 1, process.num_steps))
         here = jnp.arange(num_leaves) == order[:, index, None]
         own = jnp.take_along_axis(log_probs, order[:, index, None, None], axis=1)[:, 0]
         symbols = categorical_per_sample(keys_at_step(keys, index), own)
-        return jnp.where(here & is_masked, symbols[:, None], x_t)
+        # NaN where nothing is drawn does no harm.
+        drawn = here & is_masked
+        failed = failed | (jnp.isnan(own).any(-1) & drawn.any(-1))
+        return jnp.where(drawn, symbols[:, None], x_t), failed
 
-    return jax.lax.fori_loop(0, num_leaves, step, x_T)
+    return _mark(*jax.lax.fori_loop(0, num_leaves, step, (x_T, jnp.zeros(len(x_T), bool))))

@@ -20,7 +20,7 @@ ROWS = 32
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class EmpiricalPixelDenoiser:
     """The posterior mean under the empirical distribution of training images: the memoriser."""
 
@@ -53,7 +53,7 @@ class EmpiricalPixelDenoiser:
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class GaussianPixelDenoiser:
     """The posterior mean under a normal law with the mean and covariance of images: Wiener's.
 

@@ -1,5 +1,6 @@
 """From noise to sequences: the ancestral sampler and the U-turn (SPEC section 3)."""
 
+import functools
 from collections.abc import Callable
 from math import prod
 from typing import Any
@@ -16,8 +17,11 @@ from hiermodel.diffusion.denoisers import (
     Corruption,
     Noisy,
     Steps,
+    check_drawn,
     check_input,
     check_noisy,
+    check_schedule,
+    denoiser_name,
     event_shape,
     expectation,
     finished,
@@ -74,13 +78,14 @@ def sample_ancestral(
         MeanDenoiser x_0 itself: images (..., pixels, channels).
 
     Raises:
-        ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, or if one of the
-            arguments is out of range.
+        ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, if one of the
+            arguments is out of range, if the schedule's length is not that of the denoiser's own,
+            or if the denoiser gives NaN. Inside a trace, a sequence spoilt by NaN is −1.
     """
     check_key(key)
     noise_key, step_key = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
-    return run_compiled(_ancestral, denoiser, step_key, schedule, x_T, jnp.asarray(start))
+    return run_sampler(_ancestral, denoiser, step_key, schedule, x_T, jnp.asarray(start))
 
 
 def starting_point(
@@ -96,6 +101,7 @@ def starting_point(
     Raises:
         ValueError: as :func:`sample_ancestral`.
     """
+    check_schedule(denoiser, schedule)
     start = schedule.num_steps if start is None else start
     start = check_integer("start", start, 1, schedule.num_steps)
     if x_T is not None:
@@ -104,24 +110,54 @@ def starting_point(
     if num_samples is None:
         raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
     num_samples = check_integer("num_samples", num_samples, 0)
-    shape = event_shape(denoiser)
+    shape = _shape_of_noise(denoiser, schedule)
     if shape is None:
         raise ValueError(
-            f"x_T=None is not allowed: {type(denoiser).__name__} has no fixed shape, "
-            "so x_T must be an array"
+            f"x_T=None is not allowed: {denoiser_name(denoiser)} has no fixed shape (num_leaves "
+            "and vocab_size), so x_T must be an array"
         )
     return schedule.pure_noise(key, num_samples, *shape), start
+
+
+def _shape_of_noise(denoiser: AnyDenoiser, process: Corruption) -> tuple[int, int] | None:
+    """The denoiser's axes of one x_t; symbols that the process knows it need not name."""
+    num_leaves = getattr(denoiser, "num_leaves", None)
+    if process.vocab_size is None or num_leaves is None:
+        return event_shape(denoiser)
+    return num_leaves, process.vocab_size
+
+
+class _Constant:
+    """A part of a denoiser that is no array, known to the compiler by which object it is."""
+
+    def __init__(self, value: Any):
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Constant) and self.value is other.value
+
+    def __hash__(self) -> int:
+        return id(self.value)
 
 
 def run_compiled(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
     """Compile ``function(denoiser, *arguments)`` and run it.
 
-    A denoiser that is a pytree goes in as an argument, so that others of its kind share the
-    program; any other callable is a constant of it.
+    The arrays of a denoiser that is a pytree go in as arguments, so that others of its kind share
+    the program; whatever else it is made of, as a plain function is, is a constant of it.
     """
-    opaque = jax.tree_util.all_leaves([denoiser])
-    compiled = _compile_constant if opaque else _compile
-    return compiled(function, denoiser, *arguments)
+    leaves, structure = jax.tree.flatten(denoiser)
+    known = [isinstance(leaf, jax.typing.ArrayLike) for leaf in leaves]
+    arrays = [leaf for leaf, is_array in zip(leaves, known, strict=True) if is_array]
+    constants = tuple(
+        None if is_array else _Constant(leaf) for leaf, is_array in zip(leaves, known, strict=True)
+    )
+    return _call(function, structure, constants, arrays, *arguments)
+
+
+def run_sampler(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
+    """As ``run_compiled``, for what draws samples: raises DenoiserError if one met NaN."""
+    return check_drawn(denoiser, run_compiled(function, denoiser, *arguments))
 
 
 def u_turn(
@@ -148,14 +184,15 @@ def u_turn(
         ValueError: if a symbol or step is out of range, or the denoiser has no fixed vocabulary.
     """
     check_key(key)
+    check_schedule(denoiser, schedule)
     check_steps(t, schedule.num_steps)
     x_0 = jnp.asarray(x_0)
     if not jnp.issubdtype(x_0.dtype, jnp.floating):
         vocab_size = getattr(denoiser, "vocab_size", None)
         if vocab_size is None:
             raise ValueError(
-                f"x_0 with dtype {x_0.dtype} is not allowed: {type(denoiser).__name__} has no "
-                "fixed vocabulary, so x_0 must be one-hot"
+                f"x_0 with dtype {x_0.dtype} is not allowed: {denoiser_name(denoiser)} has no "
+                "fixed vocabulary (vocab_size), so x_0 must be one-hot"
             )
         check_symbols("x_0", x_0, vocab_size)
         x_0 = one_hot(x_0, vocab_size)
@@ -165,12 +202,17 @@ def u_turn(
     return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)
 
 
-def _call(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
-    return function(denoiser, *arguments)
-
-
-_compile = jax.jit(_call, static_argnums=0)
-_compile_constant = jax.jit(_call, static_argnums=(0, 1))
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _call(
+    function: Callable[..., Array],
+    structure: Any,
+    constants: tuple[_Constant | None, ...],
+    arrays: list[Array],
+    *arguments: Any,
+) -> Array:
+    given = iter(arrays)
+    leaves = [next(given) if one is None else one.value for one in constants]
+    return function(jax.tree.unflatten(structure, leaves), *arguments)
 
 
 def _ancestral(

@@ -12,7 +12,7 @@ from hiermodel.randomness import normal_per_sample
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
     """A variance-preserving noise schedule, x_t = sqrt(alpha_bar) x_0 + sqrt(1 − alpha_bar) eps.
 
@@ -52,10 +52,12 @@ class Schedule:
         """Any schedule, from the variance added at each step 1…T.
 
         Args:
-            betas: (T,) noise variances, each above 0 and at most 1.
+            betas: (T,) noise variances, each above 0 and at most 1. Only at the last step may no
+                signal be left.
 
         Raises:
-            ValueError: if ``betas`` is not such an array.
+            ValueError: if ``betas`` is not such an array, or if what is left of signal or noise at
+                a step is too small for the dtype of the schedule, and would be divided by as 0.
         """
         betas = np.asarray(betas, dtype=np.float64)
         require(betas.ndim == 1 and betas.size > 0, "betas", betas, "a one-dimensional array")
@@ -67,6 +69,15 @@ class Schedule:
         noise_variance = np.zeros_like(alpha_bar)
         for step in range(1, len(alpha)):
             noise_variance[step] = beta[step] + alpha[step] * noise_variance[step - 1]
+        tiny = float(np.finfo(jnp.result_type(float)).tiny)
+        too_small = np.flatnonzero((noise_variance[1:] < tiny) | (alpha_bar[:-1] < tiny))
+        if too_small.size:
+            step = int(too_small[0])
+            raise ValueError(
+                f"betas[{step}]={betas[step]!r} is not allowed: with it, alpha_bar before step "
+                f"{step + 1} is {alpha_bar[step]:g} and the noise after it "
+                f"{noise_variance[step + 1]:g}; both must be at least {tiny:g}"
+            )
         previous = np.arange(len(alpha)) - 1
         previous[0] = 0
         safe_variance = np.where(noise_variance > 0, noise_variance, 1)

@@ -12,6 +12,7 @@ from hiermodel.diffusion.denoisers import (
     Steps,
     check_input,
     check_noisy,
+    check_schedule,
     exact_denoiser,
     expectation,
 )
@@ -34,8 +35,10 @@ def score(
         t: steps in 1…num_steps, broadcasting against the leading axes.
 
     Raises:
-        ValueError: for a wrong shape or a step out of range.
+        ValueError: for a wrong shape, a step out of range, or a schedule of another length than the
+            denoiser's own.
     """
+    check_schedule(denoiser, schedule)
     x_t = check_noisy(denoiser, schedule.num_steps, x_t, t)
     steps = jnp.asarray(t)
     alpha_bar = schedule.alpha_bar[steps].astype(x_t.dtype)[..., None, None]

@@ -157,6 +157,8 @@ def rounded_dot_general(dtype: DTypeLike) -> Callable[..., Array]:
     """
 
     def dot_general(x: Array, y: Array, dimension_numbers: Any, **options: Any) -> Array:
+        # Rounded operands are the precision that was chosen; more passes would add nothing.
+        options["precision"] = jax.lax.Precision.DEFAULT
         product = jax.lax.dot_general(
             x.astype(dtype), y.astype(dtype), dimension_numbers, **options
         )

@@ -7,7 +7,7 @@ and a flat dict of arrays such as ``params["blocks.0.attention.output.kernel"]``
 import dataclasses
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -31,11 +31,13 @@ from hiermodel.networks.mlp import MLP, MLPConfig
 from hiermodel.networks.transformer import Transformer, TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNet, TreeUNetConfig
 from hiermodel.networks.unet import UNet, UNetConfig
-from hiermodel.random_bits import RowKey
+from hiermodel.random_bits import RowKey, threefry_key
 
 SymbolNetworkConfig = TransformerConfig | MLPConfig | TreeUNetConfig
 NetworkConfig = SymbolNetworkConfig | UNetConfig
 """A network says what its data are: symbols, or (a U-Net) pixels, of which it gives the noise."""
+MatmulPrecision = Literal["highest", "high"]
+"""How exactly float32 numbers are multiplied."""
 Params = dict[str, Array]
 """Parameters by dotted name."""
 
@@ -83,7 +85,7 @@ def init_params(
         ValueError: if ``key`` is not a typed key.
     """
     check_key(key)
-    return _draw_params(key, config, dtype)
+    return _draw_params(threefry_key(key), config, dtype)
 
 
 @functools.cache
@@ -115,6 +117,7 @@ def apply(
     key: RowKey | None = None,
     *,
     compute_dtype: DTypeLike | None = None,
+    precision: MatmulPrecision = "highest",
     remat: bool = False,
     dropout: Float[Array, ""] | None = None,
 ) -> Float[Array, "*batch leaves vocab"]:
@@ -130,6 +133,8 @@ def apply(
         compute_dtype: of the operands of the matrix products inside the blocks, forward and
             backward. The residual stream, layer norms, softmax, biases, the small maps at both
             ends, the logits and all gradients keep the parameters' dtype. None for no other.
+        precision: of all other products of float32: "highest", float32 itself; "high", TF32 on
+            CUDA, three bfloat16 passes on TPU. Never the backend's own choice.
         remat: keep only the blocks' inputs for the backward pass.
         dropout: rate instead of the config's, in compiled code a number of its own.
     """
@@ -139,14 +144,18 @@ def apply(
     if compute_dtype is not None:
         for block in network.blocks:
             block.set_attributes(dot_general=rounded_dot_general(compute_dtype))
-    return network(x_t, t, key=key, remat=remat)
+            # Convolutions are not made of products everywhere, and not all blocks have some.
+            block.set_attributes(compute_dtype=compute_dtype, raise_if_not_found=False)
+    # The gradient's products take the precision of those that they come from.
+    with jax.default_matmul_precision(precision):
+        return network(x_t, t, key=key, remat=remat)
 
 
 _apply_compiled = jax.jit(apply, static_argnames="config")
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LearnedDenoiser:
     """A network as a Denoiser: (x_t, t) to log-probabilities of x_0 per position.
 
@@ -208,7 +217,7 @@ def learned_denoiser(
 
 
 @jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class LearnedPixelDenoiser:
     """A network that predicts noise as a MeanDenoiser: (x_t, t) to E[x_0 | x_t].
 

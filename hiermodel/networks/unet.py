@@ -95,6 +95,7 @@ class Convolution(nnx.Module):
         bound: float | None = None,
     ):
         self.stride = stride
+        self.compute_dtype = None
         self.map = linear(
             9 * num_in, num_out, rngs, param_dtype, kernel_bound=bound, bias_bound=bound
         )
@@ -104,10 +105,18 @@ class Convolution(nnx.Module):
         if jax.default_backend() == "cpu":
             return self.map(neighbourhoods(x, self.stride))
         kernel = jnp.asarray(self.map.kernel).reshape(3, 3, x.shape[-1], -1)
-        window = {"window_strides": (self.stride,) * 2, "padding": ((1, 1), (1, 1))}
-        axes = ("NHWC", "HWIO", "NHWC")
-        convolved = jax.lax.conv_general_dilated(x, kernel, dimension_numbers=axes, **window)
-        return convolved + jnp.asarray(self.map.bias)
+        result_dtype, rounded = jnp.promote_types(x.dtype, kernel.dtype), self.compute_dtype
+        if rounded is not None:
+            x, kernel = x.astype(rounded), kernel.astype(rounded)
+        convolved = jax.lax.conv_general_dilated(
+            x,
+            kernel,
+            window_strides=(self.stride,) * 2,
+            padding=((1, 1), (1, 1)),
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            precision=None if rounded is None else jax.lax.Precision.DEFAULT,
+        )
+        return convolved.astype(result_dtype) + jnp.asarray(self.map.bias)
 
 
 def neighbourhoods(x: Float[Array, "n h w c"], stride: int = 1) -> Float[Array, "n h2 w2 d"]:
@@ -124,6 +133,7 @@ class Attention(nnx.Module):
     """x plus single-head attention over all pixels, which starts as nothing."""
 
     def __init__(self, width: int, config: UNetConfig, rngs: nnx.Rngs, param_dtype: DTypeLike):
+        self.dot_general = jax.lax.dot_general
         self.norm = group_norm(width, config, rngs, param_dtype)
         self.queries_keys_values = linear(width, 3 * width, rngs, param_dtype)
         self.output = linear(width, width, rngs, param_dtype, kernel_bound=0.0, bias_bound=0.0)
@@ -132,8 +142,9 @@ class Attention(nnx.Module):
         """Images with what their pixels attended to."""
         flat = self.norm(x).reshape(x.shape[0], -1, x.shape[-1])
         queries, keys, values = jnp.split(self.queries_keys_values(flat), 3, axis=-1)
-        scores = jnp.einsum("nic,njc->nij", queries, keys) / math.sqrt(x.shape[-1])
-        mixed = jnp.einsum("nij,njc->nic", jax.nn.softmax(scores, axis=-1), values)
+        scores = self.dot_general(queries, keys, (((2,), (2,)), ((0,), (0,))))
+        weights = jax.nn.softmax(scores / math.sqrt(x.shape[-1]), axis=-1)
+        mixed = self.dot_general(weights, values, (((2,), (1,)), ((0,), (0,))))
         return x + self.output(mixed).reshape(x.shape)
 
 

@@ -30,6 +30,7 @@ import numpy as np
 from jaxtyping import Array
 
 from hiermodel.checks import InputError, check_integer, is_typed_key, require
+from hiermodel.random_bits import THREEFRY
 from hiermodel.training.folders import Identity, check_identity, claim, hold
 from hiermodel.training.state import TrainState
 
@@ -265,7 +266,7 @@ def unflatten_state(arrays: Mapping[str, np.ndarray], template: TrainState) -> T
 
 def _restore_leaf(name: str, array: np.ndarray, like: Array) -> Array:
     leaf = jax.numpy.asarray(array)
-    leaf = jax.random.wrap_key_data(leaf) if is_typed_key(like) else leaf
+    leaf = jax.random.wrap_key_data(leaf, impl=THREEFRY) if is_typed_key(like) else leaf
     if (leaf.shape[1:], leaf.dtype) != (like.shape, like.dtype):
         raise InputError(
             f"the saved state does not fit: {name} is {leaf.dtype}{leaf.shape[1:]}, "

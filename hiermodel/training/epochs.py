@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int, Key, Num
 
+from hiermodel.random_bits import threefry_key
 from hiermodel.training.privacy import poisson_batch
 from hiermodel.training.state import (
     Ensemble,
@@ -66,7 +67,7 @@ def epoch_batches(
     batch_size = min(batch_size, num_sequences)
     num_batches = -(-num_sequences // batch_size)
     padding = num_batches * batch_size - num_sequences
-    rows = jax.random.permutation(key, jnp.arange(num_sequences, dtype=jnp.int32))
+    rows = jax.random.permutation(threefry_key(key), jnp.arange(num_sequences, dtype=jnp.int32))
     weights = np.pad(np.ones(num_sequences, np.float32), (0, padding))
     shape = (num_batches, batch_size)
     return jnp.pad(rows, (0, padding)).reshape(shape), jnp.asarray(weights.reshape(shape))

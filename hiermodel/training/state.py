@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.networks.learned import NetworkConfig, Params, init_params
+from hiermodel.networks.learned import MatmulPrecision, NetworkConfig, Params, init_params
+from hiermodel.random_bits import threefry_key
 from hiermodel.training.losses import LossName
 from hiermodel.training.privacy import PrivacyConfig
 
@@ -45,6 +46,9 @@ class TrainingConfig:
         compute_dtype: of the matrix products in the blocks while training: "parameters", theirs;
             or "bfloat16", with parameters, sums, norms, softmax, loss and Adam as they are.
             Trained networks are evaluated in the dtype of their parameters either way.
+        matmul_precision: of products of float32 numbers while training: "highest", float32 itself;
+            "high", TF32 on CUDA and three bfloat16 passes on TPU. Trained networks are evaluated
+            at the highest either way.
         micro_batch_size: sequences per forward and backward pass, whose gradients are added up to
             the batch's, for batches that do not fit into memory; None for the whole batch at once.
         remat: compute the inside of each block again in the backward pass rather than keep it.
@@ -75,6 +79,7 @@ class TrainingConfig:
     compute_dtype: Literal["parameters", "bfloat16"] = "parameters"
     micro_batch_size: int | None = None
     remat: bool = False
+    matmul_precision: MatmulPrecision = dataclasses.field(default="highest", metadata=OMIT_DEFAULT)
     weight_decay: float = dataclasses.field(default=0.0, metadata=OMIT_DEFAULT)
     ema_decay: float | None = dataclasses.field(default=None, metadata=OMIT_DEFAULT)
     weight_window: tuple[float, float] | None = dataclasses.field(
@@ -97,6 +102,7 @@ class TrainingConfig:
             ("loss", ("cross_entropy", "squared_error")),
             ("step_weighting", ("uniform", "variational", "outside_window")),
             ("compute_dtype", ("parameters", "bfloat16")),
+            ("matmul_precision", ("highest", "high")),
         ):
             require(getattr(self, name) in allowed, name, getattr(self, name), f"one of {allowed}")
         self._check_mitigations()
@@ -243,7 +249,7 @@ def init_member(
     averaged: bool = False,
 ) -> TrainState:
     """One untrained member from its own key, with a running average or without."""
-    params_key, training_key = jax.random.split(key)
+    params_key, training_key = jax.random.split(threefry_key(key))
     params = init_params(params_key, network, dtype)
     epoch = jnp.zeros((), jnp.int32)
     average = jax.tree.map(jnp.copy, params) if averaged else None
@@ -261,7 +267,8 @@ def init_ensemble(
     """All members, untrained, stacked on a leading axis.
 
     Args:
-        key: one typed key; a member's key is ``fold_in(fold_in(key, split), seed)``.
+        key: one typed key; a member's key is ``fold_in(fold_in(key, split), seed)``, after a key
+            of another implementation has become one of Threefry.
         ensemble: what to train.
         dtype: of the parameters, and so of the arithmetic.
 
@@ -270,6 +277,6 @@ def init_ensemble(
     """
     check_key(key)
     splits, seeds = jnp.divmod(jnp.arange(ensemble.num_members), ensemble.num_seeds)
-    keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
+    keys = jax.vmap(member_key, in_axes=(None, 0, 0))(threefry_key(key), splits, seeds)
     averaged = ensemble.training.ema_decay is not None
     return jax.vmap(lambda one: init_member(one, ensemble.network, dtype, averaged=averaged))(keys)

@@ -101,6 +101,7 @@ def step_loss(
         t,
         dropout_key,
         compute_dtype=compute_dtype,
+        precision=training.matmul_precision,
         remat=training.remat,
         dropout=dropout,
     )
