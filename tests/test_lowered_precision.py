@@ -1,4 +1,4 @@
-"""Precision is chosen: every product in the programs lowered for CUDA and TPU says which it takes."""
+"""Precision is chosen: every product in the programs lowered for CUDA and TPU names its own."""
 
 import dataclasses
 import re
