@@ -51,7 +51,7 @@ def products(request, monkeypatch):
 
 def kind(product):
     """Dtype of a product's operands and the precision it is taken in."""
-    (dtype,) = set(re.findall(r"x(\w+)>", product.split(" : (")[1].split(" -> ")[0]))
+    (dtype,) = set(re.findall(r"x([a-z]+\d+)>", product.split(" : (")[1].split(" -> ")[0]))
     precisions = re.findall(r"\b(DEFAULT|HIGHEST|HIGH)\b", product)
     assert len(precisions) == 2, product
     return dtype, *set(precisions)
