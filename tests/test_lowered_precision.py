@@ -50,11 +50,12 @@ def products(request, monkeypatch):
 
 
 def kind(product):
-    """Dtype of a product's operands and the precision it is taken in."""
-    (dtype,) = set(re.findall(r"x([a-z]+\d+)>", product.split(" : (")[1].split(" -> ")[0]))
+    """Dtypes of a product's operands and the precision it is taken in."""
+    operands = product.split(" : (")[1].split(" -> ")[0]
+    dtypes = "×".join(sorted(set(re.findall(r"x([a-z]+\d+)>", operands))))
     precisions = re.findall(r"\b(DEFAULT|HIGHEST|HIGH)\b", product)
     assert len(precisions) == 2, product
-    return dtype, *set(precisions)
+    return dtypes, *set(precisions)
 
 
 def kinds(found):
@@ -87,8 +88,9 @@ def test_training_takes_the_precision_of_its_config(products, name, precision):
     assert kinds(found) == {("f32", precision.upper())}
     if name == "unet":
         convolutions = [one for one in found if "convolution" in one]
-        # 11 forward; backward as many by kernel, and all but the first by input.
-        assert len(convolutions) == 3 * 13 - 1
+        # Two in each of 8 residual blocks, one each to halve, to double, first and last: 20
+        # forward; backward as many by kernel, and all but the first by input.
+        assert len(convolutions) == 3 * 20 - 1
         # The middle block attends: two batched products forward, two for each backward.
         assert sum("batching_dims = [0]" in one for one in found) == 6
 
