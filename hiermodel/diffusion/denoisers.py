@@ -4,6 +4,7 @@ The exact one is the posterior under the grammar; the others are the posteriors 
 richer models of the data (SPEC sections 3 and 4). A learned network has the same protocol.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable
@@ -156,9 +157,19 @@ def own_num_steps(denoiser: AnyDenoiser) -> int | None:
 
 
 def expectation(denoiser: AnyDenoiser, x_t: Array, t: Steps) -> Float[Array, "..."]:
-    """E[x_0 | x_t], shaped as x_t, from either kind of denoiser."""
+    """E[x_0 | x_t], of the shape and dtype of x_t, from either kind of denoiser.
+
+    Raises:
+        ValueError: if the denoiser gives another shape.
+    """
     output = denoiser(x_t, t)
-    return output if isinstance(denoiser, MeanDenoiser) else jnp.exp(output)
+    if np.shape(output) != x_t.shape:
+        raise ValueError(
+            f"denoiser={denoiser_name(denoiser)} is not allowed: it gave shape {np.shape(output)}, "
+            f"and must give that of x_t, {x_t.shape}"
+        )
+    mean = output if isinstance(denoiser, MeanDenoiser) else jnp.exp(output)
+    return mean.astype(x_t.dtype)
 
 
 def finished(denoiser: AnyDenoiser, x_0: Array) -> Array:
@@ -209,69 +220,62 @@ def check_input(
     """Return x_t as an array, after checking it and t: reals or symbols, as the process has it."""
     if process.num_states is None:
         return check_noisy(denoiser, process.num_steps, x_t, t, argument)
-    checked = _check_form(denoiser, process, x_t, t, argument)
+    require(np.ndim(x_t) >= 1, argument, x_t, "of shape (..., num_leaves)")
+    num_leaves = getattr(denoiser, "num_leaves", None)
+    if num_leaves is not None:
+        check_trailing_shape(argument, x_t, (num_leaves,), "(num_leaves,)")
     check_symbols(argument, x_t, process.num_states)
-    return checked.astype(jnp.int32)
+    check_steps(t, process.num_steps)
+    _check_broadcast(t, np.shape(x_t)[:-1])
+    return jnp.asarray(x_t, jnp.int32)
 
 
 Compute = Callable[[Any, Array, Steps], Array]
 
 
-def run_checked(
-    compute: Compute, denoiser: AnyDenoiser, process: Corruption, x_t: Noisy, t: Steps
-) -> Array:
+def run_checked(compute: Compute, denoiser: Any, x_t: Noisy, t: Steps) -> Array:
     """Check x_t and t, then ``compute(denoiser, x_t, t)``; outside a trace, in one program.
 
-    That the values are fine is one number of this program: looking at them apart would cost as much
-    as a small grammar's posterior.
+    Forms are checked as the program is traced, once for each, and that the values are fine is one
+    number of its result: to look at them apart would cost as much as a small grammar's posterior.
 
     Args:
         compute: a function of the module, as programs are kept by it.
-        denoiser: a pytree.
-        process: the denoiser's noise.
+        denoiser: a pytree with a ``schedule``.
         x_t: noisy input.
         t: its steps.
     """
     if not is_concrete(denoiser, x_t, t):
-        return compute(denoiser, check_input(denoiser, process, x_t, t), t)
-    values = _check_form(denoiser, process, x_t, t, "x_t")
-    if process.num_states is not None and not isinstance(x_t, Array):
-        check_symbols("x_t", x_t, process.num_states)  # JAX may have cut them to 32 bits
-    result, fine = _compute_and_check(compute, denoiser, process, values, jnp.asarray(t))
+        return compute(denoiser, check_input(denoiser, denoiser.schedule, x_t, t), t)
+    check_steps(t, denoiser.schedule.num_steps)
+    if not isinstance(x_t, Array):
+        x_t = np.asarray(x_t)
+        if denoiser.schedule.num_states is not None:  # JAX may cut them to 32 bits
+            check_symbols("x_t", x_t, denoiser.schedule.num_states)
+    # NumPy's steps, as JAX takes a hundred times longer to make an array of a number.
+    steps = t if isinstance(t, Array) else np.asarray(t)
+    result, fine = None, False
+    with contextlib.suppress(ValueError):
+        result, fine = _compute_and_check(compute, denoiser, x_t, steps)
     if is_concrete(fine) and not fine:
-        # Once more, slowly: one of these two says what is wrong.
-        result = compute(denoiser, check_input(denoiser, process, x_t, t), t)
+        # Once more, slowly: one of these two says what is wrong, with its value.
+        result = compute(denoiser, check_input(denoiser, denoiser.schedule, x_t, t), t)
     return result
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def _compute_and_check(
-    compute: Compute, denoiser: Any, process: Corruption, x_t: Array, t: Array
+    compute: Compute, denoiser: Any, x_t: Array, t: Array
 ) -> tuple[Array, Array]:
     """The result, and whether x_t and the evidence of it are what they may be."""
+    process = denoiser.schedule
+    checked = check_input(denoiser, process, x_t, t)
     if process.num_states is None:
         # The evidence is a multiple of x_t, and finite only if that is.
-        fine = jnp.isfinite(process.leaf_evidence(x_t, t)).all()
+        fine = jnp.isfinite(process.leaf_evidence(checked, t)).all()
     else:
         fine = ((x_t >= 0) & (x_t < process.num_states)).all()
-        x_t = x_t.astype(jnp.int32)
-    return compute(denoiser, x_t, t), fine
-
-
-def _check_form(
-    denoiser: AnyDenoiser, process: Corruption, x_t: Noisy, t: Steps, argument: str
-) -> Array:
-    """Return x_t as an array, after checking shapes, dtypes and t, but not the values of x_t."""
-    check_steps(t, process.num_steps)
-    if process.num_states is None:
-        return _check_reals(denoiser, x_t, t, argument)
-    require(np.ndim(x_t) >= 1, argument, x_t, "of shape (..., num_leaves)")
-    num_leaves = getattr(denoiser, "num_leaves", None)
-    if num_leaves is not None:
-        check_trailing_shape(argument, x_t, (num_leaves,), "(num_leaves,)")
-    check_integers(argument, x_t)
-    _check_broadcast(t, np.shape(x_t)[:-1])
-    return jnp.asarray(x_t)
+    return compute(denoiser, checked, t), fine
 
 
 def check_noisy(
@@ -282,35 +286,27 @@ def check_noisy(
     argument: str = "x_t",
 ) -> Float[Array, "... leaves vocab"]:
     """Return x_t (which the caller knows as ``argument``) as an array, after checking it and t."""
-    check_steps(t, num_steps)
-    x_t = _check_reals(denoiser, x_t, t, argument)
-    # A program of its own finds out, at no copy, that all is well.
-    if is_concrete(x_t) and is_concrete(fine := _all_finite(x_t)) and not fine:
-        values = np.asarray(x_t)
-        wrong = values[~np.isfinite(values)][0]
-        raise ValueError(f"{argument} holds {wrong}, which is not allowed: it must be finite")
-    return x_t
-
-
-_all_finite = jax.jit(lambda values: jnp.isfinite(values).all())
-
-
-def _check_reals(
-    denoiser: AnyDenoiser, x_t: Noisy, t: Steps, argument: str
-) -> Float[Array, "... leaves vocab"]:
-    """Return x_t as an array, after checking shapes and dtype."""
     trailing = event_shape(denoiser)
     if trailing is not None:
         is_image = isinstance(denoiser, MeanDenoiser)
         names = "(pixels, channels)" if is_image else "(num_leaves, vocab_size)"
         check_trailing_shape(argument, x_t, trailing, names)
+    check_steps(t, num_steps)
     x_t = jnp.asarray(x_t)
     if not jnp.issubdtype(x_t.dtype, jnp.floating):
         raise ValueError(
             f"{argument} has dtype {x_t.dtype}, which is not allowed: it must be floating"
         )
+    # A program of its own finds out, at no copy, that all is well.
+    if is_concrete(x_t) and is_concrete(fine := _all_finite(x_t)) and not fine:
+        values = np.asarray(x_t)
+        wrong = values[~np.isfinite(values)][0]
+        raise ValueError(f"{argument} holds {wrong}, which is not allowed: it must be finite")
     _check_broadcast(t, x_t.shape[:-2])
     return x_t
+
+
+_all_finite = jax.jit(lambda values: jnp.isfinite(values).all())
 
 
 def _check_broadcast(t: Steps, batch: tuple[int, ...]) -> None:
@@ -355,7 +351,7 @@ class TreeDenoiser:
 
     def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Exact log p(x_0 | x_t) per position, (..., num_leaves, vocab_size)."""
-        return run_checked(_tree_log_probs, self, self.schedule, x_t, t)
+        return run_checked(_tree_log_probs, self, x_t, t)
 
     def draw(
         self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps
@@ -412,7 +408,7 @@ class EmpiricalDenoiser:
         Where every sequence contradicts x_t, as symbols of a discrete process can, they are those
         of the whole training set.
         """
-        return run_checked(_empirical_log_probs, self, self.schedule, x_t, t)
+        return run_checked(_empirical_log_probs, self, x_t, t)
 
     def draw(
         self, keys: Key[Array, " rows"], x_t: Shaped[Array, "rows ..."], t: Steps

@@ -75,7 +75,7 @@ def sample_ode(
     noise_key, _ = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
     if is_concrete(schedule):
-        left = float(schedule.alpha_bar[start])
+        left = float(np.asarray(schedule.alpha_bar)[start])
         allowed = f"above 0 at step start={start}: the flow begins at a finite sigma"
         require(left > 0, "schedule.alpha_bar", left, allowed)
     return run_sampler(_heun, denoiser, schedule, x_T, _steps(start, num_steps))

@@ -12,6 +12,7 @@ from math import prod
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Int, Key
 
 from hiermodel.checks import check_key, check_steps, check_symbols, is_concrete, require
@@ -102,7 +103,7 @@ def sample_any_order(
     """
     check_key(key)
     only_masks = process.mask is not None and (
-        not is_concrete(process.noise_law) or bool(process.noise_law[-1] == 1)
+        not is_concrete(process.noise_law) or bool(np.asarray(process.noise_law)[-1] == 1)
     )
     require(only_masks, "process.noise_law", process.noise_law, "all on the mask")
     noise_key, step_key = jax.random.split(key)

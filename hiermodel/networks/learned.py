@@ -266,7 +266,7 @@ def learned_pixel_denoiser(
             signal: there all is noise, and knowing it says nothing of x_0.
     """
     if is_concrete(schedule):
-        last = float(schedule.alpha_bar[-1])
+        last = float(np.asarray(schedule.alpha_bar)[-1])
         require(last > 0, "schedule.alpha_bar[-1]", last, "above 0")
     return LearnedPixelDenoiser(config, _check_params(config, params), schedule)
 

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.networks.learned import init_params, learned_denoiser
+from hiermodel.diffusion.averaged import averaged_denoiser
+from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
+from hiermodel.networks.learned import init_params, learned_denoiser, learned_pixel_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.unet import UNetConfig
 
 GRAMMAR = hm.Grammar.random(jax.random.key(0), vocab_size=3, depth=3, rules_per_symbol=2)
 LEAVES, VOCAB = 8, 3
@@ -34,6 +37,21 @@ DENOISERS = {
         SCHEDULE, hm.sample_leaves(jax.random.key(2), GRAMMAR, 50), VOCAB
     ),
     "learned": learned,
+    "averaged": lambda: averaged_denoiser([hm.exact_denoiser(GRAMMAR, SCHEDULE), learned()]),
+}
+
+
+def learned_pixels():
+    config = UNetConfig(4, 4, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2)
+    return learned_pixel_denoiser(config, init_params(jax.random.key(4), config), SHORT_OF_NOISE)
+
+
+IMAGES = np.random.default_rng(2).normal(size=(6, 16, 1)).astype(np.float32)
+SHORT_OF_NOISE = hm.Schedule.linear(50)  # with 20 steps, the last leaves no signal
+PIXEL_DENOISERS = {
+    "empirical pixels": lambda: empirical_pixel_denoiser(SCHEDULE, IMAGES),
+    "gaussian pixels": lambda: gaussian_pixel_denoiser(SCHEDULE, IMAGES),
+    "learned pixels": learned_pixels,
 }
 
 
@@ -103,3 +121,37 @@ def test_more_samples_leave_the_first_ones_alone(name):
     few = hm.sample_ancestral(jax.random.key(3), denoiser, SCHEDULE, x_T=x_T[:2])
     many = hm.sample_ancestral(jax.random.key(3), denoiser, SCHEDULE, x_T=x_T)
     np.testing.assert_array_equal(few, many[:2])
+
+
+ALL = DENOISERS | PIXEL_DENOISERS
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_denoiser_is_a_function_to_jit_vmap_and_grad(name):
+    denoiser = ALL[name]()
+    rng = np.random.default_rng(5)
+    shape = (3, LEAVES, VOCAB) if name in DENOISERS else (3, *IMAGES.shape[1:])
+    x_t, t = jnp.asarray(rng.normal(size=shape)), np.array([3, 7, 12])
+    called = denoiser(x_t, t)
+    np.testing.assert_allclose(jax.jit(denoiser)(x_t, t), called, **CLOSE)
+    np.testing.assert_allclose(jax.vmap(denoiser)(x_t, t), called, **CLOSE)
+
+    weights = jnp.asarray(rng.normal(size=shape))
+
+    def total(x_t):
+        return (weights * denoiser(x_t, t)).sum()
+
+    direction = rng.normal(size=shape)
+    slope = (jax.grad(total)(x_t) * direction).sum()
+    width = 1e-5 if x_t.dtype == jnp.float64 else 1e-2
+    ahead, behind = (float(total(x_t + sign * width * direction)) for sign in (1, -1))
+    tolerance = 1e-5 if x_t.dtype == jnp.float64 else 0.05
+    np.testing.assert_allclose(
+        slope, (ahead - behind) / (2 * width), rtol=tolerance, atol=tolerance
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_denoiser_is_known_by_itself_alone(name):
+    one, other = ALL[name](), ALL[name]()
+    assert len({one, one, other}) == 2

@@ -121,3 +121,34 @@ def test_several_steps_of_one_sequence_never_share_their_noise():
         assert "t=" in str(error)  # noqa: PT017  the other way out is as good
     else:
         assert len(np.unique(x_t)) == x_t.size
+
+
+@pytest.mark.parametrize(
+    "betas",
+    [
+        [0.1, 1.0, 0.1],  # no signal is left, and then noised on
+        [1.0, 1.0],
+        [1e-320, 0.1],  # noise below what the dtype holds as a normal number
+        [0.1] + [1 - 1e-4] * 80 + [0.1],  # signal likewise
+        [0.0, 0.1],
+        [0.1, 1.1],
+        [0.1, np.nan],
+        [],
+        [[0.1]],
+    ],
+)
+def test_betas_that_would_later_divide_by_zero_are_refused(betas):
+    with pytest.raises(ValueError, match=r"betas.* is not allowed"):
+        hm.Schedule.from_betas(np.array(betas))
+
+
+@pytest.mark.parametrize("betas", [[0.1, 1.0], [1.0], [1e-30, 0.5], [1e-300, 0.5]])
+def test_betas_at_the_border_give_finite_schedules(betas):
+    if min(betas) < np.finfo(np.float32).tiny and not jax.config.jax_enable_x64:
+        pytest.skip("too little noise for float32")
+    schedule = hm.Schedule.from_betas(np.array(betas))
+    for values in jax.tree.leaves(schedule):
+        assert np.isfinite(values).all()
+    x_t = jax.numpy.ones((2, 3), schedule.alpha_bar.dtype)
+    for t in range(1, len(betas) + 1):
+        assert np.isfinite(schedule.leaf_evidence(x_t, t)).all()
