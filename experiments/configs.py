@@ -18,6 +18,7 @@ from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar, legacy_tensor
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.random_bits import THREEFRY
 from hiermodel.training.state import OMIT_DEFAULT, TrainingConfig
 
 
@@ -54,10 +55,10 @@ class GrammarConfig:
             "rules_per_symbol": self.rules_per_symbol,
         }
         if self.kind == "random":
-            key = jax.random.key(self.seed)
+            key = jax.random.key(self.seed, impl=THREEFRY)
             return Grammar.random(key, **sizes, sigma=self.sigma, shared=self.shared)
         if self.kind == "hierarchy":
-            return Grammar.random_hierarchy(jax.random.key(self.seed), **sizes)
+            return Grammar.random_hierarchy(jax.random.key(self.seed, impl=THREEFRY), **sizes)
         require(self.kind == "paper", "kind", self.kind, "'paper', 'random' or 'hierarchy'")
         require(self.branching == 2, "branching", self.branching, "2 for the paper's grammar")
         rho = legacy_tensor(self.seed, self.vocab_size, self.rules_per_symbol, self.sigma)

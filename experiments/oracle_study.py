@@ -20,6 +20,7 @@ from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.floor import loss_floor
 from hiermodel.measures.reconstruction import crossing_time, reconstruct_ancestors
 from hiermodel.measures.uncertainty import Interval, student_interval
+from hiermodel.random_bits import THREEFRY
 
 PAPER = GrammarConfig()
 HIERARCHY = GrammarConfig(kind="hierarchy", vocab_size=32, rules_per_symbol=8, depth=7)
@@ -96,7 +97,7 @@ def run_study(study: OracleStudy, root: Path | str) -> dict[str, Measurement]:
 
 def _parts(study: OracleStudy) -> dict[str, Callable[[], dict[str, Measurement]]]:
     """What measures each part of a study, by name; each has a key of its own."""
-    root_key = jax.random.key(study.seed)
+    root_key = jax.random.key(study.seed, impl=THREEFRY)
     paper = functools.partial(_ancestors, study, study.grammar, study.num_sequences)
     parts = {"grammar": paper}
     for depth in (*study.shallow, study.hierarchy.depth):

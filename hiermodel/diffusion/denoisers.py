@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, Int, Key, Shaped
 
 from hiermodel.checks import (
     check_integer,
-    check_integers,
     check_steps,
     check_symbols,
     check_trailing_shape,
