@@ -97,9 +97,13 @@ def check_symbols(argument: str, symbols: Any, vocab_size: int) -> None:
             )
 
 
+def _is_step(t: Any, num_steps: int) -> bool:
+    return type(t) is int and 1 <= t <= num_steps
+
+
 def check_steps(t: Any, num_steps: int) -> None:
     """Refuse diffusion steps outside 1…num_steps, or ones that are not integers."""
-    if type(t) is int and 1 <= t <= num_steps:
+    if _is_step(t, num_steps):
         return  # the usual case, at no cost
     kind = t.dtype if hasattr(t, "dtype") else np.asarray(t).dtype
     if not np.issubdtype(kind, np.integer):

@@ -15,7 +15,7 @@ from hiermodel.networks.mlp import MLPConfig
 from hiermodel.random_bits import THREEFRY, threefry_key
 from hiermodel.training.checkpoints import flatten_state, unflatten_state
 from hiermodel.training.loop import train
-from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble
+from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble, init_member
 
 KINDS = ("rbg", "unsafe_rbg")
 SCHEDULE = hm.Schedule.linear(30)
@@ -98,10 +98,12 @@ def test_training_and_its_checkpoints(kind, tmp_path):
 
 def test_a_state_with_another_kind_of_key_is_refused_by_name():
     ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=1, num_seeds=1)
-    state = init_ensemble(jax.random.key(5), ensemble)
-    others = dataclasses.replace(state, key=jax.random.split(jax.random.key(5, impl="rbg"), 1))
+    saved = flatten_state(init_ensemble(jax.random.key(5), ensemble))
+    member = init_member(jax.random.key(5), NETWORK)
+    assert unflatten_state(saved, member).key.dtype == jax.random.key(5).dtype
+    other = dataclasses.replace(member, key=jax.random.key(5, impl="rbg"))
     with pytest.raises(ValueError, match=r"key<fry>.* not key<rbg>"):
-        unflatten_state(flatten_state(state), others)
+        unflatten_state(saved, other)
 
 
 def test_runs_do_not_hang_on_the_kind_that_is_set():

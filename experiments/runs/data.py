@@ -13,12 +13,14 @@ from experiments.images.configs import ImageRunConfig
 from experiments.images.data import ImageSplits, load_images, split_images
 from hiermodel.grammar.splits import Splits, make_splits
 from hiermodel.inference.resampling import redraw_leaves
+from hiermodel.random_bits import THREEFRY
 from hiermodel.training.loop import checkpoint_epochs
 
 
 def run_key(config: AnyRunConfig, purpose: str) -> jax.Array:
     """The key of one purpose of a run, such as "data", "networks", or a stage's own name."""
-    return jax.random.fold_in(jax.random.key(config.seed), zlib.crc32(purpose.encode()))
+    root = jax.random.key(config.seed, impl=THREEFRY)
+    return jax.random.fold_in(root, zlib.crc32(purpose.encode()))
 
 
 def epochs_of(config: AnyRunConfig) -> list[int]:

@@ -253,13 +253,12 @@ def run_checked(compute: Compute, denoiser: Any, x_t: Noisy, t: Steps) -> Array:
             check_symbols("x_t", x_t, denoiser.schedule.num_states)
     # NumPy's steps, as JAX takes a hundred times longer to make an array of a number.
     steps = t if isinstance(t, Array) else np.asarray(t)
-    result, fine = None, False
     with contextlib.suppress(ValueError):
         result, fine = _compute_and_check(compute, denoiser, x_t, steps)
-    if is_concrete(fine) and not fine:
-        # Once more, slowly: one of these two says what is wrong, with its value.
-        result = compute(denoiser, check_input(denoiser, denoiser.schedule, x_t, t), t)
-    return result
+        if not is_concrete(fine) or fine:
+            return result
+    # Once more, slowly: one of these two says what is wrong, with its value.
+    return compute(denoiser, check_input(denoiser, denoiser.schedule, x_t, t), t)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -91,7 +91,7 @@ def _clean(denoiser: AnyDenoiser, data: Array | np.ndarray, vocab_size: int | No
         fits = x_0.shape[1:] == shape and jnp.issubdtype(x_0.dtype, jnp.floating)
         require(fits, "sequences", (x_0.shape, x_0.dtype), f"floating, of shape (n, *{shape})")
         return x_0
-    size = denoiser.vocab_size if vocab_size is None else vocab_size
+    size = getattr(denoiser, "vocab_size", None) if vocab_size is None else vocab_size
     if size is None:
         raise ValueError("vocab_size=None is not allowed: this denoiser takes any, so name one")
     require(np.ndim(data) == 2, "sequences", np.shape(data), "of shape (n, num_leaves)")

@@ -237,8 +237,8 @@ class Ensemble:
 
 
 def member_key(key: Key[Array, ""], split: int | Array, seed: int | Array) -> Key[Array, ""]:
-    """A member's key: the same however many splits and seeds stand beside it."""
-    return jax.random.fold_in(jax.random.fold_in(key, split), seed)
+    """A member's key, of Threefry: the same however many splits and seeds stand beside it."""
+    return jax.random.fold_in(jax.random.fold_in(threefry_key(key), split), seed)
 
 
 def init_member(
@@ -267,8 +267,7 @@ def init_ensemble(
     """All members, untrained, stacked on a leading axis.
 
     Args:
-        key: one typed key; a member's key is ``fold_in(fold_in(key, split), seed)``, after a key
-            of another implementation has become one of Threefry.
+        key: one typed key, from which every member's follows (``member_key``).
         ensemble: what to train.
         dtype: of the parameters, and so of the arithmetic.
 
@@ -277,6 +276,6 @@ def init_ensemble(
     """
     check_key(key)
     splits, seeds = jnp.divmod(jnp.arange(ensemble.num_members), ensemble.num_seeds)
-    keys = jax.vmap(member_key, in_axes=(None, 0, 0))(threefry_key(key), splits, seeds)
+    keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
     averaged = ensemble.training.ema_decay is not None
     return jax.vmap(lambda one: init_member(one, ensemble.network, dtype, averaged=averaged))(keys)
