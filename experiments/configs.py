@@ -24,7 +24,7 @@ from hiermodel.training.state import OMIT_DEFAULT, TrainingConfig
 
 @dataclasses.dataclass(frozen=True)
 class GrammarConfig:
-    """Which grammar makes the data (SPEC section 1).
+    """Which grammar makes the data (science.md#data).
 
     Attributes:
         kind: "paper" draws with NumPy's legacy generator in the authors' order, "random" is the
@@ -72,7 +72,7 @@ def num_cells(num_splits: int) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-    """One ensemble of networks: splits × seeds, trained alike (SPEC section 5).
+    """One ensemble of networks: splits × seeds, trained alike (science.md#training).
 
     Attributes:
         grammar: the law of the data.

@@ -1,4 +1,4 @@
-"""When things happen during training: the minima of the measured curves (SPEC section 6)."""
+"""When things happen during training: the minima of the measured curves (science.md#onsets)."""
 
 from collections.abc import Callable
 

@@ -1,9 +1,9 @@
 """Settings of the runs on images, at every scale: figures 1a, 2 and 7.
 
 ``images`` are the images themselves; ``images_haar`` and ``images_pca`` hold only their coarse
-structure, by wavelets or by principal components. ``paper`` holds the paper's numbers (SPEC section
-7), with CelebA in place of the digits (``--images``). What the paper does not say is this project's
-choice: halvings and blocks of the U-Net, the test set, what is filtered away.
+structure, by wavelets or by principal components. ``paper`` holds the paper's numbers
+(science.md#images), with CelebA in place of the digits (``--images``). What the paper does not say
+is this project's choice: halvings and blocks of the U-Net, the test set, what is filtered away.
 """
 
 import dataclasses

@@ -1,7 +1,7 @@
 """Settings of the reproduction: one ensemble per training-set size, at every scale.
 
-``paper`` holds the paper's numbers (SPEC sections 5 to 7); the other scales say what they reduce.
-Which ensembles and stages a figure needs stands in its file in ``figures``.
+``paper`` holds the paper's numbers (science.md#training, #measures, #figures); the other scales say
+what they reduce. Which ensembles and stages a figure needs stands in its file in ``figures``.
 """
 
 import dataclasses

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 AGAIN = [
     # compared with values from outside: both kinds of upward pass, the schedule, one reverse step
@@ -20,6 +22,7 @@ AGAIN = [
 ]
 
 
+@pytest.mark.long
 def test_users_get_the_same_without_64_bit_types_and_with_the_optimising_compiler():
     paths = [str(TESTS / path) for path in AGAIN]
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", *paths]

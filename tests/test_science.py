@@ -28,9 +28,25 @@ def sources() -> list[Path]:
 
 
 def cited(text: str) -> list[str]:
-    return [
-        name for found in CITATION.findall(text) for name in re.findall(r"#([a-z0-9-]+)", found)
-    ]
+    groups = CITATION.findall(text)
+    return [name for group in groups for name in re.findall(r"#([a-z0-9-]+)", group)]
+
+
+def test_every_section_that_is_cited_exists():
+    known = anchors(PROJECT / "docs/science.md")
+    assert len(set(known)) == len(known)
+    number = 0
+    for path in sources():
+        names = cited(path.read_text())
+        number += len(names)
+        if path != Path(__file__):
+            assert set(names) <= set(known), (path, sorted(set(names) - set(known)))
+    assert number > 50
+
+
+def test_nothing_cites_a_document_that_is_not_here():
+    for path in sources():
+        assert path == Path(__file__) or not re.search(r"\bSPEC\b", path.read_text()), path
 
 
 @pytest.mark.parametrize("page", ["science.md", "glossary.md", "notes.md"])
@@ -74,7 +90,7 @@ def test_the_notes_show_the_committed_numbers():
 
 
 def test_the_notes_show_how_far_the_minimum_moves_when_measured_anew():
-    """Standard deviation of the mean log-time over draws of inputs, pooled over runs and sizes."""
+    """Standard deviation over draws of the mean log-time, pooled over runs and sizes."""
     note = (PROJECT / "docs/notes.md").read_text()
     stored = json.loads((PROJECT / "docs/numbers/test_loss_measured_anew.json").read_text())
     epochs = np.array(stored["epochs"])

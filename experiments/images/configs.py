@@ -50,7 +50,7 @@ class ImageDataConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ImageRunConfig:
-    """One ensemble of networks on images: splits × seeds, trained alike (SPEC section 7).
+    """One ensemble of networks on images: splits × seeds, trained alike (science.md#images).
 
     Attributes:
         data: the images.

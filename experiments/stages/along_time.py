@@ -1,4 +1,7 @@
-"""Divergences along the noise: where each filter level matters, and what networks miss (SPEC 6)."""
+"""Divergences along the noise: where each filter level matters, and what networks miss.
+
+Source: science.md#measures.
+"""
 
 import dataclasses
 import functools
@@ -25,7 +28,7 @@ from hiermodel.measures.onset import minimum_interval
 
 @dataclasses.dataclass(frozen=True)
 class AlongTimeConfig:
-    """How divergences are measured along the noise (SPEC section 6).
+    """How divergences are measured along the noise (science.md#measures).
 
     Attributes:
         num_sequences: clean test sequences.

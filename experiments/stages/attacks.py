@@ -39,7 +39,7 @@ from hiermodel.measures.units import other_split
 
 @dataclasses.dataclass(frozen=True)
 class AttacksConfig:
-    """What attackers are given, at every checkpoint that is sampled (SPEC section 6).
+    """What attackers are given, at every checkpoint that is sampled (science.md#measures).
 
     Attributes:
         num_sequences: members and others per attack (all of a set, if it is smaller).

@@ -1,4 +1,4 @@
-"""The loss decomposition of an ensemble along training (SPEC section 6)."""
+"""The loss decomposition of an ensemble along training (science.md#measures)."""
 
 import dataclasses
 import functools
@@ -32,7 +32,7 @@ from hiermodel.measures.loss import stratified_steps
 
 @dataclasses.dataclass(frozen=True)
 class DecompositionConfig:
-    """How the loss decomposition is measured at a checkpoint (SPEC section 6).
+    """How the loss decomposition is measured at a checkpoint (science.md#measures).
 
     Attributes:
         num_sequences: clean sequences per set (all of the training split, if it is smaller).

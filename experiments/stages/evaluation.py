@@ -29,7 +29,7 @@ from hiermodel.measures.units import disjoint_pairs
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationConfig:
-    """How losses and divergences are measured at a checkpoint (SPEC section 6).
+    """How losses and divergences are measured at a checkpoint (science.md#measures).
 
     Attributes:
         num_sequences: clean sequences per set (all of the training split, if it is smaller).

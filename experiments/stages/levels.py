@@ -38,7 +38,7 @@ from hiermodel.measures.units import disjoint_pairs
 
 @dataclasses.dataclass(frozen=True)
 class LevelsConfig:
-    """How the start of data-dependence is tested, level by level (SPEC section 6).
+    """How the start of data-dependence is tested, level by level (science.md#measures).
 
     Attributes:
         num_permutations: reassignments of the training sequences to their splits.

@@ -1,4 +1,4 @@
-"""U-turns from data at the two minima, and from random strings (SPEC section 6)."""
+"""U-turns from data at the two minima, and from random strings (science.md#measures)."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from hiermodel.networks.learned import LearnedDenoiser
 
 @dataclasses.dataclass(frozen=True)
 class UTurnConfig:
-    """How U-turns from data are measured (SPEC section 6).
+    """How U-turns from data are measured (science.md#measures).
 
     Attributes:
         num_sequences: starts per set (all of the training split, if it is smaller).
@@ -51,7 +51,7 @@ class UTurnConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RandomUTurnConfig:
-    """How U-turns from random strings are measured (SPEC section 6).
+    """How U-turns from random strings are measured (science.md#measures).
 
     Attributes:
         num_sequences: uniform strings, each turned once.

@@ -1,7 +1,8 @@
 """Denoisers: functions from a noisy sequence to a distribution over symbols at every position.
 
 The exact one is the posterior under the grammar; the others are the posteriors under poorer or
-richer models of the data (SPEC sections 3 and 4). A learned network has the same protocol.
+richer models of the data (science.md#diffusion, #denoisers). A learned network has the same
+protocol.
 """
 
 import contextlib
@@ -209,7 +210,10 @@ def event_shape(denoiser: AnyDenoiser) -> tuple[int, int] | None:
 def leaf_field(
     schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
 ) -> Float[Array, "... leaves vocab"]:
-    """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves (SPEC 3)."""
+    """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves.
+
+    Source: science.md#diffusion.
+    """
     return schedule.leaf_evidence(x_t, t)
 
 
@@ -467,7 +471,7 @@ def exact_denoiser(
     Args:
         grammar: the model of the data.
         schedule: the noise, a Schedule or a DiscreteProcess.
-        filter_level: k in 0…depth (SPEC section 1).
+        filter_level: k in 0…depth (science.md#filter-levels).
 
     Raises:
         ValueError: if the filter level is out of range, or the process has other symbols.

@@ -1,4 +1,4 @@
-"""Samplers along the probability-flow ODE: DDIM and Heun's method (SPEC section 3).
+"""Samplers along the probability-flow ODE: DDIM and Heun's method (science.md#diffusion).
 
 In y = x / sqrt(abar) and sigma = sqrt((1 − abar) / abar) the flow is dy/dsigma = (y − x̂_0) / sigma,
 with x̂_0 the denoiser's expectation (Karras et al., arXiv:2206.00364, equation 3; Song et al.,

@@ -1,4 +1,6 @@
-"""Discrete corruption: symbols that are masked, or drawn anew, one position at a time (SPEC 3).
+"""Discrete corruption: symbols that are masked, or drawn anew, one position at a time.
+
+Source: science.md#diffusion.
 
 At step t every position, with probability beta_t, loses its symbol to a draw from a fixed *noise
 law* pi over the states: Q_t = (1 − beta_t) I + beta_t 1 pi^T. With pi uniform over the symbols this

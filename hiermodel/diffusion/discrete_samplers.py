@@ -1,4 +1,6 @@
-"""Back from discrete noise: reverse steps, unmasking in any order, and U-turns (SPEC section 3).
+"""Back from discrete noise: reverse steps, unmasking in any order, and U-turns.
+
+Source: science.md#diffusion.
 
 A reverse step draws x_0 given x_t, then x_{t−1} ~ q(x_{t−1} | x_t, x_0). If x_0 is drawn from the
 true p(x_0 | x_t) as a whole, x_{t−1} has the law of noised data exactly, whatever the size of the

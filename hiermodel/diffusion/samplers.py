@@ -1,4 +1,4 @@
-"""From noise to sequences: the ancestral sampler and the U-turn (SPEC section 3)."""
+"""From noise to sequences: the ancestral sampler and the U-turn (science.md#diffusion)."""
 
 import functools
 from collections.abc import Callable

@@ -36,7 +36,7 @@ class Schedule:
 
     @classmethod
     def linear(cls, num_steps: int = 500) -> "Schedule":
-        """Betas evenly spaced from 0.1/T to 20/T: the paper's schedule (SPEC section 3).
+        """Betas evenly spaced from 0.1/T to 20/T: the paper's schedule (science.md#diffusion).
 
         Args:
             num_steps: T, at least 20 (below that the last beta would exceed 1).
@@ -105,13 +105,18 @@ class Schedule:
     def leaf_evidence(
         self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
     ) -> Float[Array, "... leaves vocab"]:
-        """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves (SPEC 3)."""
+        """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves.
+
+        Source: science.md#diffusion.
+        """
         return self.field_scale(jnp.asarray(t), x_t.dtype)[..., None, None] * x_t
 
     def log_constant(
         self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
     ) -> Float[Array, "..."]:
-        """What log q(x_t | x_0) holds beyond the leaf evidence, summed over positions (SPEC 3).
+        """What log q(x_t | x_0) holds beyond the leaf evidence, summed over positions.
+
+        Source: science.md#diffusion.
 
         log N(x_t; 0, (1 − abar_t) I) − num_leaves · abar_t / (2 (1 − abar_t)).
         """

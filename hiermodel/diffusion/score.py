@@ -1,4 +1,4 @@
-"""Exact score and log-density of noisy sequences (SPEC section 3)."""
+"""Exact score and log-density of noisy sequences (science.md#diffusion)."""
 
 import jax
 import jax.numpy as jnp

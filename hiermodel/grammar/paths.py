@@ -11,8 +11,8 @@ from hiermodel.log_space import log_sum_exp
 def root_transitions(grammar: Grammar, level: int) -> Float[Array, "nodes vocab vocab"]:
     """Log-probability of the symbol of each node of ``level`` given the root symbol.
 
-    The product, along the node's path, of the single-child transition matrices (SPEC section 1).
-    Entry [i, a, b] is log P(node i = b | root = a).
+    The product, along the node's path, of the single-child transition matrices
+    (science.md#filter-levels). Entry [i, a, b] is log P(node i = b | root = a).
     """
     vocab_size = grammar.vocab_size
     identity = jnp.where(jnp.eye(vocab_size, dtype=bool), 0.0, -jnp.inf)

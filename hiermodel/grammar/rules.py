@@ -48,7 +48,7 @@ class RuleTable:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, repr=False)
 class Grammar:
-    """A probabilistic tree grammar as a pytree of rule lists (SPEC section 1).
+    """A probabilistic tree grammar as a pytree of rule lists (science.md#data).
 
     The weights are array leaves, so ``jit``, ``vmap`` and ``grad`` act on them; the rules
     themselves are static. ``levels`` is 1 if all levels share their rules, else ``depth``;
@@ -123,7 +123,7 @@ class Grammar:
 
         The q**s tuples are shuffled, every parent gets its own ``rules_per_symbol`` of them (so a
         tuple has at most one parent), and a parent's weights are the softmax of
-        ``sigma`` · N(0, 1) logits (SPEC section 1).
+        ``sigma`` · N(0, 1) logits (science.md#data).
 
         Args:
             key: one typed key.
@@ -156,7 +156,7 @@ class Grammar:
     ) -> "Grammar":
         """The random hierarchy model: rules of their own per level, all equally likely.
 
-        Arguments and errors as in :meth:`random` (SPEC section 1; Cagnetta et al. 2307.02129).
+        Arguments and errors as in :meth:`random` (science.md#data; Cagnetta et al. 2307.02129).
         """
         return cls.random(
             key,
@@ -217,7 +217,7 @@ def paper_grammar(seed: int = 0) -> Grammar:
     """The paper's grammar: q = 6, depth 4, branching 2, four rules per symbol, sigma = 1.
 
     Its weights come from NumPy's legacy generator, in the order of the authors' code, so the
-    tensor equals theirs to the last bit in float64 (SPEC section 1).
+    tensor equals theirs to the last bit in float64 (science.md#data).
 
     Args:
         seed: seed of the legacy generator, in 0…2**32 − 1; the paper uses 0.

@@ -1,4 +1,4 @@
-"""Keyed ancestral sampling of trees, of the full and of the filtered model (SPEC section 1).
+"""Keyed ancestral sampling of trees, of the full and of the filtered model (science.md#data).
 
 One uniform number per node decides its rule; each sample has its own key, so the first samples of
 a key stay the same however many are asked for.

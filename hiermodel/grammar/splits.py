@@ -1,4 +1,4 @@
-"""Exchangeable, disjoint training sets, and test sets drawn from the law (SPEC section 5).
+"""Exchangeable, disjoint training sets, and test sets drawn from the law (science.md#splits).
 
 A keyed hash of a sequence says which cell it belongs to, and split i takes the first n different
 draws that fall to cell i. The hash knows nothing of how likely a sequence is, so no split differs

@@ -1,4 +1,4 @@
-"""Exact ground truth of the model itself, without sampling (SPEC section 1).
+"""Exact ground truth of the model itself, without sampling (science.md#data).
 
 Everything here follows from products of single-child transition matrices along paths of the tree.
 """

@@ -1,4 +1,4 @@
-"""Exact belief propagation: what the leaves of a tree say about every node (SPEC section 2).
+"""Exact belief propagation: what the leaves of a tree say about every node (science.md#inference).
 
 Two methods give the same answer. :mod:`hiermodel.inference.messages` works in log space, for every
 grammar and evidence. :mod:`hiermodel.inference.unrolled` works with probabilities, many times

@@ -1,7 +1,8 @@
 """Rule weights learned from leaf sequences by maximum likelihood: the n-sample-optimal learner.
 
-What any learner of n sequences must get wrong is what this one does (SPEC section 6). The rules of
-a grammar are given, their weights are not. Where no tuple of children has two rules, the leaves fix
+What any learner of n sequences must get wrong is what this one does (science.md#measures). The
+rules of a grammar are given, their weights are not. Where no tuple of children has two rules, the
+leaves fix
 the tree and the weights are counts; elsewhere they come from expectation maximisation, exact
 inference giving the expected counts.
 """

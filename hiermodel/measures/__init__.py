@@ -1,4 +1,4 @@
-"""Measures: pure functions of log-probabilities, sequences and keys (SPEC section 6)."""
+"""Measures: pure functions of log-probabilities, sequences and keys (science.md#measures)."""
 
 from hiermodel.measures.advisor import Advice, Evidence, advise_stop
 from hiermodel.measures.canaries import epsilon_lower_bound

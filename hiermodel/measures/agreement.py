@@ -1,7 +1,7 @@
 """How alike two networks trained on disjoint splits are: in what they draw, and in what they see.
 
-Both are cosines per image, means over images being left to the caller (SPEC section 7, figures 1a
-and 2). They need no oracle.
+Both are cosines per image, means over images being left to the caller (science.md#images, figures
+1a and 2). They need no oracle.
 """
 
 import jax.numpy as jnp

@@ -31,7 +31,7 @@ def decompose_loss(
     oracle_log_probs: Float[Array | np.ndarray, "..."],
     sequences: Int[Array | np.ndarray, "..."],
 ) -> LossDecomposition:
-    """Split the denoising loss by the exact denoiser x̂* = E[x_0 | x_t] (SPEC section 6).
+    """Split the denoising loss by the exact denoiser x̂* = E[x_0 | x_t] (science.md#measures).
 
     Args:
         log_probs: (..., num_leaves, vocab_size) natural-log probabilities of the model.

@@ -1,4 +1,4 @@
-"""Does generation depend on which sequences were trained on, and from when? (SPEC section 6).
+"""Does generation depend on which sequences were trained on, and from when? (science.md#measures).
 
 If it does not, it cannot matter to the samples how a pool of sequences was dealt out to two splits.
 So the observed block reproduction is compared with what other ways of dealing out the same pool

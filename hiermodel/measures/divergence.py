@@ -1,4 +1,4 @@
-"""How far one denoiser's output is from another's (SPEC section 6)."""
+"""How far one denoiser's output is from another's (science.md#measures)."""
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,7 @@ from hiermodel.checks import is_concrete, require
 from hiermodel.diffusion.denoisers import Denoiser, Steps
 
 CLIP = 1e-8
-"""Probabilities below this are raised to it in the divergences of SPEC section 6."""
+"""Probabilities below this are raised to it in the divergences of science.md#measures."""
 
 NORMALISATION_TOLERANCE = 1e-2
 """How far probabilities may be from summing to one: a network in bfloat16 is off by some 1e-3."""

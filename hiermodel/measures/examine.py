@@ -1,4 +1,6 @@
-"""Is a generator's output distributed as the grammar says? A table of tests by level (SPEC 6).
+"""Is a generator's output distributed as the grammar says? A table of tests by level.
+
+Source: science.md#measures.
 
 If it is, its sequences are independent draws of the grammar, and so is the tree of each: the one
 tree where the grammar is unambiguous, else one drawn from the exact posterior. Then every row of

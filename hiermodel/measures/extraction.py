@@ -1,4 +1,4 @@
-"""Generate and filter: what an attacker who only draws samples can extract (SPEC section 6).
+"""Generate and filter: what an attacker who only draws samples can extract (science.md#measures).
 
 A model that has learned a sequence by heart draws it more often than its law allows. So the
 attacker draws many samples, takes groups of near-duplicates, and claims their centres as training

@@ -1,4 +1,4 @@
-"""Pair correlations of sequences by distance on the tree, from samples (SPEC section 6)."""
+"""Pair correlations of sequences by distance on the tree, from samples (science.md#measures)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The least denoising loss that any denoiser can have, step by step (SPEC section 6)."""
+"""The least denoising loss that any denoiser can have, step by step (science.md#measures)."""
 
 import functools
 

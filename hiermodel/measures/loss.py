@@ -1,4 +1,4 @@
-"""The denoising loss, and the steps at which it is evaluated (SPEC section 6)."""
+"""The denoising loss, and the steps at which it is evaluated (science.md#measures)."""
 
 import functools
 

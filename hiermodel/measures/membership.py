@@ -1,4 +1,4 @@
-"""How well a score tells training sequences, or images, from others (SPEC section 6).
+"""How well a score tells training sequences, or images, from others (science.md#measures).
 
 The attacks differ in what the loss of a sequence is compared with: nothing, the loss of the exact
 denoiser (the calibrated attack, which takes an oracle), or that of a reference network trained on
@@ -58,8 +58,8 @@ def attack_losses(
     """Denoising loss of every sequence or image, mean over noises at the same steps for all.
 
     Of a sequence it is the cross-entropy, of an image the squared error of the predicted noise.
-    Log-probabilities are raised to at least that of 1e-8, as in divergences (SPEC section 6), so
-    that differences of losses exist.
+    Log-probabilities are raised to at least that of 1e-8, as in divergences (science.md#measures),
+    so that differences of losses exist.
 
     Args:
         key: one typed key, for the noise; more steps leave the noise of the first ones as it was.

@@ -1,4 +1,7 @@
-"""Nearest training sequences, exactly, and how their distances are distributed (SPEC section 6)."""
+"""Nearest training sequences, exactly, and how their distances are distributed.
+
+Source: science.md#measures.
+"""
 
 import functools
 from typing import NamedTuple
@@ -135,7 +138,7 @@ def histogram_divergence(
     """KL(P ‖ Q) in nats of two histograms with the same bins.
 
     Counts are divided by their sums, every entry is raised to at least ``clip`` (no
-    renormalisation), then p · ln(p / q) is summed over bins (SPEC section 6).
+    renormalisation), then p · ln(p / q) is summed over bins (science.md#measures).
 
     Args:
         counts_p: (bins,) counts, or weights.
@@ -238,7 +241,7 @@ def own_other_gap(
 
     Positive where generation leans to its own training set. Averaged over both directions of a
     pair of splits (see :func:`two_way_gap`) its mean is zero whenever generation does not depend on
-    the split (SPEC section 6).
+    the split (science.md#measures).
 
     Args:
         generated: (n, num_leaves) symbols; or (n, ...) images, whose distance is Euclidean.

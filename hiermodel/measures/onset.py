@@ -1,4 +1,6 @@
-"""Where over training a curve has its minimum, and the phase between two minima (SPEC section 6).
+"""Where over training a curve has its minimum, and the phase between two minima.
+
+Source: science.md#onsets.
 
 Training times are spaced evenly in their logarithm, so smoothing and interpolation act on log time.
 """

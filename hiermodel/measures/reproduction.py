@@ -1,4 +1,4 @@
-"""What of the training set comes back, whole or in blocks (SPEC section 6)."""
+"""What of the training set comes back, whole or in blocks (science.md#measures)."""
 
 from collections.abc import Sequence
 

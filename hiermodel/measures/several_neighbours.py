@@ -1,4 +1,7 @@
-"""More than the nearest training example: does a sample belong to one alone? (SPEC section 6)."""
+"""More than the nearest training example: does a sample belong to one alone?
+
+Source: science.md#measures.
+"""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""How much of a sequence survives being noised and denoised (SPEC section 6)."""
+"""How much of a sequence survives being noised and denoised (science.md#measures)."""
 
 import jax
 import jax.numpy as jnp

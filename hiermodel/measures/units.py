@@ -2,7 +2,7 @@
 
 Networks of several seeds on one training set share its accidents. So seeds are averaged within each
 training set first, and training sets, or pairs of them that share none, are what intervals and
-tests count (SPEC section 6, "Units").
+tests count (science.md#units).
 """
 
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Whether generated sequences could come from the grammar, level by level (SPEC section 6)."""
+"""Whether generated sequences could come from the grammar, level by level (science.md#measures)."""
 
 from typing import NamedTuple
 

@@ -70,7 +70,7 @@ def time_features(
     """Sinusoidal features of the raw step: cosines, then sines, of periods up to 2 pi 1e4.
 
     Args:
-        t: diffusion steps, not divided by T (SPEC section 5).
+        t: diffusion steps, not divided by T (science.md#transformer).
         num_features: an even number; half of it are frequencies 1e4^(−i / half).
         dtype: precision of the products t · frequency, and of the result.
     """

@@ -74,7 +74,7 @@ def _draw_params(key: Key[Array, ""], config: NetworkConfig, dtype: DTypeLike) -
 def init_params(
     key: Key[Array, ""], config: NetworkConfig, dtype: DTypeLike = jnp.float32
 ) -> Params:
-    """Draw initial parameters from PyTorch's default distributions (SPEC section 5).
+    """Draw initial parameters from PyTorch's default distributions (science.md#transformer).
 
     Args:
         key: one typed key.

@@ -88,7 +88,9 @@ def _read_config(arrays: Mapping[str, np.ndarray], num_heads: int) -> Transforme
 
 
 def transformer_from_state_dict(state: Mapping[str, Any], *, num_heads: int) -> LearnedDenoiser:
-    """Import a post-norm transformer saved under PyTorch's parameter names (SPEC section 5).
+    """Import a post-norm transformer saved under PyTorch's parameter names.
+
+    Source: science.md#transformer.
 
     Args:
         state: arrays by name, such as ``transformer_encoder.layers.0.linear1.weight``; the prefix

@@ -1,4 +1,7 @@
-"""The paper's denoiser: a transformer encoder from (x_t, t) to logits of x_0 (SPEC section 5)."""
+"""The paper's denoiser: a transformer encoder from (x_t, t) to logits of x_0.
+
+Source: science.md#transformer.
+"""
 
 import dataclasses
 import math

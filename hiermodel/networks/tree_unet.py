@@ -1,4 +1,4 @@
-"""A U-Net on the tree: the grammar's own shape as architecture (SPEC section 5, "The tree U-Net").
+"""A U-Net on the tree: the grammar's own shape as architecture (science.md#tree-u-net).
 
 On the way down, from the leaves to the root, one map per level takes each block of s siblings to
 their parent. On the way up, one map per level takes a parent, with its children's features of the
@@ -6,7 +6,7 @@ way down, to these children. Weights are shared within a level and not between l
 
 What it can express. With ``activation="log_sum_exp"``, ``norm="log_softmax"``,
 ``time="log_posterior"`` and no hidden layer it carries out belief propagation exactly, for every
-grammar of its depth, ambiguous or not, and at every step of the noise (SPEC F8): features are
+grammar of its depth, ambiguous or not, and at every step of the noise (science.md#f8): features are
 log-messages, the linear part adds up those of a rule and its log-weight, and the pieces of a
 channel are the rules summed over. This takes a width of at least q, and as many pieces as the most
 rules that one parent has, or that have one symbol at one place among the children

@@ -1,4 +1,4 @@
-"""What is predicted in closed form, with the same objects as exact inference (SPEC section 9).
+"""What is predicted in closed form, with the same objects as exact inference (science.md#theory).
 
 Averages of the random hierarchy model take ``vocab_size``, ``rules_per_symbol`` and
 ``branching``; ``sizes(grammar)._asdict()`` gives them for a grammar of that kind. Functions that

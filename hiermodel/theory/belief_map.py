@@ -1,4 +1,4 @@
-"""How the belief in the true symbol passes from a node's children to the node (SPEC F1).
+"""How the belief in the true symbol passes from a node's children to the node (science.md#f1).
 
 Random hierarchy model: v symbols, m equally likely rules per symbol, tuples of s, a tuple has at
 most one parent. Let every child's belief in its true symbol be p. The true tuple then has weight
@@ -34,7 +34,8 @@ def belief_map(
     """F(p): a parent's belief in its true symbol, if its children have belief p in theirs.
 
     Assumes independent children of the same belief and averages over rules, numerator and
-    denominator apart (SPEC F1; arXiv:2402.16991; derivation above). 1 and 1/v are fixed points.
+    denominator apart (science.md#f1; arXiv:2402.16991; derivation above). 1 and 1/v are fixed
+    points.
 
     Args:
         p: probabilities, a number or an array.
@@ -94,7 +95,7 @@ def fixed_points(
 
 
 def noise_threshold(*, vocab_size: int, rules_per_symbol: int, branching: int = 2) -> float | None:
-    """ε*: the noise up to which the root of a deep tree can be recovered (SPEC F1).
+    """ε*: the noise up to which the root of a deep tree can be recovered (science.md#f1).
 
     Every leaf has belief 1 − ε + ε/v in its true symbol and ε/v in each other. Below
     ε* = (1 − p*) / (1 − 1/v), p* the unstable fixed point, the beliefs tend to 1 on the way up,
@@ -119,8 +120,8 @@ def correlation_exponent(
     """ν = ln s / ln F'(p*) in ξ ~ |ε − ε*|^(−ν), p* the unstable fixed point; None without one.
 
     At distance δ from p* the beliefs have left it after ln(1/δ) / ln F'(p*) levels, which is a
-    length of s to that power: the size of the blocks that change together in a U-turn (SPEC F2;
-    arXiv:2410.13770). Assumes the belief map.
+    length of s to that power: the size of the blocks that change together in a U-turn
+    (science.md#f2; arXiv:2410.13770). Assumes the belief map.
 
     Args and errors as :func:`belief_map`.
     """

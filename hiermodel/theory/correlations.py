@@ -1,4 +1,4 @@
-"""Correlations of leaves by tree distance, and how many sequences show them (SPEC F12, F3).
+"""Correlations of leaves by tree distance, and how many sequences show them (science.md#f12, #f3).
 
 The distance of two leaves is the number of levels from them up to their last common ancestor.
 
@@ -26,7 +26,7 @@ def leaf_covariance(
 ) -> float:
     """C_l: root-mean-square covariance of two leaves, over their v² pairs of symbols and grammars.
 
-    sqrt((1 − m / v^(s−1)) / (v³ m^(2l − 1))), to leading order in 1/v and 1/m (SPEC F12;
+    sqrt((1 − m / v^(s−1)) / (v³ m^(2l − 1))), to leading order in 1/v and 1/m (science.md#f12;
     arXiv:2406.00048; derivation above). :func:`expected_leaf_covariance` has the next order.
 
     Args:
@@ -74,7 +74,9 @@ def expected_leaf_covariance(
 
 
 def sampling_noise(num_sequences: int, *, vocab_size: int) -> float:
-    """Root-mean-square error of a covariance measured on P sequences: (v² P)^(−1/2) (SPEC F12).
+    """Root-mean-square error of a covariance measured on P sequences: (v² P)^(−1/2).
+
+    Source: science.md#f12.
 
     A pair of symbols has a probability of about 1/v², so its frequency varies by 1 / (v² P).
 
@@ -95,7 +97,7 @@ def sequences_to_see(
 ) -> float:
     """P_l: from how many sequences on correlations at distance l exceed the sampling noise.
 
-    v m^(2l − 1) / (1 − m / v^(s−1)), where C_l = (v² P)^(−1/2) (SPEC F12; arXiv:2406.00048).
+    v m^(2l − 1) / (1 − m / v^(s−1)), where C_l = (v² P)^(−1/2) (science.md#f12; arXiv:2406.00048).
     Infinite if every tuple has a rule, which leaves nothing to be seen in pairs.
 
     Args and errors as :func:`leaf_covariance`.
@@ -110,12 +112,12 @@ def sequences_to_see(
 
 
 def sequences_to_learn(level: int, *, rules_per_symbol: int) -> float:
-    """m^(l + 1): from about how many sequences on a diffusion model learns level l (SPEC F3).
+    """m^(l + 1): from about how many sequences on a diffusion model learns level l (science.md#f3).
 
     A scaling law: what counts is the slope of its logarithm in ln m and the order of the levels,
     not the factor. Level l is counted from the leaves: l = 1 are the rules that make the leaves.
-    Source: Favero, Sclocchi, Cagnetta, Frossard, Wyart, arXiv:2502.12089, as quoted in SPEC F3; its
-    derivation was not at hand.
+    Source: Favero, Sclocchi, Cagnetta, Frossard, Wyart, arXiv:2502.12089, as quoted in
+    science.md#f3; its derivation was not at hand.
 
     Args:
         level: l, at least 1.

@@ -1,4 +1,4 @@
-"""The law of the belief in the true symbol, level by level, where leaves differ (SPEC F1).
+"""The law of the belief in the true symbol, level by level, where leaves differ (science.md#f1).
 
 The belief map holds if every leaf has the same belief. Erased, redrawn or Gaussian leaves differ:
 some are known, others not. The argument behind the map needs no more than the beliefs p_1 … p_s of
@@ -30,10 +30,10 @@ from hiermodel.theory.ensemble import Sizes, check_sizes
 LeafNoise = Literal["equal", "erased", "redrawn", "gaussian"]
 """How leaves are known at noise ε.
 
-equal: every leaf has belief 1 − ε + ε/v in its true symbol, ε/v in each other (SPEC F1).
+equal: every leaf has belief 1 − ε + ε/v in its true symbol, ε/v in each other (science.md#f1).
 erased: a leaf is hidden with probability ε, else known (masked corruption, ε = 1 − abar_t).
 redrawn: a leaf's symbol is drawn anew with probability ε (uniform corruption, ε = 1 − abar_t).
-gaussian: x_t = sqrt(1 − ε) one_hot + sqrt(ε) noise (SPEC section 3, ε = 1 − abar_t).
+gaussian: x_t = sqrt(1 − ε) one_hot + sqrt(ε) noise (science.md#diffusion, ε = 1 − abar_t).
 """
 
 STEP = 0.01
@@ -192,7 +192,9 @@ def _mapped_places(sizes: Sizes, length: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _gaussian_leaves(noise: float, vocab_size: int) -> np.ndarray:
-    """Beliefs of leaves with field r [a = true] + sqrt(r) z_a, r = (1 − ε) / ε (SPEC section 3).
+    """Beliefs of leaves with field r [a = true] + sqrt(r) z_a, r = (1 − ε) / ε.
+
+    Source: science.md#diffusion.
 
     −ln p = ln(1 + e^(−r − sqrt(r) z_true) S), S the sum of v − 1 independent e^(sqrt(r) z). Its law
     is built on a grid of ln S by doubling, like a power by repeated squaring.

@@ -1,4 +1,6 @@
-"""The recursion of beliefs without the annealed average, by a population of messages (SPEC F1).
+"""The recursion of beliefs without the annealed average, by a population of messages.
+
+Source: science.md#f1.
 
 A message holds a node's beliefs in all v symbols, its true one first. Parents take s messages at
 random and rules drawn anew: the true tuple, m − 1 others of the true parent, m of every other, all

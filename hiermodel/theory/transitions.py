@@ -1,7 +1,8 @@
 """When a noisy sequence decides its class, and when it decides which training sequence it is.
 
-The two transitions of Biroli, Bonnaire, de Bortoli, Mézard, arXiv:2402.18491 (SPEC F6), predicted
-from exact numbers of a grammar: *speciation* from covariances, *collapse* from entropies. Both are
+The two transitions of Biroli, Bonnaire, de Bortoli, Mézard, arXiv:2402.18491 (science.md#f6),
+predicted from exact numbers of a grammar: *speciation* from covariances, *collapse* from entropies.
+Both are
 given as fractional steps t in 0…num_steps, interpolated between steps; going backwards in time,
 speciation of level l happens at its step, and below the step of collapse an empirical denoiser can
 only lead to one sequence.

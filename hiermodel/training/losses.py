@@ -1,4 +1,4 @@
-"""What training minimises: how wrong a network is about x_0 (SPEC section 5)."""
+"""What training minimises: how wrong a network is about x_0 (science.md#loss-and-rates)."""
 
 from typing import Literal
 

@@ -26,7 +26,7 @@ OMIT_DEFAULT = {"omit_default": True}
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How each network is trained; the defaults are the paper's (SPEC section 5).
+    """How each network is trained; the defaults are the paper's (science.md#loss-and-rates).
 
     An epoch is one pass over the n sequences of a split; epochs are counted from 0.
 

@@ -34,8 +34,8 @@ def test_gaps_cancel_over_both_directions_of_a_pair():
     grammar = paper_grammar()
     train = rng.integers(6, size=(5, 8, 16)).astype(np.int8)
     samples = np.broadcast_to(rng.integers(6, size=(1, 20, 16)).astype(np.int8), (5, 20, 16))
-    counts = np.ones((5, 20), int)
-    found = compare(grammar, ComparisonConfig(), samples, train, counts, 1)
+    derivable, expected = np.zeros((5, 20), bool), np.full((5, 20), 1 / 20)
+    found = compare(grammar, ComparisonConfig(), samples, derivable, train, expected, 1)
     gap, blocks = found["gap"].values, found["block_reproduction"].values
     assert (gap[:4] != 0).any()
     np.testing.assert_allclose(gap[:4].reshape(2, 2).sum(1), 0, atol=1e-12)

@@ -194,7 +194,7 @@ def test_wrong_configs_are_refused(field, value, unchecked_types):
         dataclasses.replace(SMALL, time="posterior")
 
 
-# Belief propagation by hand (SPEC F8).
+# Belief propagation by hand (science.md#f8).
 
 
 def belief_propagation(grammar, num_steps):

@@ -120,7 +120,12 @@ def test_the_loss_is_the_squared_error_of_the_noise():
     assert abs(float(loss) - 1) < 5 * math.sqrt(2 / 8000)  # 8000 squared normals
 
 
-@pytest.mark.parametrize("options", [{"micro_batch_size": 2}, {"remat": True}])
+LONG = pytest.mark.long  # as the other, and compiles for half a minute
+
+
+@pytest.mark.parametrize(
+    "options", [pytest.param({"micro_batch_size": 2}, marks=LONG), {"remat": True}]
+)
 def test_how_a_step_is_computed_changes_nothing(options):
     config = dataclasses.replace(CONFIG, dropout=0.3)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (3, 4, 4, 1)), jnp.uint8)

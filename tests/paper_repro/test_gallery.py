@@ -15,7 +15,6 @@ from paper_repro.gallery import (
     END,
     SPEED_BEGIN,
     SPEED_END,
-    copy_report,
     results_text,
     speed_text,
     summary_text,
@@ -75,45 +74,3 @@ def test_the_main_job_makes_the_figures_of_the_middle_size():
 def test_example_of_the_readme_runs(run_python, tmp_path):
     (example,) = readme_blocks("python")
     assert "(8, 16, 6)" in run_python(tmp_path, "-c", example)
-
-
-def write_old_report(gallery: Path, scale: str) -> None:
-    picture = {"png": "figure_old.png", "pdf": "figure_old.pdf"}
-    claims = [
-        {"figure": "old", "statement": "an old claim"},
-        {"figure": "levels", "statement": "?"},
-    ]
-    figures = {"old": {"pictures": [picture]}}
-    report = {"scale": scale, "figures": figures, "claims": claims, "runs": {"old": {}}}
-    (gallery / "report.json").write_text(json.dumps(report))
-    for name in (*picture.values(), "figure_other.png"):
-        (gallery / name).touch()
-
-
-def test_a_report_can_be_shown(smoke, tmp_path):
-    """In place of one of another scale; pictures of no report stay."""
-    root, _ = smoke
-    write_old_report(tmp_path, "laptop")
-    summary = copy_report(root / "report-smoke", tmp_path)
-    names = {path.name for path in tmp_path.iterdir()}
-    assert "figure_old.png" not in names
-    assert "figure_other.png" in names
-    assert {"report.json", "figure_levels.png", "figure_4a.pdf"} <= names
-    text = results_text(summary)
-    assert all(claim["statement"] in text for claim in summary["claims"])
-    assert "n = 32 sequences" in text
-
-
-def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
-    """A figure that it holds replaces the old one with its claims; others stay with theirs."""
-    root, _ = smoke
-    write_old_report(tmp_path, "smoke")
-    summary = copy_report(root / "report-smoke", tmp_path)
-    assert (tmp_path / "figure_old.png").exists()
-    assert {"old", "levels", "4a"} <= set(summary["figures"])
-    assert {"old", "middle"} <= set(summary["runs"])
-    statements = [claim["statement"] for claim in summary["claims"]]
-    assert "an old claim" in statements
-    assert "?" not in statements
-    shown = json.loads((tmp_path / "report.json").read_text())
-    assert shown["claims"] == summary["claims"]

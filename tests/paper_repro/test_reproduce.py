@@ -3,6 +3,7 @@
 import json
 import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from experiments.store import load_measurements
 from figures.figure import all_figures
 from paper_repro import reproduce as reproducing
+from paper_repro.gallery import copy_report, results_text
 from paper_repro.protocol import protocol
 from paper_repro.reproduce import reproduce
 
@@ -244,3 +246,45 @@ def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
 def test_what_does_not_exist_is_refused(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         reproduce("smoke", tmp_path, **arguments)
+
+
+def write_old_report(gallery: Path, scale: str) -> None:
+    picture = {"png": "figure_old.png", "pdf": "figure_old.pdf"}
+    claims = [
+        {"figure": "old", "statement": "an old claim"},
+        {"figure": "levels", "statement": "?"},
+    ]
+    figures = {"old": {"pictures": [picture]}}
+    report = {"scale": scale, "figures": figures, "claims": claims, "runs": {"old": {}}}
+    (gallery / "report.json").write_text(json.dumps(report))
+    for name in (*picture.values(), "figure_other.png"):
+        (gallery / name).touch()
+
+
+def test_a_report_can_be_shown(smoke, tmp_path):
+    """In place of one of another scale; pictures of no report stay."""
+    root, _ = smoke
+    write_old_report(tmp_path, "laptop")
+    summary = copy_report(root / "report-smoke", tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "figure_old.png" not in names
+    assert "figure_other.png" in names
+    assert {"report.json", "figure_levels.png", "figure_4a.pdf"} <= names
+    text = results_text(summary)
+    assert all(claim["statement"] in text for claim in summary["claims"])
+    assert "n = 32 sequences" in text
+
+
+def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
+    """A figure that it holds replaces the old one with its claims; others stay with theirs."""
+    root, _ = smoke
+    write_old_report(tmp_path, "smoke")
+    summary = copy_report(root / "report-smoke", tmp_path)
+    assert (tmp_path / "figure_old.png").exists()
+    assert {"old", "levels", "4a"} <= set(summary["figures"])
+    assert {"old", "middle"} <= set(summary["runs"])
+    statements = [claim["statement"] for claim in summary["claims"]]
+    assert "an old claim" in statements
+    assert "?" not in statements
+    shown = json.loads((tmp_path / "report.json").read_text())
+    assert shown["claims"] == summary["claims"]

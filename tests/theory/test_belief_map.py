@@ -51,7 +51,7 @@ def test_the_slope_at_the_ends_has_a_closed_form():
 
 
 def test_thresholds_and_exponents_are_those_of_the_literature():
-    """ε* of (32, 8) and four ν to the digits given (SPEC section 9, F1 and F2)."""
+    """ε* of (32, 8) and four ν to the digits given (science.md#f1, #f2)."""
     np.testing.assert_allclose(theory.noise_threshold(**named(32, 8)), 0.731, atol=5e-4)
     expected = {(32, 8): 1.89, (64, 8): 1.47, (16, 4): 2.25, (256, 16): 1.20}
     for sizes, exponent in expected.items():
@@ -114,7 +114,7 @@ def test_exact_inference_follows_the_map(noise):
 
 @pytest.mark.long
 def test_root_beliefs_of_several_depths_cross_at_the_threshold():
-    """SPEC F1: (32, 8), within 0.03 of 0.731; below it depth helps, above it hurts."""
+    """science.md#f1: (32, 8), within 0.03 of 0.731; below it depth helps, above it hurts."""
     shallow, deep = (
         [root_belief(32, 8, depth, noise, seeds=6, number=40) for noise in (0.68, 0.78)]
         for depth in (3, 6)

@@ -49,6 +49,7 @@ def states(study, root):
     return [standing(study, config, root).state for config in study.runs()]
 
 
+@pytest.mark.long
 def test_a_lost_job_loses_only_itself_and_a_preempted_one_goes_on(slow, tmp_path):
     """Both tasks do the same; which run each takes is settled by who comes first."""
     runs = slow.runs()

@@ -78,7 +78,7 @@ def test_a_failed_run_is_recorded_and_the_others_go_on(finished):
     error = store.read_json(failed.folder.error_file)
     assert (error["stage"], error["error"], error["format"]) == (
         "train",
-        "ValueError",
+        "InputError",
         store.FORMAT,
     )
     assert "rules_per_symbol" in error["message"]
