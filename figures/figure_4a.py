@@ -81,7 +81,7 @@ def _draw_neighbours(axis: Axes, results: Results) -> None:
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
     minima = style.onset(results, "tau_neighbour")
     style.mark_minimum(axis, epochs, curves.mean(1), *minima, style.BLUE)
-    axis.set(yscale="log", title="nearest-neighbour divergence", ylabel="KL (nats)")
+    axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -93,7 +93,7 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    axis.set(title="own–other gap", ylabel="Hamming distance (symbols)")
+    axis.set(title="own–other gap", ylabel="symbols")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
