@@ -18,6 +18,7 @@ FILL_IN = hm.exact_denoiser(PAPER, MASKED)
 FIELD = np.zeros((16, 6))
 LEAVES = np.zeros(16, int)
 EVEN = np.full((2, 2, 2), 0.25)
+PAIRS = np.array([[[0, 0], [0, 1]], [[1, 0], [1, 1]]])
 
 
 def put(array, value):
@@ -179,6 +180,73 @@ CASES = {
         "(3, 2, 2, 2)",
         "(4,)",
     ),
+    "rules of another depth": (
+        lambda: hm.Grammar.from_rules(np.stack([PAIRS] * 3), depth=4),
+        "children",
+        "(3, 2, 2, 2)",
+        "(4, q, m, s)",
+    ),
+    "rules with one child": (
+        lambda: hm.Grammar.from_rules(PAIRS[..., :1], depth=2),
+        "children",
+        "(2, 2, 1)",
+        "s at least 2",
+    ),
+    "no rules at all": (
+        lambda: hm.Grammar.from_rules(PAIRS[:, :0], depth=2),
+        "children",
+        "(2, 0, 2)",
+        "m at least 1",
+    ),
+    "rules that are not integers": (
+        lambda: hm.Grammar.from_rules(PAIRS / 1, depth=2),
+        "children",
+        "float64",
+        "integers",
+    ),
+    "children that are no symbols": (
+        lambda: hm.Grammar.from_rules(put(PAIRS, 2), depth=2),
+        "children",
+        "2",
+        "0…1",
+    ),
+    "negative children": (
+        lambda: hm.Grammar.from_rules(put(PAIRS, -1), depth=2),
+        "children",
+        "-1",
+        "0…1",
+    ),
+    "a rule given twice": (
+        lambda: hm.Grammar.from_rules(np.zeros_like(PAIRS), depth=2),
+        "children",
+        "[0, 0]",
+        "must differ",
+    ),
+    "weights of other rules": (
+        lambda: hm.Grammar.from_rules(PAIRS, np.full((2, 3), 1 / 3), depth=2),
+        "probs",
+        "(2, 3)",
+        "(2, 2)",
+    ),
+    "weights of rules that do not sum to one": (
+        lambda: hm.Grammar.from_rules(PAIRS, np.full((2, 2), 0.4), depth=2),
+        "probs",
+        "0.8",
+        "sum to 1",
+    ),
+    "negative weights of rules": (
+        lambda: hm.Grammar.from_rules(PAIRS, np.array([[1.5, -0.5]] * 2), depth=2),
+        "probs",
+        "-0.5",
+        "at least 0",
+    ),
+    "root probabilities of rules": (
+        lambda: hm.Grammar.from_rules(PAIRS, depth=2, root_probs=np.array([0.5, 0.4])),
+        "root_probs",
+        "0.9",
+        "sum to 1",
+    ),
+    "depth of rules": (lambda: hm.Grammar.from_rules(PAIRS, depth=0), "depth", "0", "at least 1"),
     "root probabilities of wrong length": (
         lambda: hm.Grammar.from_tensor(EVEN, depth=2, root_probs=np.ones(3) / 3),
         "root_probs",

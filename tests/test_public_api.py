@@ -15,6 +15,7 @@ CONTRACT = {
     "Grammar.random": "key * vocab_size depth branching rules_per_symbol sigma shared",
     "Grammar.random_hierarchy": "key * vocab_size depth branching rules_per_symbol",
     "Grammar.from_tensor": "rho * depth root_probs",
+    "Grammar.from_rules": "children probs * depth root_probs",
     "paper_grammar": "seed",
     "sample_tree": "key grammar num_samples * filter_level",
     "sample_leaves": "key grammar num_samples * filter_level",
@@ -55,6 +56,7 @@ CONTRACT = {
 DEFAULTS = {
     "Grammar.random": {"branching": 2, "sigma": 1.0, "shared": True},
     "Grammar.from_tensor": {"root_probs": None},
+    "Grammar.from_rules": {"probs": None, "root_probs": None},
     "paper_grammar": {"seed": 0},
     "sample_tree": {"filter_level": 0},
     "sample_leaves": {"filter_level": 0},

@@ -201,16 +201,55 @@ class Grammar:
         branching = tensors.ndim - 2
         flat = tensors.reshape(len(tensors), vocab, vocab**branching)
         _check_probabilities("rho", flat)
-        if root_probs is None:
-            root_log_probs = _uniform_log_probs(vocab)
-        else:
-            root = np.asarray(root_probs, dtype=np.float64)
-            require(root.shape == (vocab,), "root_probs", root, f"an array of shape ({vocab},)")
-            _check_probabilities("root_probs", root)
-            root_log_probs = jnp.asarray(_safe_log(root / root.sum()))
+        root_log_probs = _root_log_probs(root_probs, vocab)
         children, probs = _list_rules(flat, branching)
         log_weights = jnp.asarray(_safe_log(probs / probs.sum(-1, keepdims=True)))
         return cls(log_weights, root_log_probs, RuleTable(children), depth)
+
+    @classmethod
+    def from_rules(
+        cls,
+        children: Array | np.ndarray,
+        probs: Array | np.ndarray | None = None,
+        *,
+        depth: int,
+        root_probs: Array | np.ndarray | None = None,
+    ) -> "Grammar":
+        """A grammar from lists of rules, for vocabularies whose tensor would be too large.
+
+        Args:
+            children: integers (q, m, s), the tuples that rules 0…m − 1 of every symbol produce, at
+                all levels; or (depth, q, m, s), rules of their own per level.
+            probs: probability of each rule, of the shape of ``children`` less its last axis. Rows
+                sum to 1. A rule of probability 0 does not exist, and its children are ignored: so
+                symbols may have different numbers of rules. Equally likely if left out.
+            depth: L, at least 1.
+            root_probs: (q,) prior of the root; uniform if left out.
+
+        Raises:
+            ValueError: if shapes do not fit, a child is no symbol, a symbol has the same rule
+                twice, or probabilities are negative, not finite, or do not sum to 1.
+        """
+        depth = check_integer("depth", depth, 1)
+        children = _check_children(children, depth)
+        shape = children.shape[:-1]
+        rows = np.full(shape, 1 / shape[-1]) if probs is None else np.asarray(probs, np.float64)
+        if rows.shape != shape:
+            raise InputError(
+                f"probs has shape {rows.shape}, which is not allowed: it must be that of children "
+                f"less the last axis, {shape}"
+            )
+        _check_probabilities("probs", rows)
+        if children.ndim == 3:
+            children, rows = children[None], rows[None]
+        _check_rules(children, rows)
+        # As from_tensor does: the rules that exist come first, in their order.
+        order = np.argsort(rows <= 0, axis=-1, kind="stable")[..., : (rows > 0).sum(-1).max()]
+        rows = np.take_along_axis(rows, order, axis=-1)
+        listed = np.take_along_axis(children, order[..., None], axis=-2)
+        table = RuleTable(np.where(rows[..., None] > 0, listed, 0))
+        log_weights = jnp.asarray(_safe_log(rows / rows.sum(-1, keepdims=True)))
+        return cls(log_weights, _root_log_probs(root_probs, shape[-2]), table, depth)
 
 
 def paper_grammar(seed: int = 0) -> Grammar:
@@ -293,6 +332,56 @@ def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarra
     probs = np.take_along_axis(flat, order, axis=-1)
     codes = np.where(probs > 0, order, 0)
     return _tuples_from_codes(codes, vocab_size, branching), probs
+
+
+def _root_log_probs(
+    root_probs: Array | np.ndarray | None, vocab_size: int
+) -> Float[Array, " vocab"]:
+    """Log-prior of the root from its probabilities, which are checked; uniform for None."""
+    if root_probs is None:
+        return _uniform_log_probs(vocab_size)
+    root = np.asarray(root_probs, dtype=np.float64)
+    require(root.shape == (vocab_size,), "root_probs", root, f"an array of shape ({vocab_size},)")
+    _check_probabilities("root_probs", root)
+    return jnp.asarray(_safe_log(root / root.sum()))
+
+
+def _check_children(children: Array | np.ndarray, depth: int) -> np.ndarray:
+    """The children of rules as an array, if its shape and type can be meant."""
+    children = np.asarray(children)
+    has_levels = children.ndim == 4 and len(children) == depth
+    sizes = children.shape[-3:]
+    if not (children.ndim == 3 or has_levels) or sizes[0] < 2 or sizes[1] < 1 or sizes[2] < 2:
+        raise InputError(
+            f"children has shape {children.shape}, which is not allowed: it must be (q, m, s) or "
+            f"({depth}, q, m, s) with q and s at least 2 and m at least 1"
+        )
+    if not np.issubdtype(children.dtype, np.integer):
+        raise InputError(
+            f"children has dtype {children.dtype}, which is not allowed: it must hold integers"
+        )
+    return children
+
+
+def _check_rules(children: np.ndarray, probs: np.ndarray) -> None:
+    """Refuse, among the rules that exist, children that are no symbols, and repetitions."""
+    vocab_size, exists = children.shape[1], probs > 0
+    wrong = exists[..., None] & ((children < 0) | (children >= vocab_size))
+    if wrong.any():
+        raise InputError(
+            f"children holds the symbol {children[wrong][0]}, which is not allowed: "
+            f"symbols must be in 0…{vocab_size - 1}"
+        )
+    level, parent, _ = np.nonzero(exists)
+    rules, counts = np.unique(
+        np.column_stack([level, parent, children[exists]]), axis=0, return_counts=True
+    )
+    if counts.max() > 1:
+        level, parent, *twice = rules[counts.argmax()].tolist()
+        raise InputError(
+            f"children holds {twice} twice for symbol {parent}, which is not allowed: "
+            f"the rules of a symbol must differ (table {level})"
+        )
 
 
 def _check_probabilities(argument: str, rows: np.ndarray) -> None:

@@ -132,3 +132,33 @@ def test_equal_rule_tables_hash_equal_and_cannot_be_changed():
     assert hash(one) == hash(same)
     with pytest.raises(ValueError, match="read-only"):
         one.children[0, 0, 0, 0] = 1
+
+
+@given(data=st.data())
+def test_rule_lists_say_what_the_dense_tensor_says(data):
+    wanted = data.draw(strategies.cases()).grammar
+    children, probs = wanted.rules.children, np.exp(wanted.log_weights)
+    if wanted.shared:
+        children, probs = children[0], probs[0]
+    root_probs = np.exp(wanted.root_log_probs)
+    got = hm.Grammar.from_rules(children, probs, depth=wanted.depth, root_probs=root_probs)
+    assert got.rules == wanted.rules
+    np.testing.assert_allclose(got.log_weights, wanted.log_weights, rtol=1e-6, atol=1e-14)
+    np.testing.assert_allclose(got.root_log_probs, wanted.root_log_probs, rtol=1e-6, atol=1e-14)
+
+
+def test_rules_of_probability_zero_do_not_exist_and_may_hold_anything():
+    children = np.array([[[-1, -1], [0, 1], [1, 1]], [[1, 0], [7, 7], [7, 7]]])
+    probs = np.array([[0, 0.25, 0.75], [1, 0, 0]])
+    grammar = hm.Grammar.from_rules(children, probs, depth=3)
+    np.testing.assert_array_equal(grammar.rules.children[0], [[[0, 1], [1, 1]], [[1, 0], [0, 0]]])
+    np.testing.assert_allclose(np.exp(grammar.log_weights[0]), [[0.25, 0.75], [1, 0]], rtol=1e-6)
+
+
+def test_rules_without_probabilities_are_equally_likely():
+    rules = hm.Grammar.random_hierarchy(
+        jax.random.key(1), vocab_size=5, depth=2, branching=3, rules_per_symbol=4
+    )
+    again = hm.Grammar.from_rules(rules.rules.children, depth=2)
+    assert again.rules == rules.rules
+    np.testing.assert_allclose(again.log_weights, rules.log_weights, rtol=1e-6)
