@@ -1,4 +1,4 @@
-"""What a prefix says about the next symbol: the exact autoregressive law (SPEC section 2)."""
+"""What a prefix says about the next symbol: the exact autoregressive law (science.md#inference)."""
 
 import functools
 
