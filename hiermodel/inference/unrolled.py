@@ -16,9 +16,11 @@ wrong ones in such a product, one after the other, adds up one such term per nod
 A_v must not be judged by messages that may be lost themselves. It is bounded from the root down, by
 L_v >= A_v, from normalisers alone. With messages of at most 1 and rule weights that sum to 1,
 A_child <= scale_v A_v. At k = 0, A_root = 1 / (evidence over the scales). At k > 0 the likelihood
-g_i(a) of all below a node i of level k, given root a, is a sum of q products and at most 2q tiny
-too low. With g+ = max(g, tiny · 2q · nodes of level k), the product of g+ over all nodes but i,
-times e, exceeds the true product whatever was lost, and
+g_i(a) of all below a node i of level k, given root a, is a sum of q products of messages, so it is
+at most E_i + 2q tiny too low, where E_v = scale_v (Σ_children E + m (s + 1) tiny) + tiny, E = tiny
+at a leaf, bounds what the message of v lacks: what is lost before a message is scaled grows with
+the scale. With g+ = max(g, (E_i + 2q tiny) · nodes of level k), the product of g+ over all nodes
+but i, times e, exceeds the true product whatever was lost, and
 A_i <= e · Σ_a P(a) Π_{j ≠ i} g+_j(a) / evidence, over *all* root symbols, also those for which
 some likelihood vanished. So with N the number of operations that may underflow, all weighed as
 above (:func:`_num_lossy`), N · tiny · max L_v bounds the error of every marginal. The evidence
@@ -128,9 +130,11 @@ def run_unrolled(
     below = {depth: [likelihood[:, a] for a in symbols]}
     scale: dict[int, Array] = {}
     log_evidence = peak.sum(0)
+    lost = jnp.full_like(peak, jnp.finfo(leaf_evidence.dtype).tiny)
     for level in reversed(range(filter_level, depth)):
         below[level], scale[level] = _up(grammar, level, below[level + 1])
         log_evidence = log_evidence - jnp.log(scale[level]).sum(0)
+        lost = _lost_below(grammar, lost, scale[level])
 
     prior = jnp.exp(grammar.root_log_probs).astype(leaf_evidence.dtype)
     if filter_level == 0:
@@ -141,7 +145,9 @@ def run_unrolled(
         log_evidence = log_evidence + jnp.log(total)
         largest = 1 / total[None]
     else:
-        root, above, log_total, largest = _through_root(grammar, filter_level, below[filter_level])
+        root, above, log_total, largest = _through_root(
+            grammar, filter_level, below[filter_level], lost
+        )
         marginals = [root[None], *[None] * (filter_level - 1)]
         marginals.append(_product(above, below[filter_level]))
         log_evidence = log_evidence + log_total
@@ -209,10 +215,26 @@ def _down(grammar: Grammar, level: int, above: Symbols, scale: Array, children: 
     return [jnp.concatenate(blocks) for blocks in zip(*out, strict=True)]
 
 
+def _lost_below(
+    grammar: Grammar, lost: Float[Array, "children batch"], scale: Float[Array, "nodes batch"]
+) -> Float[Array, "nodes batch"]:
+    """How much too low each node's message may be (E_v of the module), from its children's."""
+    _, _, max_rules, branching = grammar.rules.children.shape
+    tiny = jnp.finfo(lost.dtype).tiny
+    from_children = lost.reshape(branching, -1, lost.shape[-1]).sum(0)
+    return scale * (from_children + max_rules * (branching + 1) * tiny) + tiny
+
+
 def _through_root(
-    grammar: Grammar, level: int, below: Symbols
+    grammar: Grammar, level: int, below: Symbols, lost: Float[Array, "nodes batch"]
 ) -> tuple[Array, Symbols, Array, Array]:
     """Across the levels that a filtered model lacks.
+
+    Args:
+        grammar: the model.
+        level: the filter level.
+        below: messages of its nodes.
+        lost: how much too low each of them may be.
 
     Returns:
         Root marginals (vocab, batch); weight above each node of the filter level; log-evidence less
@@ -227,7 +249,7 @@ def _through_root(
     given_root = [
         _total([transitions[:, a, b, None] * below[b] for b in symbols]) for a in symbols
     ]  # (nodes, batch) likelihood of all below a node given the root
-    floor = jnp.finfo(dtype).tiny * 2 * grammar.vocab_size * len(order)
+    floor = len(order) * (lost + jnp.finfo(dtype).tiny * 2 * grammar.vocab_size)
     bound = [jnp.maximum(likelihood, floor) for likelihood in given_root]
     log_root = jnp.stack([log_prior[a] + jnp.log(bound[a]).sum(0) for a in symbols])
     possible = jnp.stack([likelihood.min(0) > 0 for likelihood in given_root])
