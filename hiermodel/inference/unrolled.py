@@ -250,17 +250,21 @@ def _through_root(
         _total([transitions[:, a, b, None] * below[b] for b in symbols]) for a in symbols
     ]  # (nodes, batch) likelihood of all below a node given the root
     floor = len(order) * (lost + jnp.finfo(dtype).tiny * 2 * grammar.vocab_size)
-    bound = [jnp.maximum(likelihood, floor) for likelihood in given_root]
-    log_root = jnp.stack([log_prior[a] + jnp.log(bound[a]).sum(0) for a in symbols])
-    possible = jnp.stack([likelihood.min(0) > 0 for likelihood in given_root])
-    peak = log_root.max(0)
-    root_bound = jnp.exp(log_root - peak)
-    root = jnp.where(possible, root_bound, 0)
+    log_likelihood = [jnp.log(likelihood) for likelihood in given_root]
+    log_floor = jnp.log(floor)
+
+    def log_weights(logs: list[Array]) -> Array:
+        return jnp.stack([log_prior[a] + logs[a].sum(0) for a in symbols])
+
+    log_root = log_weights(log_likelihood)
+    log_bound = log_weights([jnp.maximum(each, log_floor) for each in log_likelihood])
+    peak = log_bound.max(0)
+    root = jnp.exp(log_root - peak)
     total = root.sum(0)
-    root, root_bound = root / total, root_bound / total
-    share = [root[a] / bound[a] for a in symbols]
+    root, root_bound = root / total, jnp.exp(log_bound - peak) / total
+    share = [jnp.where(given_root[a] > 0, root[a] / given_root[a], 0) for a in symbols]
     above = [_total([share[a] * transitions[:, a, b, None] for a in symbols]) for b in symbols]
-    largest = _total([root_bound[a] / bound[a] for a in symbols])
+    largest = _total([root_bound[a] / jnp.maximum(given_root[a], floor) for a in symbols])
     return root, above, peak + jnp.log(total), largest
 
 
