@@ -78,7 +78,7 @@ __all__ = [
     "u_turn_discrete",
 ]
 
-LAZY = ("theory",)
+LAZY = ("datasets", "theory")
 """Subpackages that load on first use."""
 
 

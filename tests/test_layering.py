@@ -15,6 +15,7 @@ LAYERS = {
     "grammar": 2,
     "inference": 3,
     "theory": 4,
+    "datasets": 4,
     "diffusion": 4,
     "networks": 5,
     "training": 6,

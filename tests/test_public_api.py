@@ -47,6 +47,7 @@ CONTRACT = {
     "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
     "tolerated_gap false_alarm num_looks num_permutations",
     "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations",
+    "datasets.load": "name * split num seed",
     "theory.belief_map": "p * vocab_size rules_per_symbol branching",
     "theory.noise_threshold": "* vocab_size rules_per_symbol branching",
     "theory.correlation_exponent": "* vocab_size rules_per_symbol branching",
@@ -92,6 +93,7 @@ DEFAULTS = {
         "key": None,
     },
     "permuted_gap": {"num_permutations": 2000},
+    "datasets.load": {"split": "train", "num": None, "seed": 0},
     "theory.belief_map": {"branching": 2},
     "theory.noise_threshold": {"branching": 2},
     "theory.correlation_exponent": {"branching": 2},
