@@ -3,6 +3,7 @@
 PyTorch needs none: ``torch.utils.data.DataLoader(dataset)`` takes a Dataset as it is.
 """
 
+import hashlib
 import importlib
 from typing import Any
 
@@ -32,7 +33,11 @@ def to_hugging_face(dataset: Dataset, columns: tuple[str, ...] = COLUMNS[:2]) ->
         ValueError: for an unknown column.
     """
     hugging_face_dataset = _find("datasets", "Dataset", "to_hugging_face")
-    return hugging_face_dataset(to_arrow(dataset, columns))
+    table = to_arrow(dataset, columns)
+    # Its name in their cache: by default a hash of all bytes, which some versions cannot make.
+    recipe = f"{describe(dataset)} {len(dataset)} {table.column_names}"
+    fingerprint = hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    return hugging_face_dataset(table, fingerprint=fingerprint)
 
 
 def to_arrow(dataset: Dataset, columns: tuple[str, ...] = COLUMNS[:2]) -> Any:

@@ -95,7 +95,7 @@ def test_grain_gives_the_rows():
 def test_hugging_face_gives_the_columns():
     pytest.importorskip("datasets.arrow_dataset")
     data = hm.datasets.load(NAME, num=6)
-    rows = hm.datasets.to_hugging_face(data).with_format("numpy")
+    rows = hm.datasets.to_hugging_face(data)
     np.testing.assert_array_equal(rows[:]["sequences"], data.sequences)
     np.testing.assert_array_equal(rows[:]["log_probs"], data.log_probs)
 
