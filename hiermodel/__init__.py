@@ -1,7 +1,7 @@
 """Controlled hierarchical generative models with exact denoisers, and diffusion models on them."""
 
 import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from hiermodel._version import __version__
 from hiermodel.diffusion.corruption import add_noise, one_hot
@@ -30,9 +30,21 @@ from hiermodel.inference.both_directions import NodeMessages, run_messages
 from hiermodel.inference.families import family_log_marginals, posterior_entropy
 from hiermodel.inference.learning import fit_grammar, fit_grammar_by_em
 from hiermodel.inference.posterior import most_probable_tree, sample_posterior
-from hiermodel.measures.advisor import Advice, advise_stop
-from hiermodel.measures.gap_test import permuted_gap
-from hiermodel.networks.published import transformer_from_state_dict
+
+if TYPE_CHECKING:  # what __getattr__ loads on first use
+    from hiermodel import (
+        datasets,
+        diffusion,
+        grammar,
+        inference,
+        measures,
+        networks,
+        theory,
+        training,
+    )
+    from hiermodel.measures.advisor import Advice, advise_stop
+    from hiermodel.measures.gap_test import permuted_gap
+    from hiermodel.networks.published import transformer_from_state_dict
 
 __all__ = [
     "Advice",
@@ -48,16 +60,22 @@ __all__ = [
     "add_noise",
     "advise_stop",
     "corrupt",
+    "datasets",
+    "diffusion",
     "empirical_denoiser",
     "exact_denoiser",
     "family_log_marginals",
     "fit_grammar",
     "fit_grammar_by_em",
+    "grammar",
     "independent_denoiser",
+    "inference",
     "log_density",
     "log_prob",
     "make_splits",
+    "measures",
     "most_probable_tree",
+    "networks",
     "one_hot",
     "paper_grammar",
     "permuted_gap",
@@ -73,16 +91,43 @@ __all__ = [
     "sample_posterior",
     "sample_tree",
     "score",
+    "theory",
+    "training",
     "transformer_from_state_dict",
     "u_turn",
     "u_turn_discrete",
 ]
 
-LAZY = ("datasets", "theory")
-"""Subpackages that load on first use."""
+# Namespaces, and names of those that need more than JAX: scipy's statistics, or Flax and Optax.
+LAZY = {
+    "Advice": "hiermodel.measures.advisor",
+    "advise_stop": "hiermodel.measures.advisor",
+    "datasets": None,
+    "diffusion": None,
+    "grammar": None,
+    "inference": None,
+    "measures": None,
+    "networks": None,
+    "permuted_gap": "hiermodel.measures.gap_test",
+    "theory": None,
+    "training": None,
+    "transformer_from_state_dict": "hiermodel.networks.published",
+}
+TRAINING_PACKAGES = ("filelock", "flax", "optax", "orbax", "tqdm")
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in LAZY:
-        return importlib.import_module(f"hiermodel.{name}")
-    raise AttributeError(f"module 'hiermodel' has no attribute {name!r}")
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module 'hiermodel' has no attribute {name!r}")
+    try:
+        module = importlib.import_module(LAZY[name] or f"hiermodel.{name}")
+    except ModuleNotFoundError as error:
+        if error.name in TRAINING_PACKAGES:
+            message = f"hiermodel.{name} needs {error.name}: pip install 'hiermodel[train]'"
+            raise ModuleNotFoundError(message, name=error.name) from error
+        raise
+    return getattr(module, name) if LAZY[name] else module
+
+
+def __dir__() -> list[str]:
+    return [*__all__]

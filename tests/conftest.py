@@ -42,6 +42,8 @@ DATA = Path(__file__).parent / "data"
 
 def pytest_configure(config):
     """Share compiled programs between worker processes, and with later runs."""
+    if not config.pluginmanager.hasplugin("cacheprovider"):
+        return
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

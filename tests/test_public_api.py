@@ -46,7 +46,7 @@ CONTRACT = {
     "transformer_from_state_dict": "state * num_heads",
     "advise_stop": "key steps test_loss * gap split_divergence neighbour_divergence "
     "tolerated_gap false_alarm num_looks num_permutations",
-    "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations",
+    "permuted_gap": "key generated_a generated_b train_a train_b * num_permutations metric",
     "datasets.load": "name * split num seed",
     "theory.belief_map": "p * vocab_size rules_per_symbol branching",
     "theory.noise_threshold": "* vocab_size rules_per_symbol branching",
@@ -92,7 +92,7 @@ DEFAULTS = {
         "num_starts": 1,
         "key": None,
     },
-    "permuted_gap": {"num_permutations": 2000},
+    "permuted_gap": {"num_permutations": 2000, "metric": "hamming"},
     "datasets.load": {"split": "train", "num": None, "seed": 0},
     "theory.belief_map": {"branching": 2},
     "theory.noise_threshold": {"branching": 2},
@@ -130,7 +130,7 @@ def test_attributes_of_the_contract():
 
 def test_the_public_names_are_exactly_the_explicit_re_exports():
     tree = ast.parse(Path(hm.__file__).read_text())
-    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     imports = [node for node in imports if str(node.module).startswith("hiermodel")]
     names = [alias.asname or alias.name for node in imports for alias in node.names]
     assert sorted(hm.__all__) == sorted(names)
@@ -141,23 +141,51 @@ def test_the_package_does_nothing_but_re_export_and_load_subpackages_on_first_us
     statements = ast.parse(Path(hm.__file__).read_text()).body
     assert isinstance(statements[0], ast.Expr)  # the docstring
     functions = [node.name for node in statements if isinstance(node, ast.FunctionDef)]
-    assert functions == ["__getattr__"]
+    assert functions == ["__getattr__", "__dir__"]
     assigned = [
         node.targets[0].id
         for node in statements
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
-    assert assigned == ["__all__", "LAZY"]
+    assert assigned == ["__all__", "LAZY", "TRAINING_PACKAGES"]
 
 
-@pytest.mark.parametrize("name", hm.LAZY)
-def test_subpackages_load_on_first_use(name):
+NAMESPACES = [name for name, module in hm.LAZY.items() if module is None]
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_namespaces_export_names_that_are_there(name):
+    namespace = getattr(hm, name)
+    assert namespace.__name__ == f"hiermodel.{name}"
+    names = getattr(namespace, "__all__", [])
+    assert len(set(names)) == len(names)
+    assert all(hasattr(namespace, one) for one in names)
+
+
+def test_importing_the_package_imports_little_beyond_jax():
+    """Under a second on two cores, most of it JAX itself; what is heavy loads on first use."""
     code = (
-        "import sys, hiermodel as hm\n"
-        f"assert 'hiermodel.{name}' not in sys.modules\n"
-        f"assert all(hasattr(hm.{name}, one) for one in hm.{name}.__all__)"
+        "import sys, jax, jax.numpy, numpy; before = set(sys.modules); import hiermodel as hm\n"
+        "added = set(sys.modules) - before\n"
+        "print(*sorted({name.split('.')[0] for name in added}))\n"
+        "print(len(added)); hm.measures, hm.theory; print('flax' in sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    packages, number, flax_is_loaded = run.stdout.splitlines()
+    heavy = {"flax", "optax", "orbax", "scipy", "matplotlib", "tqdm", "filelock", "tyro", "jinja2"}
+    assert not heavy & set(packages.split())
+    assert int(number) < 150
+    assert flax_is_loaded == "False"
+
+
+@pytest.mark.parametrize("name", ["transformer_from_state_dict"])
+def test_what_training_needs_is_named_where_it_is_missing(name):
+    code = (
+        "import sys; sys.modules['flax'] = sys.modules['optax'] = None\n"
+        f"import hiermodel as hm; hm.{name}"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "pip install 'hiermodel[train]'" in run.stderr.splitlines()[-1]
 
 
 def test_what_is_no_subpackage_is_no_attribute():

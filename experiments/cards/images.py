@@ -124,9 +124,9 @@ def compute(config: ImageRunConfig, run: RunFolder, results: Results) -> dict[st
 def _chance(splits: ImageSplits) -> Measurement:
     """How many test images count as memorised, which no network has drawn."""
     below = ImageComparisonConfig.memorised_below
-    shares = [np.mean(neighbour_ratio(splits.test, own) < below) for own in splits.train]
+    ratios = [neighbour_ratio(splits.test, own, metric="euclidean") for own in splits.train]
     about = "test images much nearer to one training image than to any other"
-    return Measurement(np.array(shares), ("split",), "fraction", about)
+    return Measurement(np.mean(np.array(ratios) < below, 1), ("split",), "fraction", about)
 
 
 def _bias(results: Results) -> Iterator[Number]:

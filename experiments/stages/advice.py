@@ -142,6 +142,7 @@ def _control(
             unseen[:size],
             unseen[size : 2 * size],
             num_permutations=settings.num_permutations,
+            metric="hamming" if isinstance(splits, Splits) else "euclidean",
         )
         advice = advise_stop(
             key, epochs, np.zeros((len(epochs), 2)), gap=gap, num_looks=len(epochs),
@@ -273,6 +274,7 @@ def advise(
             splits.train[a // config.num_seeds],
             splits.train[b // config.num_seeds],
             num_permutations=settings.num_permutations,
+            metric="hamming" if isinstance(splits, Splits) else "euclidean",
         )
         advice.append(
             advise_stop(

@@ -153,15 +153,17 @@ def compare(
         split = member // num_seeds
         own = train[split]
         rows["nearest_distance"].append(np.mean(nearest_images(generated, own).distance))
-        memorised = neighbour_ratio(generated, own) < settings.memorised_below
+        memorised = neighbour_ratio(generated, own, metric="euclidean") < settings.memorised_below
         found = bootstrap_interval(jax.random.fold_in(key, member), memorised)
         rows["memorised"].append(found.estimate)
         rows["memorised_low"].append(found.low)
         rows["memorised_high"].append(found.high)
         if num_splits > 1:
             partner = partner_split(split, num_splits)  # a last odd one has none
-            gap = np.nan if partner is None else own_other_gap(generated, own, train[partner])
-            rows["gap"].append(np.mean(gap))
+            gap = np.nan
+            if partner is not None:
+                gap = own_other_gap(generated, own, train[partner], metric="euclidean").mean()
+            rows["gap"].append(gap)
     for name, pairs in (
         ("dissimilarity", sample_pairs(num_splits, num_seeds)),
         ("same_data", same_data_pairs(num_splits, num_seeds)),

@@ -1,1 +1,44 @@
-"""What the data are: tree grammars, their samples and splits."""
+"""What the data are: tree grammars, their samples, splits and exact statistics."""
+
+from hiermodel.grammar.rules import Grammar, paper_grammar
+from hiermodel.grammar.sampling import sample_leaves, sample_tree
+from hiermodel.grammar.splits import Splits, make_splits
+from hiermodel.grammar.statistics import (
+    EntropyBounds,
+    Law,
+    PairStatistics,
+    enumerate_law,
+    is_unambiguous,
+    leaf_entropy,
+    leaf_entropy_bounds,
+    leaf_pairs,
+    rule_entropy,
+    support_size,
+    symbol_log_marginals,
+    tree_count,
+    tree_divergence,
+    tree_entropy,
+)
+
+__all__ = [
+    "EntropyBounds",
+    "Grammar",
+    "Law",
+    "PairStatistics",
+    "Splits",
+    "enumerate_law",
+    "is_unambiguous",
+    "leaf_entropy",
+    "leaf_entropy_bounds",
+    "leaf_pairs",
+    "make_splits",
+    "paper_grammar",
+    "rule_entropy",
+    "sample_leaves",
+    "sample_tree",
+    "support_size",
+    "symbol_log_marginals",
+    "tree_count",
+    "tree_divergence",
+    "tree_entropy",
+]

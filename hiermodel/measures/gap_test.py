@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Key, Num
 
 from hiermodel.checks import check_integer, require
 from hiermodel.measures.dependence import MAX_NUMBERS, deal
+from hiermodel.measures.neighbours import Metric
 from hiermodel.measures.several_neighbours import nearest_several
 from hiermodel.measures.uncertainty import generator_from_key
 
@@ -41,17 +42,19 @@ def permuted_gap(
     train_b: Num[Array | np.ndarray, "..."],
     *,
     num_permutations: int = 2000,
+    metric: Metric = "hamming",
 ) -> PermutedGap:
     """The own–other gap of two networks along training, for their training sets and permuted ones.
 
     Args:
         key: one typed key, for the permutations; the same for more checkpoints.
         generated_a: (num_checkpoints, n, ...) samples of the network trained on ``train_a``:
-            (…, num_leaves) symbols, or images, whose distance is Euclidean.
+            (…, num_leaves) symbols, or images.
         generated_b: of the same shape, samples of the other network.
         train_a: (n_train, ...) one training set.
         train_b: the other, disjoint, of the same size.
         num_permutations: at least 1.
+        metric: "hamming" for symbols, "euclidean" for images.
 
     Raises:
         ValueError: for shapes that do not fit or a number out of range.
@@ -65,7 +68,7 @@ def permuted_gap(
     pool = np.concatenate([np.asarray(train_a), np.asarray(train_b)])
     in_a = deal(generator_from_key(key), len(train_a), num_permutations)
     gaps = [
-        (_mean_lead(a, pool, in_a) - _mean_lead(b, pool, in_a)) / 2
+        (_mean_lead(a, pool, in_a, metric) - _mean_lead(b, pool, in_a, metric)) / 2
         for a, b in zip(np.asarray(generated_a), np.asarray(generated_b), strict=True)
     ]
     both = np.stack(gaps, 1)
@@ -73,12 +76,11 @@ def permuted_gap(
 
 
 def _mean_lead(
-    samples: np.ndarray, pool: np.ndarray, in_a: np.ndarray
+    samples: np.ndarray, pool: np.ndarray, in_a: np.ndarray, metric: Metric
 ) -> Float[np.ndarray, " permutations"]:
     """Mean over samples of distance to the half not in a − distance to the half in a."""
-    distance, row = (
-        np.asarray(part) for part in nearest_several(samples, pool, min(NEIGHBOURS, len(pool)))
-    )
+    nearest = nearest_several(samples, pool, min(NEIGHBOURS, len(pool)), metric=metric)
+    distance, row = map(np.asarray, nearest)
     lead = np.empty(len(in_a))
     at_once = max(1, MAX_NUMBERS // len(row))
     for start in range(0, len(in_a), at_once):

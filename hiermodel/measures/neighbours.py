@@ -4,7 +4,7 @@ Source: science.md#measures.
 """
 
 import functools
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,9 @@ from jaxtyping import Array, Float, Int, Key, Num
 from hiermodel.checks import check_integer, check_symbols, is_concrete, require
 from hiermodel.measures.divergence import CLIP
 from hiermodel.measures.uncertainty import Interval, generator_from_key, percentile_interval
+
+Metric = Literal["hamming", "euclidean"]
+"""Distance of symbols (number of differing positions), or of images (root of summed squares)."""
 
 WORD_BITS = 32
 # Queries treated together. On a CPU their running minima should stay in the first-level cache:
@@ -79,7 +82,7 @@ def nearest_neighbours(
 
 
 def nearest_images(
-    queries: Float[Array | np.ndarray, "..."], references: Float[Array | np.ndarray, "..."]
+    queries: Num[Array | np.ndarray, "..."], references: Num[Array | np.ndarray, "..."]
 ) -> Neighbours:
     """The counterpart for images: smallest Euclidean distance over all pixels.
 
@@ -236,6 +239,8 @@ def own_other_gap(
     generated: Num[Array | np.ndarray, "..."],
     own: Num[Array | np.ndarray, "..."],
     other: Num[Array | np.ndarray, "..."],
+    *,
+    metric: Metric = "hamming",
 ) -> Num[np.ndarray, " num_generated"]:
     """Distance to the nearest of ``other`` minus distance to the nearest of ``own``, per sample.
 
@@ -244,17 +249,17 @@ def own_other_gap(
     the split (science.md#measures).
 
     Args:
-        generated: (n, num_leaves) symbols; or (n, ...) images, whose distance is Euclidean.
+        generated: (n, num_leaves) symbols, or (n, ...) images.
         own: training set of the model that generated.
         other: training set, of the same size, of another split.
+        metric: "hamming" for symbols, "euclidean" for images.
 
     Raises:
         ValueError: as :func:`nearest_neighbours`, or if the two sets differ in size.
     """
     same = np.shape(own) == np.shape(other)
     require(same, "other", np.shape(other), f"of the shape of own, {np.shape(own)}")
-    is_image = jnp.issubdtype(jnp.asarray(generated).dtype, jnp.floating)
-    nearest = nearest_images if is_image else nearest_neighbours
+    nearest = nearest_neighbours if is_hamming(metric) else nearest_images
     return np.asarray(nearest(generated, other).distance - nearest(generated, own).distance)
 
 
@@ -263,6 +268,8 @@ def two_way_gap(
     generated_b: Num[Array | np.ndarray, "..."],
     train_a: Num[Array | np.ndarray, "..."],
     train_b: Num[Array | np.ndarray, "..."],
+    *,
+    metric: Metric = "hamming",
 ) -> Float[np.ndarray, " num_generated"]:
     """Own–other gap of paired samples of two splits, averaged over the two directions.
 
@@ -273,6 +280,7 @@ def two_way_gap(
         generated_b: (n, ...) samples of the other model, the i-th with the noise of the i-th.
         train_a: one training set.
         train_b: the other, of the same size.
+        metric: as in :func:`own_other_gap`.
 
     Raises:
         ValueError: as :func:`own_other_gap`, or if the samples are not paired.
@@ -280,8 +288,14 @@ def two_way_gap(
     shape = np.shape(generated_a)
     paired = np.shape(generated_b) == shape
     require(paired, "generated_b", np.shape(generated_b), f"of the shape of generated_a, {shape}")
-    one_way = own_other_gap(generated_a, train_a, train_b)
-    return (one_way + own_other_gap(generated_b, train_b, train_a)) / 2
+    one_way = own_other_gap(generated_a, train_a, train_b, metric=metric)
+    return (one_way + own_other_gap(generated_b, train_b, train_a, metric=metric)) / 2
+
+
+def is_hamming(metric: str) -> bool:
+    """Whether ``metric`` is that of symbols; refuses what is neither's."""
+    require(metric in get_args(Metric), "metric", metric, f"one of {get_args(Metric)}")
+    return metric == "hamming"
 
 
 def _nearest_counts(

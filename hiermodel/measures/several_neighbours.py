@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Array, Float, Num
 
 from hiermodel.checks import check_integer, check_symbols, require
-from hiermodel.measures.neighbours import Neighbours, check_sets
+from hiermodel.measures.neighbours import Metric, Neighbours, check_sets, is_hamming
 
 
 def nearest_several(
     queries: Num[Array | np.ndarray, "..."],
     references: Num[Array | np.ndarray, "..."],
     count: int,
+    *,
+    metric: Metric = "hamming",
 ) -> Neighbours:
     """The nearest references of every query, the nearest first.
 
@@ -26,9 +28,10 @@ def nearest_several(
     differences.
 
     Args:
-        queries: (n, num_leaves) symbols, by Hamming distance; or (n, ...) images, by Euclidean.
+        queries: (n, num_leaves) symbols, or (n, ...) images.
         references: (m, ...) the same.
         count: how many, in 1…m.
+        metric: "hamming" for symbols, "euclidean" for images.
 
     Returns:
         Neighbours with arrays (n, count); of references equally near, the first come first.
@@ -37,23 +40,27 @@ def nearest_several(
         ValueError: for shapes that do not fit, symbols that are no symbols, or a count out of
             range.
     """
-    is_image = jnp.issubdtype(jnp.asarray(queries).dtype, jnp.floating)
-    check_sets(queries, references, min_ndim=2 if is_image else None)
+    symbols = is_hamming(metric)
+    check_sets(queries, references, min_ndim=None if symbols else 2)
     count = check_integer("count", count, 1, len(references))
     sets = [jnp.asarray(part) for part in (queries, references)]
-    if not is_image:
+    if symbols:
         vocab_size = max(int(part.max(initial=1)) for part in sets) + 1
         for argument, part in zip(("queries", "references"), sets, strict=True):
             check_symbols(argument, part, vocab_size)
         # Squared distance of one-hot vectors is twice the Hamming distance, exact in float32.
         sets = [jax.nn.one_hot(part, vocab_size, dtype=jnp.float32) for part in sets]
-    flat = [part.reshape(len(part), -1) for part in sets]
+    dtype = jnp.promote_types(jnp.result_type(*sets), jnp.float32)
+    flat = [part.astype(dtype).reshape(len(part), -1) for part in sets]
     squares, rows = _nearest_several(flat[0], flat[1], count)
-    return Neighbours(jnp.sqrt(squares) if is_image else squares / 2, rows)
+    return Neighbours(squares / 2 if symbols else jnp.sqrt(squares), rows)
 
 
 def neighbour_ratio(
-    queries: Num[Array | np.ndarray, "..."], references: Num[Array | np.ndarray, "..."]
+    queries: Num[Array | np.ndarray, "..."],
+    references: Num[Array | np.ndarray, "..."],
+    *,
+    metric: Metric = "hamming",
 ) -> Float[np.ndarray, " num_queries"]:
     """Distance to the nearest reference over distance to the second nearest, in 0…1.
 
@@ -64,12 +71,14 @@ def neighbour_ratio(
     Args:
         queries: (n, num_leaves) symbols, or (n, ...) images.
         references: the same, at least two.
+        metric: "hamming" for symbols, "euclidean" for images.
 
     Raises:
         ValueError: as :func:`nearest_several`, or for one reference.
     """
     require(len(references) >= 2, "references", np.shape(references), "of at least two rows")
-    distances = np.asarray(nearest_several(queries, references, 2).distance, np.float64)
+    nearest = nearest_several(queries, references, 2, metric=metric)
+    distances = np.asarray(nearest.distance, np.float64)
     first, second = distances.min(1), distances.max(1)
     return np.where(second > 0, first / np.where(second > 0, second, 1), 1.0)
 

@@ -20,7 +20,8 @@ from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.u_turns import members_of
 from experiments.train import checkpoints_of, make_data, open_run, train_run
-from hiermodel.measures import attack_losses, auc, membership_score, near_copies
+from hiermodel.measures import attack_losses, membership_score, near_copies
+from hiermodel.measures.membership import auc
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 

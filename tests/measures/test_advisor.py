@@ -121,7 +121,13 @@ def test_silent_on_a_loss_that_falls_and_networks_that_differ_by_chance():
         shift = 0.7 * rng.normal(size=(2, 3))
         a, b = (rng.normal(size=(len(steps), 60, 3)) + own for own in shift)
         gap = hm.permuted_gap(
-            jax.random.key(trial), a, b, pool[:20], pool[20:], num_permutations=400
+            jax.random.key(trial),
+            a,
+            b,
+            pool[:20],
+            pool[20:],
+            num_permutations=400,
+            metric="euclidean",
         )
         advice = hm.advise_stop(KEY, steps, curves(rng, -LOG[::4]), gap=gap, num_looks=len(steps))
         assert advice.evidence[0].alarm is None
@@ -142,7 +148,7 @@ def test_networks_that_copy_are_found_out():
         ])
         for rows in own
     ]  # fmt: skip
-    gap = hm.permuted_gap(KEY, *generated, *own)
+    gap = hm.permuted_gap(KEY, *generated, *own, metric="euclidean")
     advice = hm.advise_stop(KEY, STEPS[:6], curves(rng, -LOG[:6]), gap=gap, num_looks=6)
     assert (advice.verdict, advice.since, advice.keep) == ("biased", STEPS[3], STEPS[2])
 

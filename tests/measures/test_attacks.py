@@ -7,15 +7,14 @@ import pytest
 import hiermodel as hm
 from hiermodel.measures import (
     attack_losses,
-    auc,
     epsilon_lower_bound,
     evaluate_attack,
     evaluate_loss,
     membership_score,
     repeated_u_turns,
-    stratified_steps,
-    tpr_at_fpr,
 )
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.measures.membership import auc, tpr_at_fpr
 from hiermodel.measures.reproduction import near_copies
 from hiermodel.networks.learned import init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig

@@ -9,13 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
-from hiermodel.measures import (
-    decompose_loss,
-    denoising_loss,
-    evaluate_loss,
-    kl_divergence,
-    stratified_steps,
-)
+from hiermodel.measures import decompose_loss, denoising_loss, evaluate_loss, kl_divergence
+from hiermodel.measures.loss import stratified_steps
 
 FALSE_ALARM = 1e-6
 NUM = 1000  # sequences at a time: one number, as each is compiled

@@ -6,8 +6,8 @@ import pytest
 import scipy.stats
 from oracles import FALSE_ALARM
 
-from hiermodel.measures import block_reproduction, corrected_p_values, permuted_block_excess
-from hiermodel.measures.dependence import deal
+from hiermodel.measures import block_reproduction, permuted_block_excess
+from hiermodel.measures.dependence import corrected_p_values, deal
 from hiermodel.measures.uncertainty import generator_from_key
 
 KEY = jax.random.key(0)

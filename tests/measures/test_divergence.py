@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
-from hiermodel.measures import denoiser_divergence, kl_divergence, unsupported_mass
+from hiermodel.measures import denoiser_divergence, kl_divergence
+from hiermodel.measures.divergence import unsupported_mass
 
 
 def log(probs):

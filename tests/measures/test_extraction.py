@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.measures import find_clusters, score_claims
+from hiermodel.measures import find_clusters
+from hiermodel.measures.extraction import score_claims
 
 A, B, C = [0, 1, 2, 3], [4, 5, 0, 1], [2, 2, 2, 2]
 NEAR_A = [0, 1, 2, 0]

@@ -7,12 +7,8 @@ import pytest
 import strategies
 
 import hiermodel as hm
-from hiermodel.measures import (
-    correlations_by_distance,
-    pair_correlations,
-    pair_covariance,
-    tree_distance,
-)
+from hiermodel.measures import correlations_by_distance, pair_correlations
+from hiermodel.measures.features import pair_covariance, tree_distance
 
 
 @pytest.mark.parametrize(("branching", "depth"), [(2, 1), (2, 4), (3, 2)])

@@ -16,22 +16,22 @@ RNG = np.random.default_rng(0)
 def cases():
     symbols = RNG.integers(4, size=(160, 7))
     images = RNG.normal(size=(160, 2, 3))
-    for rows in (symbols, images):
+    for rows, metric in ((symbols, "hamming"), (images, "euclidean")):
         a, b = rows[:60].reshape(2, 30, *rows.shape[1:]), rows[60:120].reshape(
             2, 30, *rows.shape[1:]
         )  # fmt: skip
-        yield a, b, rows[120:140], rows[140:]
+        yield (a, b, rows[120:140], rows[140:]), metric
 
 
-@pytest.mark.parametrize("case", list(cases()), ids=["sequences", "images"])
-def test_every_permutation_equals_dealing_out_by_hand(case):
+@pytest.mark.parametrize(("case", "metric"), list(cases()), ids=["sequences", "images"])
+def test_every_permutation_equals_dealing_out_by_hand(case, metric):
     generated_a, generated_b, train_a, train_b = case
-    found = hm.permuted_gap(KEY, *case, num_permutations=15)
+    found = hm.permuted_gap(KEY, *case, num_permutations=15, metric=metric)
     pool = np.concatenate([train_a, train_b])
     ways = deal(generator_from_key(KEY), 20, 15)
     expected = [
         [
-            two_way_gap(a, b, pool[way], pool[~way]).mean()
+            two_way_gap(a, b, pool[way], pool[~way], metric=metric).mean()
             for a, b in zip(generated_a, generated_b, strict=True)
         ]
         for way in ways
@@ -41,7 +41,8 @@ def test_every_permutation_equals_dealing_out_by_hand(case):
 
 
 def test_the_pool_can_hold_fewer_than_the_neighbours_looked_at():
-    found = hm.permuted_gap(KEY, np.eye(2)[None], np.eye(2)[None], np.eye(2)[:1], np.eye(2)[1:])
+    eye = np.eye(2, dtype=int)
+    found = hm.permuted_gap(KEY, eye[None], eye[None], eye[:1], eye[1:])
     assert set(np.abs(found.permuted).ravel()) == {0.0}
 
 
@@ -55,4 +56,4 @@ def test_the_pool_can_hold_fewer_than_the_neighbours_looked_at():
 )
 def test_bad_input_is_refused(shapes, message, unchecked_types):
     with pytest.raises(ValueError, match=message):
-        hm.permuted_gap(KEY, *(np.zeros(shape) for shape in shapes))
+        hm.permuted_gap(KEY, *(np.zeros(shape, int) for shape in shapes))

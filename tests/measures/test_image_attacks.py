@@ -8,7 +8,8 @@ import pytest
 import hiermodel as hm
 from hiermodel.diffusion.corruption import add_noise
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
-from hiermodel.measures import attack_losses, evaluate_attack, membership_score, stratified_steps
+from hiermodel.measures import attack_losses, evaluate_attack, membership_score
+from hiermodel.measures.loss import stratified_steps
 from hiermodel.networks.learned import init_params, learned_pixel_denoiser
 from hiermodel.networks.unet import UNetConfig
 

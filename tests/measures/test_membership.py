@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiermodel.measures import auc, membership_score, tpr_at_fpr
+from hiermodel.measures import membership_score
+from hiermodel.measures.membership import auc, tpr_at_fpr
 
 scores = st.lists(st.integers(-5, 5).map(float), min_size=1, max_size=40).map(np.array)
 rates = st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5, 1.0])

@@ -170,7 +170,11 @@ def test_gap_is_positive_for_copies(paper_data):
 
 def test_gap_of_images_is_in_pixel_distance():
     own, other = np.zeros((1, 2, 2)), np.ones((1, 2, 2))
-    np.testing.assert_allclose(own_other_gap(own, own, other), [2.0])
+    np.testing.assert_allclose(own_other_gap(own, own, other, metric="euclidean"), [2.0])
+    whole = own_other_gap(
+        np.zeros((1, 4), int), np.zeros((1, 4), int), np.full((1, 4), 3), metric="euclidean"
+    )
+    np.testing.assert_allclose(whole, [6.0])  # integers do not make it a Hamming distance
 
 
 @pytest.mark.parametrize("filter_level", [0, 1])
@@ -222,6 +226,8 @@ A, B = np.zeros((3, 4), np.int32), np.ones((2, 4), np.int32)
         (lambda: histogram_divergence(np.array([1]), np.array([1]), clip=0.0), "clip"),
         (lambda: own_other_gap(A, A, B), "other"),
         (lambda: two_way_gap(A, B, A, A), "generated_b"),
+        (lambda: own_other_gap(A, A, A, metric="l1"), "metric='l1'"),
+        (lambda: own_other_gap(A + 0.5, A, A), "must hold integers"),
         (lambda: nearest_neighbour_floor(jax.random.key(0), A, B, num_fresh=0), "sample size=0"),
         (lambda: nearest_neighbour_floor(jax.random.key(0), A, B, level=1.0), "level=1.0"),
         (lambda: nearest_neighbour_floor(jnp.zeros(2), A, B), "key"),

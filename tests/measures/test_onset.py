@@ -7,14 +7,12 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiermodel.measures import (
-    biased_phase,
-    locate_minimum,
+from hiermodel.measures import biased_phase, locate_minimum, student_interval
+from hiermodel.measures.onset import (
     minimum_after_transient,
     minimum_interval,
     paired_log_ratio,
     smooth_log_time,
-    student_interval,
 )
 
 TIMES = np.geomspace(100, 20_000, 25)

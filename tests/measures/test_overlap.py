@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from hiermodel.measures import overlap, overlap_ratio
+from hiermodel.measures import overlap
+from hiermodel.measures.u_turn import overlap_ratio
 
 
 def test_overlap_counts_agreeing_positions():

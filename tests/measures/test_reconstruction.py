@@ -17,12 +17,12 @@ import hiermodel as hm
 from hiermodel.diffusion.denoisers import leaf_field
 from hiermodel.grammar.statistics import leaf_entropy, symbol_log_marginals
 from hiermodel.measures import (
-    crossing_time,
     estimate_leaf_entropy,
     loss_floor,
     reconstruct_ancestors,
     student_interval,
 )
+from hiermodel.measures.reconstruction import crossing_time
 
 FALSE_ALARM = 1e-6
 SCHEDULE = hm.Schedule.linear()

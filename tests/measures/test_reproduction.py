@@ -7,13 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
-from hiermodel.measures import (
-    block_reproduction,
-    copies_beyond_others,
-    excess_reproduction,
-    found_blocks,
-    near_copies,
-)
+from hiermodel.measures import block_reproduction, excess_reproduction, near_copies
+from hiermodel.measures.reproduction import copies_beyond_others, found_blocks
 
 OWN = np.array([[0, 1, 2, 3], [4, 5, 0, 1]])
 OTHER = np.array([[0, 1, 4, 4], [2, 3, 2, 3]])

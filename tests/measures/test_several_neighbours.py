@@ -25,9 +25,9 @@ def test_sequences_against_all_pairs():
 def test_images_against_all_pairs():
     queries, references = RNG.normal(size=(40, 3, 4)), RNG.normal(size=(30, 3, 4))
     distances = np.sqrt(np.square(queries[:, None] - references[None]).sum((-2, -1)))
-    found = neighbour_ratio(queries, references)
+    found = neighbour_ratio(queries, references, metric="euclidean")
     np.testing.assert_allclose(found, brute_force(distances), rtol=1e-6)
-    shuffled = neighbour_ratio(queries, RNG.permutation(references))
+    shuffled = neighbour_ratio(queries, RNG.permutation(references), metric="euclidean")
     np.testing.assert_allclose(found, shuffled, rtol=1e-6)
 
 
@@ -40,7 +40,12 @@ def test_a_copy_of_a_doubled_reference_belongs_to_neither():
     ("call", "message"),
     [
         (lambda: neighbour_ratio(np.eye(2), np.eye(2)[:1]), "at least two rows"),
-        (lambda: neighbour_ratio(np.eye(2), np.eye(3)), "of the queries' size"),
+        (
+            lambda: neighbour_ratio(np.eye(2, dtype=int), np.eye(3, dtype=int)),
+            "of the queries' size",
+        ),
+        (lambda: neighbour_ratio(np.eye(2), np.eye(2)), "must hold integers"),
+        (lambda: neighbour_ratio(np.eye(2), np.eye(2), metric="l1"), "metric='l1'"),
         (lambda: neighbour_ratio(np.array([[-1, 0]]), np.array([[0, 1], [1, 1]])), "symbol -1"),
     ],
 )

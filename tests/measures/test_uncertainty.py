@@ -9,15 +9,13 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiermodel.measures import (
-    Interval,
+from hiermodel.measures import Interval, proportion_interval, student_interval
+from hiermodel.measures.uncertainty import (
     bootstrap_interval,
     hierarchical_interval,
     pair_interval,
     proportion_difference,
-    proportion_interval,
     sign_flip_test,
-    student_interval,
 )
 
 KEY = jax.random.key(0)

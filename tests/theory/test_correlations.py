@@ -8,7 +8,8 @@ import strategies
 import hiermodel as hm
 from hiermodel import theory
 from hiermodel.grammar.statistics import support_size
-from hiermodel.measures import correlations_by_distance, pair_covariance, tree_distance
+from hiermodel.measures import correlations_by_distance
+from hiermodel.measures.features import pair_covariance, tree_distance
 
 
 def realisations(number, **sizes):

@@ -33,8 +33,10 @@ from figures import card as drawing
 from figures import study_report, tables
 from figures.figure import all_figures
 from figures.pictures import mosaic
-from hiermodel.measures import attack_losses, auc, stratified_steps
+from hiermodel.measures import attack_losses
 from hiermodel.measures.agreement import dissimilarity, noise_cosine
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.measures.membership import auc
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
