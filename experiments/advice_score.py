@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from experiments.configs import RunConfig
 from experiments.stages.advice import SIGNALS
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
+from experiments.words import number_text
 
 
 def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list
         best = int(own_loss.argmin())
         alarm, since = (advice[name].values[number] for name in ("alarm", "since"))
         first = 1 + int(alarm[1:].argmin())
-        for place, name in [*enumerate(SIGNALS), (first, "any sign of bias")]:
+        for place, name in [*enumerate(SIGNALS), (first, ANY)]:
             row = {"signal": name, "pair": number, "alarmed": bool(np.isfinite(alarm[place]))}
             against = tau["tau_test" if name == "test loss" else "tau_neighbour"]
             for what, time in (("alarm", alarm[place]), ("since", since[place])):
@@ -61,30 +63,36 @@ def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list
     return rows
 
 
-def score_table(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Means over pairs, by signal: what the README shows."""
-    table = []
-    for name in (*SIGNALS, "any sign of bias"):
-        own = [row for row in rows if row["signal"] == name]
-        heard = [row for row in own if row["alarmed"]]
+ANY = "any sign of bias"
 
-        def mean(what: str, of: list[dict[str, Any]]) -> float | None:
-            return float(np.mean([row[what] for row in of])) if of else None
 
-        spread = np.std([row["since"] for row in heard]) if heard else None
-        table.append(
-            {
-                "signal": name,
-                "pairs": len(own),
-                "alarmed": len(heard),
-                "alarm": mean("alarm", heard),
-                "since": mean("since", heard),
-                "since_spread": None if spread is None else float(spread),
-                **{
-                    f"{what}_{rule}": mean(f"{what}_{rule}", own)
-                    for rule in ("stopping", "going_back")
-                    for what in ("loss_given_up", "reproduction_avoided")
-                },
-            }
-        )
+def score_table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Means over pairs, by signal; of times, over those that raised an alarm."""
+    scored = pd.DataFrame(rows)
+    by_signal = scored.groupby("signal", sort=False)
+    table = by_signal.mean(numeric_only=True).drop(columns=["pair", "alarmed"])
+    table.insert(0, "pairs", by_signal.size())
+    table.insert(1, "alarmed", by_signal["alarmed"].sum())
+    table["since_spread"] = by_signal["since"].std(ddof=0)
     return table
+
+
+def advice_table(scored: pd.DataFrame) -> pd.DataFrame:
+    """The same for a page."""
+
+    def both(row: pd.Series, rule: str) -> str:
+        names = (f"loss_given_up_{rule}", f"reproduction_avoided_{rule}")
+        return ", ".join(number_text(row[name], 2) for name in names)
+
+    return pd.DataFrame(
+        {
+            "signal": signal,
+            "alarms": f"{row['alarmed']:.0f} of {row['pairs']:.0f}",
+            "ln(alarm / τ)": number_text(row["alarm"], 2),
+            "ln(since / τ)": number_text(row["since"], 2),
+            "its spread": number_text(row["since_spread"], 2),
+            "stopped at the alarm: test loss given up, copies avoided": both(row, "stopping"),
+            "gone back to before “since”: the same": both(row, "going_back"),
+        }
+        for signal, row in scored.iterrows()
+    )

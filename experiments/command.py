@@ -1,18 +1,21 @@
 """How every command starts and ends: its arguments, signals, errors and exit codes.
 
-Exit codes: 0 done; 1 an error that is no fault of the input; 2 bad input; 75 stopped by SIGTERM,
-130 by SIGINT, with all that is done kept. Bad input gives one line that says what is wrong and what
+Exit codes: 0 done; 1 an error that is no fault of the input, or some runs failed; 2 bad input; 3 a
+study would take longer than it may; 75 stopped by SIGTERM, 130 by SIGINT, with all that is done
+kept: the same command goes on. Bad input gives one line that says what is wrong and what
 is allowed. Any other error is a fault of the program and shows its traceback, as bad input does
 under ``python -X dev``.
 """
 
 import contextlib
+import dataclasses
+import importlib
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import tyro
 
@@ -27,11 +30,56 @@ _FRAME = "│╭╮╰╯─ "
 """What tyro draws around its messages."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Command:
+    """One of several commands of a program, loaded when it is called.
+
+    Attributes:
+        module: where its arguments and its function are.
+        arguments: the name of the dataclass that describes its command line.
+        function: what does it, by its name.
+        about: what it does.
+        example: how it is typed, after the program's name.
+    """
+
+    module: str
+    arguments: str
+    function: str
+    about: str
+    example: str
+
+    def load(self) -> tuple[type[Any], Callable[[Any], int | None]]:
+        """Its arguments and its function."""
+        module = importlib.import_module(self.module)
+        return getattr(module, self.arguments), getattr(module, self.function)
+
+
+def choose(program: str, commands: Mapping[str, Command]) -> None:
+    """Do the command that the first word names, or list all of them."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("", "-h", "--help"):
+        print(listing(program, commands))
+        sys.exit(0 if name else BAD_INPUT)
+    if name not in commands:
+        refuse(f"command={name!r} is not allowed: it must be one of {list(commands)}")
+    chosen = commands[name]
+    run(*chosen.load(), sys.argv[2:], f"{program} {name}", f"{program} {chosen.example}")
+
+
+def listing(program: str, commands: Mapping[str, Command]) -> str:
+    """All commands, with an example each."""
+    rows = [
+        f"  {name:<10} {each.about:<40} {program} {each.example}" for name, each in commands.items()
+    ]
+    return "\n".join([f"{program} COMMAND [arguments]; --help after it lists them", *rows])
+
+
 def run(
     arguments: type[T],
     do: Callable[[T], int | None],
     words: Sequence[str] | None = None,
     program: str | None = None,
+    example: str | None = None,
 ) -> None:
     """Read the command line, and do what it says. Signals are caught from the start.
 
@@ -41,13 +89,14 @@ def run(
         do: takes the arguments, and returns the exit code; None for 0.
         words: the arguments as typed; those of the process for None.
         program: what is typed before them.
+        example: of the whole line, for ``--help``.
 
     Raises:
         SystemExit: with the exit code, unless it is 0.
     """
     signals.install()  # first of all: imports take seconds
     try:
-        given = parse(arguments, words, program)
+        given = parse(arguments, words, program, example)
         check_folder("root", getattr(given, "root", None))
         code = do(given)
     except ValueError as error:
@@ -66,16 +115,24 @@ def run(
         sys.exit(code)
 
 
-def parse(arguments: type[T], words: Sequence[str] | None = None, program: str | None = None) -> T:
+def parse(
+    arguments: type[T],
+    words: Sequence[str] | None = None,
+    program: str | None = None,
+    example: str | None = None,
+) -> T:
     """The arguments on the command line; what tyro refuses is said in one line.
 
     Raises:
         SystemExit: for bad arguments, or after ``--help``.
     """
     said = io.StringIO()
+    about = (arguments.__doc__ or "").partition("\n\n    Attributes:")[0]
+    about += f" Example: {example}" if example else ""
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(arguments, args=words, prog=program or _program())
+            program = program or _program()
+            return tyro.cli(arguments, args=words, prog=program, description=about)
     except SystemExit as stop:
         if stop.code != BAD_INPUT:
             raise

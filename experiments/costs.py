@@ -18,6 +18,7 @@ from experiments.configs import Protocol
 from experiments.progress import progress_of
 from experiments.stages.registry import context_of, stages_of
 from experiments.train import num_training_rows
+from experiments.words import duration
 from hiermodel.networks.learned import apply, init_params
 
 EFFICIENCY = 0.3
@@ -85,14 +86,6 @@ def forward_operations(network: Any) -> float:
     t = jax.ShapeDtypeStruct((rows,), jnp.int32)
     lowered = jax.jit(lambda *inputs: apply(network, *inputs)).lower(params, x_t, t)
     return float((lowered.cost_analysis() or {})["flops"]) / rows
-
-
-def duration(seconds: float) -> str:
-    """A time in the largest unit that fits."""
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} seconds"
 
 
 def device_name() -> str:

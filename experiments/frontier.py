@@ -1,25 +1,29 @@
-"""How mitigations compare with a baseline: at equal test loss, with intervals, in words."""
+"""How mitigations compare with a baseline: at equal test loss, with intervals, in words.
+
+Since stopping earlier reduces copies for free, a mitigation is compared with the baseline stopped
+where its test loss was as low.
+"""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from experiments import store
+from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.configs import RunConfig
 from experiments.stages.tradeoff import members_by_unit
 from experiments.store import Measurements
+from experiments.words import interval_text
 from hiermodel.measures.onset import locate_minimum, smooth_log_time
-from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import (
     CONTRADICTED,
     NOT_LOCATED,
-    NOT_SHOWN,
     SHOWN,
     TOO_FEW,
     by_training_set,
-    decide,
     interval_of_units,
 )
 
@@ -143,19 +147,45 @@ def _at_loss(
 
 def summarise(found: Mapping[str, Point]) -> list[dict[str, Any]]:
     """A row per mitigation: means over units, and differences from the baseline, with intervals."""
+    claims = {name: compare(name, point) for name, point in found.items()}
     rows = []
     for name, point in found.items():
         row: dict[str, Any] = {"name": name, "units": len(point.values["loss"])}
         for measure in MEASURES:
-            row[measure] = _numbers(interval_of_units(point.values[measure]))
-            beyond = point.values[measure] - point.at_equal_loss[measure]
-            row[f"{measure}_beyond"] = _numbers(interval_of_units(beyond))
+            row[measure] = _numbers(point.values[measure])
+            row[f"{measure}_beyond"] = _numbers(_beyond(point, measure))
             saved = point.values[measure] - point.at_minimum[measure]
-            row[f"{measure}_less_minimum"] = _numbers(interval_of_units(saved))
-        row["verdict"] = _verdict(name, point)
+            row[f"{measure}_less_minimum"] = _numbers(saved)
+        row["verdict"] = _verdict(name, claims[name])
         rows.append(row)
     return rows
 
+
+def compare(name: str, point: Point) -> dict[str, Claim]:
+    """By measure, the claim that a mitigation is better than the baseline at equal test loss."""
+    statements = {
+        "loss": "the test loss falls below the baseline's lowest",
+        "copies": "fewer samples are copies than of the baseline at equal test loss",
+        "auc": "an attacker gains less than from the baseline at equal test loss",
+    }
+    unit = "pair of training sets" if "disjoint data" in name else "training set"
+    return {
+        measure: claim_of_units(
+            Statistic.known(-_beyond(point, measure), point.located),
+            name=f"{measure}-{name}",
+            statement=f"{name}: {statement}",
+            about=f"{ABOUT[measure]}, baseline − mitigation, per {unit}",
+        )
+        for measure, statement in statements.items()
+    }
+
+
+ABOUT = {
+    "loss": "test loss in nats per position",
+    "copies": "excess copies as a fraction of samples",
+    "auc": "AUC of the calibrated attack",
+}
+"""What is compared, with its unit."""
 
 FEWER, WEAKER, LOWER = "fewer copies", "a weaker attack", "a lower test loss than it ever has"
 MORE, STRONGER = "more copies", "a stronger attack"
@@ -163,28 +193,29 @@ INCOMPARABLE = "not comparable: its test loss never falls to the baseline's firs
 NO_BETTER = "no better than stopping the baseline early"
 
 
-def _verdict(name: str, point: Point) -> str:
+def _beyond(point: Point, measure: str) -> np.ndarray:
+    return point.values[measure] - point.at_equal_loss[measure]
+
+
+def _verdict(name: str, claims: Mapping[str, Claim]) -> str:
     """What units say of copies and of the attack, at equal test loss."""
     if name == BASELINE:
         return "what others are compared with"
-    less = {
-        measure: decide(point.values[measure] - point.at_equal_loss[measure], low=-np.inf, high=0.0)
-        for measure in ("loss", "copies", "auc")
-    }
-    if TOO_FEW in less.values():
-        return TOO_FEW
-    if not point.located:
-        return NOT_LOCATED
-    if less["loss"] == CONTRADICTED:
+    verdict = {measure: claim.verdict for measure, claim in claims.items()}
+    for unknown in (TOO_FEW, NOT_LOCATED):
+        if unknown in verdict.values():
+            return unknown
+    if verdict["loss"] == CONTRADICTED:
         return INCOMPARABLE
-    measures = (("copies", FEWER, MORE), ("auc", WEAKER, STRONGER))
-    words = [
-        fewer if less[measure] == SHOWN else more
-        for measure, fewer, more in measures
-        if less[measure] != NOT_SHOWN
-    ]
-    words += [LOWER] if less["loss"] == SHOWN else []
-    return " and ".join(words) if words else NO_BETTER
+    words = {
+        ("copies", SHOWN): FEWER,
+        ("copies", CONTRADICTED): MORE,
+        ("auc", SHOWN): WEAKER,
+        ("auc", CONTRADICTED): STRONGER,
+        ("loss", SHOWN): LOWER,
+    }
+    said = [word for (measure, what), word in words.items() if verdict[measure] == what]
+    return " and ".join(said) if said else NO_BETTER
 
 
 def sentences(rows: list[dict[str, Any]]) -> list[str]:
@@ -224,13 +255,32 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
     return said
 
 
-def _text(numbers: Mapping[str, float | None]) -> str:
-    if numbers["low"] is None:
-        return f"{numbers['estimate']:.2g}"
-    return f"{numbers['estimate']:.2g} [{numbers['low']:.2g}, {numbers['high']:.2g}]"
+def frontier_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """The rows for a page: numbers at each one's own test-loss minimum, and beyond the baseline."""
+    columns = {
+        "test loss": ("loss", 3),
+        "KL(exact ‖ model)": ("divergence", 3),
+        "excess copies": ("copies", 3),
+        "AUC": ("auc", 3),
+        "copies beyond": ("copies_beyond", 2),
+        "AUC beyond": ("auc_beyond", 2),
+    }
+    return pd.DataFrame(
+        {
+            "mitigation": row["name"],
+            **{head: _text(row[name], digits) for head, (name, digits) in columns.items()},
+            "at equal test loss": row["verdict"],
+        }
+        for row in rows
+    )
 
 
-def _numbers(interval: Interval) -> dict[str, float | None]:
-    """As JSON, which has no infinity: null for an end that is not there."""
+def _text(numbers: Mapping[str, float | None], digits: int = 2) -> str:
+    return interval_text(*(numbers[end] for end in ("estimate", "low", "high")), digits)
+
+
+def _numbers(units: np.ndarray) -> dict[str, float | None]:
+    """Mean and interval as JSON, which has no infinity: null for an end that is not there."""
+    interval = interval_of_units(units)
     ends = {end: float(getattr(interval, end)) for end in ("estimate", "low", "high")}
     return {end: value if np.isfinite(value) else None for end, value in ends.items()}

@@ -24,8 +24,9 @@ class Arguments:
     """Submit a study's waiting runs to a cluster; `python -m experiments status` follows.
 
     Attributes:
-        study: a .py file, or the name of a shipped study, as seen from the jobs too.
+        study: as of `run`; a file must be seen from the jobs too.
         root: where run folders are, on a file system that all machines share.
+        seed: as of `run`.
         cluster: slurm; or local, to try it on this machine.
         tasks: how many, if there are as many networks; they run at the same time if the cluster has
             room.
@@ -40,6 +41,7 @@ class Arguments:
 
     study: tyro.conf.Positional[str]
     root: Path = Path("runs")
+    seed: int | None = None
     cluster: Literal["slurm", "local"] = "slurm"
     tasks: int = 16
     minutes: float = 240.0
@@ -57,11 +59,13 @@ class Task:
 
     Attributes:
         study: file or name.
+        seed: in place of its own.
         root: where run folders are.
         shares: tasks that share the work.
     """
 
     study: str
+    seed: int | None
     root: str
     shares: int
 
@@ -74,7 +78,7 @@ class Task:
         from experiments.study.runner import run_study
         from experiments.study.state import standing
 
-        study, root = load_study(self.study), Path(self.root)
+        study, root = load_study(self.study, self.seed), Path(self.root)
         run_study(study, root, shares=self.shares, progress=False)
         return collections.Counter(standing(study, run, root).state for run in study.runs())
 
@@ -125,7 +129,7 @@ def submit(arguments: Arguments) -> list[Any]:
     from experiments.study.summary import study_folder
 
     root = arguments.root.absolute()
-    study = load_study(arguments.study)
+    study = load_study(arguments.study, arguments.seed)
     source = arguments.study
     if Path(source).suffix:
         source = str(Path(source).absolute())
@@ -137,7 +141,9 @@ def submit(arguments: Arguments) -> list[Any]:
     )
     executor.update_parameters(**_parameters(arguments, study.name))
     with executor.batch():  # what is submitted in one batch becomes one array
-        return [executor.submit(Task(source, str(root), number)) for _ in range(number)]
+        return [
+            executor.submit(Task(source, arguments.seed, str(root), number)) for _ in range(number)
+        ]
 
 
 def _requeues(arguments: Arguments) -> dict[str, Any]:
@@ -169,4 +175,5 @@ def submit_and_say(arguments: Arguments) -> None:
     """Submit, and say what follows it."""
     jobs = submit(arguments)
     print(f"submitted {len(jobs)} tasks: {', '.join(job.job_id for job in jobs)}")
-    print(f"python -m experiments status {arguments.study} --root {arguments.root}")
+    seed = "" if arguments.seed is None else f" --seed {arguments.seed}"
+    print(f"python -m experiments status {arguments.study} --root {arguments.root}{seed}")

@@ -1,7 +1,8 @@
 """The figures there are: every file ``figure_<id>.py`` of this folder that has a ``FIGURE``.
 
 A new figure is a new file here, and nothing else: what it shows and needs, how it is drawn and what
-it claims stand in its ``FIGURE``.
+it claims stand in its ``FIGURE``. So are pictures of studies: ``study_<name>.py`` with a
+``PICTURE``.
 """
 
 import dataclasses
@@ -11,10 +12,12 @@ import itertools
 import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
+from experiments.study.outcome import Outcome
 from figures.claims import Run
 from figures.style import Results
 from hiermodel.checks import require
@@ -65,18 +68,52 @@ class FigureSpec:
         return claims
 
 
+@dataclasses.dataclass(frozen=True)
+class StudyPicture:
+    """One picture of a study.
+
+    Attributes:
+        title: as in the report.
+        content: what it shows, in a sentence.
+        caption: how to read it.
+        draw: the picture of what came out; None if that has not what it takes.
+        tables: files of the report that hold its numbers.
+    """
+
+    title: str
+    content: str
+    caption: str
+    draw: Callable[[Outcome], Figure | None]
+    tables: tuple[str, ...] = ()
+
+
 @functools.cache
 def all_figures() -> Mapping[str, FigureSpec]:
     """Every figure by its id, in the order of their numbers, those with names last."""
+    found = _found("figure_", "FIGURE")
+    return {name: found[name] for name in sorted(found, key=_place)}
+
+
+@functools.cache
+def study_pictures() -> Mapping[str, StudyPicture]:
+    """Every picture of studies by its name."""
+    return _found("study_", "PICTURE")
+
+
+def _found(prefix: str, attribute: str) -> dict[str, Any]:
+    """What files of this folder define, by the rest of their names."""
     package = importlib.import_module("figures")
-    ids = [
-        found.name.removeprefix("figure_")
-        for found in pkgutil.iter_modules(package.__path__)
-        if found.name.startswith("figure_")
-    ]
-    modules = {name: importlib.import_module(f"figures.figure_{name}") for name in ids}
-    order = sorted(modules, key=_place)
-    return {name: modules[name].FIGURE for name in order if hasattr(modules[name], "FIGURE")}
+    names = [own.name for own in pkgutil.iter_modules(package.__path__)]
+    modules = {
+        name.removeprefix(prefix): importlib.import_module(f"figures.{name}")
+        for name in names
+        if name.startswith(prefix)
+    }
+    return {
+        name: getattr(module, attribute)
+        for name, module in modules.items()
+        if hasattr(module, attribute)
+    }
 
 
 def figure_named(name: str) -> str:

@@ -4,15 +4,17 @@ A page loads nothing from elsewhere: style, pictures and tables are inside it.
 """
 
 import base64
+import csv
 import functools
 import json
-import math
 import mimetypes
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jinja2
+
+from experiments.words import interval_text, number_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -34,12 +36,10 @@ def render(template: str, folder: Path, **values: Any) -> str:
     )
     environment.filters |= {
         "interval": interval,
-        "number": number,
+        "number": number_text,
         "pretty": functools.partial(json.dumps, indent=2, ensure_ascii=False),
         "data_uri": lambda name: data_uri((folder / name).read_bytes(), name),
-        "csv_rows": lambda name: [
-            line.split(",") for line in (folder / name).read_text().splitlines()
-        ],
+        "csv_rows": lambda name: list(csv.reader((folder / name).read_text().splitlines())),
         "files": _files,
     }
     return environment.get_template(template).render(values)
@@ -52,18 +52,8 @@ def data_uri(content: bytes, name: str) -> str:
 
 
 def interval(numbers: Mapping[str, Any], digits: int = 3) -> str:
-    """``estimate [low, high]`` of what has these three fields; no brackets where an end is None."""
-    estimate, low, high = (numbers[name] for name in ("estimate", "low", "high"))
-    if low is None or high is None:
-        return number(estimate, digits)
-    return f"{number(estimate, digits)} [{number(low, digits)}, {number(high, digits)}]"
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number in so many digits; nothing for None, "none" for a time that never came."""
-    if value is None:
-        return ""
-    return "none" if math.isinf(value) else f"{value:.{digits}g}"
+    """``estimate [low, high]`` of what has these three fields."""
+    return interval_text(*(numbers[name] for name in ("estimate", "low", "high")), digits)
 
 
 def _files(figure: Mapping[str, Any]) -> list[str]:

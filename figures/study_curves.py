@@ -1,13 +1,13 @@
 """Small multiples of a study: every run's curves along training."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.store import trained_checkpoints
+from experiments.study.outcome import Outcome
 from figures import style
+from figures.figure import StudyPicture
 from figures.style import Results
 
 CAPTION = (
@@ -21,19 +21,28 @@ CAPTION = (
 COLUMNS = 3
 
 
-def draw(runs: Mapping[str, Results]) -> Figure:
-    """A panel per run, by its name."""
+def draw(found: Outcome) -> Figure | None:
+    """A panel for every run that is evaluated."""
+    runs = {_short(made.name): made.results for made in found.runs if "evaluation" in made.results}
+    if not runs:
+        return None
     num_rows = -(-len(runs) // COLUMNS)
     figure, axes = style.new_figure(COLUMNS, 0.4 + 1.7 * num_rows, num_rows)
     for axis, (name, results) in zip(axes, runs.items(), strict=False):
         draw_run = _draw_samples if "comparison" in results else _draw_levels
-        draw_run = _draw_images if "noise_cosine" in results.get("evaluation", {}) else draw_run
+        draw_run = _draw_images if "noise_cosine" in results["evaluation"] else draw_run
         style.draw_panel(axis, results, ("evaluation",), draw_run)
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:
         axis.set_visible(False)
     style.legend_below(figure, max(axes[: len(runs)], key=_num_labels))
     return figure
+
+
+def _short(name: str) -> str:
+    """Settings without the folders that they lie in, a line for every two of them."""
+    parts = [style.plain(part) for part in name.split(", ")]
+    return "\n".join(", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2))
 
 
 def _num_labels(axis: Axes) -> int:
@@ -96,3 +105,12 @@ def _finish(axis: Axes) -> None:
     style.log_height(axis)
     axis.tick_params(labelsize=7)
     style.training_axis(axis)
+
+
+PICTURE = StudyPicture(
+    title="Along training",
+    content="every run's curves along training",
+    caption=CAPTION,
+    draw=draw,
+    tables=("networks.csv",),
+)

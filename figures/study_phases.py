@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.study.table import Rows, interval_of
+from experiments.study.outcome import Outcome
+from experiments.study.table import interval_of
 from figures import style
+from figures.figure import StudyPicture
 
 CAPTION = (
     "Minima of the nearest-neighbour divergence (τ_bias; of images, of the dissimilarity of "
@@ -45,10 +48,10 @@ class Axis:
     values: Sequence[Any]
 
     @classmethod
-    def of(cls, rows: Rows, path: str) -> "Axis":
+    def of(cls, rows: pd.DataFrame, path: str) -> "Axis":
         """The axis with all values in the table; words keep the order that they have there."""
         values = list(dict.fromkeys(rows[path].tolist()))
-        return cls(path, values if rows[path].dtype.kind == "U" else sorted(values))
+        return cls(path, values if isinstance(values[0], str) else sorted(values))
 
     @property
     def numeric(self) -> bool:
@@ -69,7 +72,7 @@ class Axis:
 
     def finish(self, axis: Axes) -> None:
         """Label the horizontal axis."""
-        axis.set_xlabel(self.path.rsplit(".", 1)[-1].replace("_", " "))
+        axis.set_xlabel(style.plain(self.path))
         if self.logarithmic:
             axis.set_xscale("log")
         axis.set_xticks(self.places(), [f"{v:g}" if self.numeric else v for v in self.values])
@@ -79,9 +82,12 @@ class Axis:
             axis.set_xlim(low - 0.3, high + 0.3)
 
 
-def draw(rows: Rows, against: Sequence[str]) -> Figure:
+def draw(found: Outcome) -> Figure | None:
     """Draw all panels against one path, with a series for each value of a second one."""
-    panels = [panel for panel in PANELS if panel[0] in (rows.dtype.names or ())]
+    rows, against = found.table, found.against
+    panels = [panel for panel in PANELS if panel[0] in rows]
+    if "tau_test" not in rows:
+        return None
     figure, axes = style.new_figure(2 if len(panels) > 1 else 1, 4.6, -(-len(panels) // 2))
     across = Axis.of(rows, against[0])
     series = Axis.of(rows, against[1]) if len(against) > 1 else None
@@ -103,13 +109,13 @@ def draw(rows: Rows, against: Sequence[str]) -> Figure:
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     if series:
-        style.legend_below(figure, axes[0], series.path.rsplit(".", 1)[-1].replace("_", " "))
+        style.legend_below(figure, axes[0], style.plain(series.path))
     return figure
 
 
 def _draw_series(
     axis: Axes,
-    rows: Rows,
+    rows: pd.DataFrame,
     across: Axis,
     column: str,
     logarithmic: bool,
@@ -131,8 +137,17 @@ def _draw_series(
         axis.plot([place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0)
         x.append(float(place))
         y.append(float(interval.estimate))
-        flags.append(np.concatenate([own[name] for name in names]))
+        flags.append(own[list(names)].to_numpy(bool).ravel())
     line = {"label": label} if label is not None else {}
     axis.plot(x, y, color=color, **line)
     for place, height, located in zip(x, y, flags, strict=True):
         style.dot_on_bar(axis, place, height, located, color)
+
+
+PICTURE = StudyPicture(
+    title="Phase diagram",
+    content="onset of bias, test-loss minimum and copies against what varies",
+    caption=CAPTION,
+    draw=draw,
+    tables=("runs.csv",),
+)

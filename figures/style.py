@@ -1,6 +1,7 @@
 """One look for all figures: sizes, colours that colour-blind readers can tell apart, bands."""
 
 import itertools
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -99,6 +100,17 @@ def name_runs(own: Sequence[list[Axes]], labels: Sequence[str]) -> None:
     if len(labels) > 1:
         for column, label in zip(own, labels, strict=True):
             column[0].set_title(f"{label}\n{column[0].get_title()}")
+
+
+def plain(path: str) -> str:
+    """A setting's path, or what is said of it, in words: without its folders and underscores."""
+    name, equals, value = path.partition(" = ")
+    return f"{name.rsplit('.', 1)[-1].replace('_', ' ')}{equals}{value}"
+
+
+def symbols(words: str) -> str:
+    """Words with τ_bias and its kind set as symbols rather than typed."""
+    return re.sub(r"τ_(\w+)", r"$\\tau_\\mathrm{\1}$", words)
 
 
 def only(results: Mapping[str, Results]) -> Results:

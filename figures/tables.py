@@ -1,9 +1,10 @@
 """Measurements as tables of numbers: what the report prints and offers as CSV."""
 
-import itertools
+import math
 from collections.abc import Iterator
 
 import numpy as np
+import pandas as pd
 
 from experiments.store import Measurement, Measurements
 
@@ -23,35 +24,31 @@ POSITIONS = {"checkpoint": "epoch", "time": "relative_time", "level": "filter_le
 """The measurement that says where along an axis each entry lies, if it is there."""
 
 
-def as_rows(measured: Measurements) -> list[list[str]]:
-    """A heading and rows along the first axis that these measurements have.
+def table_of(measured: Measurements) -> pd.DataFrame:
+    """A row for each entry along the first axis that these measurements have.
 
     Columns are means over members (or pairs, splits, repetitions), one for every entry of the other
     dimensions. Intervals are those of the claims: what members scatter by is no error of theirs.
     """
     axis = next((axis for axis in AXES if any(axis in m.dims for m in measured.values())), None)
     if axis is None:
-        return _single_row(measured)
+        means = {name: m.values.mean() for name, m in measured.items() if m.values.size}
+        return pd.DataFrame([means])
     position = POSITIONS.get(axis, "")
-    where = measured[position].values if position in measured else None
-    columns: list[tuple[str, np.ndarray]] = []
+    columns: dict[str, np.ndarray] = {}
     for name, measurement in measured.items():
         pictured = not PICTURE.isdisjoint(measurement.dims)
         if axis in measurement.dims and name != position and not pictured:
-            columns += _columns(name, measurement, axis)
-    length = len(columns[0][1])
-    first = (position, where) if where is not None else (axis, np.arange(length))
-    columns = [first, *columns]
-    return [
-        [name for name, _ in columns],
-        *([_number(values[row]) for _, values in columns] for row in range(length)),
-    ]
+            columns |= _columns(name, measurement, axis)
+    table = pd.DataFrame(columns)
+    where = measured[position].values if position in measured else range(len(table))
+    table.insert(0, position if position in measured else axis, where)
+    return table
 
 
-def onset_rows(onsets: Measurements) -> list[list[str]]:
+def table_of_onsets(onsets: Measurements) -> pd.DataFrame:
     """Positions of minima: geometric mean over units, range, and how many were located."""
-    head = ["minimum", "geometric mean (epochs)", "lowest", "highest", "located", "of"]
-    rows = [head]
+    rows = []
     for name, measurement in onsets.items():
         if f"{name}_located" not in onsets:
             continue
@@ -59,16 +56,22 @@ def onset_rows(onsets: Measurements) -> list[list[str]]:
         for level in range(taus.shape[1]) if "level" in measurement.dims else [None]:
             at = np.s_[:, level] if level is not None else np.s_[:]
             own = taus[at]
-            label = name if level is None else f"{name} k={level}"
-            numbers = (np.exp(np.log(own).mean()), own.min(), own.max())
-            found = (int(located[at].sum()), own.size)
-            rows.append([label, *map(_number, numbers), *map(str, found)])
-    return rows
+            rows.append(
+                {
+                    "minimum": name if level is None else f"{name} k={level}",
+                    "geometric mean (epochs)": np.exp(np.log(own).mean()),
+                    "lowest": own.min(),
+                    "highest": own.max(),
+                    "located": int(located[at].sum()),
+                    "of": own.size,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
-def as_csv(rows: list[list[str]]) -> str:
-    """Rows as comma-separated values; names hold no commas."""
-    return "".join(",".join(cell.replace(",", ";") for cell in row) + "\n" for row in rows)
+def as_csv(table: pd.DataFrame) -> str:
+    """A table as comma-separated values, numbers in five digits."""
+    return table.to_csv(index=False, float_format="%.5g")
 
 
 def _columns(name: str, measurement: Measurement, axis: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -77,25 +80,13 @@ def _columns(name: str, measurement: Measurement, axis: str) -> Iterator[tuple[s
     order = [measurement.dims.index(dim) for dim in (axis, *others, *units)]
     values = np.transpose(np.asarray(measurement.values, np.float64), order)
     shape = values.shape[: 1 + len(others)]
-    values = values.reshape(*shape, -1)
-    for index in itertools.product(*map(range, shape[1:])):
+    # A last odd split has no partner and so no own–other gap: what is NaN is left out.
+    means = pd.DataFrame(values.reshape(math.prod(shape), -1)).mean(axis=1)
+    for index in np.ndindex(*shape[1:]):
         entries = ", ".join(_entry(dim, place) for dim, place in zip(others, index, strict=True))
         label = f"{name} [{entries}]" if entries else name
-        column = values[(slice(None), *index)]
-        # A last odd split has no partner and so no own–other gap: it is left out.
-        known = np.isfinite(column)
-        total = np.where(known, column, 0).sum(-1)
-        yield label, np.where(known.any(-1), total / np.maximum(known.sum(-1), 1), np.nan)
-
-
-def _single_row(measured: Measurements) -> list[list[str]]:
-    means = {name: m.values.mean() for name, m in measured.items() if m.values.size}
-    return [list(means), [_number(value) for value in means.values()]]
+        yield label, means.to_numpy().reshape(shape)[(slice(None), *index)]
 
 
 def _entry(dim: str, place: int) -> str:
     return NAMES[dim][place] if dim in NAMES else f"{dim} {place}"
-
-
-def _number(value: float) -> str:
-    return f"{float(value):.5g}"

@@ -1,11 +1,12 @@
 """``python -m paper_repro``: the paper's figures and claims, all or some of them.
 
-Exit codes: 0 done; 1 an error, said on stderr; 2 unknown arguments; 75 stopped by SIGTERM, 130 by
-SIGINT, with all that is done kept: the same command goes on from there.
+``publish`` and ``oracles`` in the place of figures are commands of their own. Exit codes:
+``experiments.command``.
 """
 
 import dataclasses
 import json
+import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import tyro
 
 from experiments import command
+from experiments.command import Command
 
 if TYPE_CHECKING:
     from paper_repro.protocol import Scale
@@ -24,6 +26,9 @@ Size = Literal["small", "middle", "large", "images", "images_haar", "images_pca"
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     """Train, measure, test the paper's claims and write a report; go on where it stopped.
+
+    `publish` in the place of figures puts a finished report into the project, `oracles` draws what
+    noise leaves to be known, without any training.
 
     Attributes:
         figures: which ones, such as 4b; all if none is named.
@@ -53,9 +58,33 @@ class Arguments:
     progress: bool = True
 
 
+COMMANDS = {
+    "publish": Command(
+        "paper_repro.publish",
+        "Arguments",
+        "publish_and_say",
+        "put a finished result into the READMEs",
+        "publish runs/report-laptop",
+    ),
+    "oracles": Command(
+        "paper_repro.oracles",
+        "Arguments",
+        "draw_and_say",
+        "what noise leaves to be known, exactly",
+        "oracles --study.num-sequences 500",
+    ),
+}
+"""What is not about networks."""
+
+PROGRAM = "python -m paper_repro"
+
+
 def main() -> None:
     """Do what the command line says."""
-    command.run(Arguments, _do)
+    if len(sys.argv) > 1 and sys.argv[1] in COMMANDS:
+        command.choose(PROGRAM, COMMANDS)
+    else:
+        command.run(Arguments, _do, example=f"{PROGRAM} 4a --sizes middle")
 
 
 def _do(arguments: Arguments) -> None:

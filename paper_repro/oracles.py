@@ -1,11 +1,12 @@
-"""``python -m paper_repro.oracles``: what noise leaves to be known, from exact inference alone."""
+"""``python -m paper_repro oracles``: what noise leaves to be known, from exact inference alone."""
 
 import dataclasses
 from pathlib import Path
 
-from experiments import command, store
+from experiments import store
 from experiments.oracle_study import BOUNDS, OracleStudy, run_study
 from experiments.runtime import prepare
+from experiments.words import interval_text
 
 LAPTOP = OracleStudy()
 
@@ -39,25 +40,15 @@ def as_text(measured: store.Measurements) -> str:
     lines = ["halfway from certainty to chance, t/T [95 %]"]
     for name, found in measured.items():
         if name.endswith("_halfway"):
-            low, estimate, high = (found.values[BOUNDS.index(b)] for b in BOUNDS)
-            cells = [
-                f"{e:.3f} [{a:.3f}, {b:.3f}]" for a, e, b in zip(low, estimate, high, strict=True)
-            ]
+            ends = (found.values[BOUNDS.index(bound)] for bound in ("estimate", "low", "high"))
+            cells = [interval_text(*map(float, each)) for each in zip(*ends, strict=True)]
             lines.append(f"{name.removesuffix('_halfway'):<20} " + "  ".join(cells))
     return "\n".join(lines)
 
 
-def main() -> None:
+def draw_and_say(arguments: Arguments) -> None:
     """Do what the command line says."""
-    command.run(Arguments, _do)
-
-
-def _do(arguments: Arguments) -> None:
     prepare(arguments.root)
     folder = write(arguments.study, arguments.root)
     print(as_text(store.load_measurements(folder / "figure_ancestors.npz")))
     print(f"\nfigure: {folder / 'figure_ancestors.pdf'}")
-
-
-if __name__ == "__main__":
-    main()

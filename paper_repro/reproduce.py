@@ -184,8 +184,8 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
             data.append(f"{size}-{stage}.npz")
             store.save_measurements(job.folder / data[-1], measured)
             numbers.append(f"{size}-{stage}.csv")
-            rows = tables.onset_rows(measured) if stage == "onsets" else tables.as_rows(measured)
-            (job.folder / numbers[-1]).write_text(tables.as_csv(rows))
+            make = tables.table_of_onsets if stage == "onsets" else tables.table_of
+            (job.folder / numbers[-1]).write_text(tables.as_csv(make(measured)))
     return {
         "title": spec.title,
         "content": spec.content,

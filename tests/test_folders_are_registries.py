@@ -137,5 +137,5 @@ def test_one_file_each_makes_a_measure_and_a_figure_with_its_claim(checkout):
 @pytest.mark.long
 def test_one_file_makes_a_study(checkout):
     assert "2 runs: 0 done, 0 running, 0 failed, 2 waiting" in run(
-        checkout, "experiments", "plan", "two_rates"
+        checkout, "experiments", "status", "two_rates"
     )

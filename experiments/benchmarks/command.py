@@ -2,13 +2,12 @@
 
 import dataclasses
 import itertools
-import json
 import os
 from pathlib import Path
 
 import jax
 
-from experiments import command, store
+from experiments import store
 from experiments.benchmarks import images, independent_engine, inference, scale, training
 from experiments.benchmarks.timing import Row
 from hiermodel.checks import require
@@ -28,11 +27,11 @@ class Arguments:
 
     Attributes:
         suites: which groups of rows.
-        output: where the JSON goes.
+        root: where the JSON goes, as ROOT/benchmarks.json.
     """
 
     suites: tuple[str, ...] = tuple(SUITES)
-    output: Path = Path("runs/benchmarks.json")
+    root: Path = Path("runs")
 
 
 HEADER = (
@@ -56,7 +55,6 @@ def measure(arguments: Arguments) -> None:
     """Time what the command line names."""
     for name in arguments.suites:
         require(name in SUITES, "suites", name, f"out of {list(SUITES)}")
-    command.check_folder("output", arguments.output.parent)
     # One device per core, as in runs (experiments.runtime).
     jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
     print(HEADER)
@@ -64,7 +62,8 @@ def measure(arguments: Arguments) -> None:
     for row in itertools.chain.from_iterable(SUITES[name]() for name in arguments.suites):
         print(as_text(row), flush=True)
         rows.append(row)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    output = arguments.root / "benchmarks.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
     entries = [{**dataclasses.asdict(row), "ratio": row.ratio} for row in rows]
-    store.write_json(arguments.output, {"provenance": store.provenance(), "rows": entries})
-    print(json.dumps({"written": str(arguments.output)}))
+    store.write_json(output, {"provenance": store.provenance(), "rows": entries})
+    print(f"benchmarks: {output}")

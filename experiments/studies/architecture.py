@@ -1,10 +1,11 @@
 """A transformer against a perceptron, and training with dropout against training without."""
 
 import numpy as np
+import pandas as pd
 
 from experiments.claim import Claim
 from experiments.laptop import BASE, MEASURES, NETWORK
-from experiments.study import Budget, Grid, Study
+from experiments.study import Grid, Study
 from experiments.study.answers import (
     Answer,
     at_minimum,
@@ -16,7 +17,7 @@ from experiments.study.answers import (
     spacing_of,
     with_note,
 )
-from experiments.study.table import Rows, Table
+from experiments.study.outcome import Outcome
 from hiermodel.networks.mlp import MLPConfig
 
 NAME = "architecture"
@@ -31,9 +32,9 @@ RESPONSES = {
 """What is compared, in the words of a claim."""
 
 
-def answer(table: Table) -> Answer:
+def answer(found: Outcome) -> Answer:
     """Effects of architecture and of dropout on both times, the loss and the copies."""
-    claims = _effects(table.rows)
+    claims = _effects(found.table)
     of = {claim.name: claim for claim in claims}
 
     def sentence(change: str, whose: str) -> str:
@@ -59,7 +60,7 @@ def _word(claim: Claim, positive: str, negative: str) -> str:
     return choose(claim, positive, negative, "is not shown to change")
 
 
-def _effects(rows: Rows) -> list[Claim]:
+def _effects(rows: pd.DataFrame) -> list[Claim]:
     predictors = {
         "mlp": (rows["network"] == "MLP").astype(float),
         "dropout": (rows["network.dropout"] > 0).astype(float),
@@ -108,7 +109,7 @@ STUDY = Study(
     ),
     measures=MEASURES,
     seeds=(1,),
-    budget=Budget(seconds=30 * 60),
+    minutes=30,
     against=("network.dropout", "network"),
     answer=answer,
 )

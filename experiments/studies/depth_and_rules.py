@@ -4,10 +4,11 @@ import collections
 import dataclasses
 
 import numpy as np
+import pandas as pd
 
 from experiments.claim import Claim, Statistic
 from experiments.laptop import BASE, EVALUATION, longer
-from experiments.study import Budget, Grid, Study
+from experiments.study import Grid, Study
 from experiments.study.answers import (
     Answer,
     choose,
@@ -19,14 +20,14 @@ from experiments.study.answers import (
     spacing_of,
     with_note,
 )
-from experiments.study.table import Rows, Table
+from experiments.study.outcome import Outcome
 
 NAME = "depth_and_rules"
 
 
-def answer(table: Table) -> Answer:
+def answer(found: Outcome) -> Answer:
     """Whether coarse levels come first everywhere, and what moves the delay between them."""
-    rows = table.rows
+    rows = found.table
     order = [claim for own in _settings(rows) for claim in _order(own)]
     deeper, more_rules = _delay(rows)
     counts = collections.Counter(claim.verdict for claim in order)
@@ -50,17 +51,13 @@ def _moves(claim: Claim) -> str:
     return choose(claim, "grows", "shrinks", "is not shown to change")
 
 
-def _settings(rows: Rows) -> list[Rows]:
-    keys = zip(rows["grammar.depth"], rows["grammar.rules_per_symbol"], strict=True)
-    return [
-        rows[(rows["grammar.depth"] == depth) & (rows["grammar.rules_per_symbol"] == rules)]
-        for depth, rules in sorted(set(keys))
-    ]
+def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
+    return [own for _, own in rows.groupby(["grammar.depth", "grammar.rules_per_symbol"])]
 
 
-def _order(rows: Rows) -> list[Claim]:
+def _order(rows: pd.DataFrame) -> list[Claim]:
     """Level k before k − 1, for every k of one setting."""
-    depth, rules = int(rows["grammar.depth"][0]), int(rows["grammar.rules_per_symbol"][0])
+    depth, rules = int(rows["grammar.depth"].iloc[0]), int(rows["grammar.rules_per_symbol"].iloc[0])
     claims = []
     for level in range(depth, 0, -1):
         claim = make_claim(
@@ -79,7 +76,7 @@ def _order(rows: Rows) -> list[Claim]:
     return claims
 
 
-def _delay(rows: Rows) -> list[Claim]:
+def _delay(rows: pd.DataFrame) -> list[Claim]:
     """How the delay from the coarsest to the finest level moves with depth and with rules."""
     depths, rules = rows["grammar.depth"], rows["grammar.rules_per_symbol"]
     response = log_times(rows, "tau_level_0") - _coarsest(rows)
@@ -109,7 +106,7 @@ def _delay(rows: Rows) -> list[Claim]:
     ]
 
 
-def _coarsest(rows: Rows) -> Statistic:
+def _coarsest(rows: pd.DataFrame) -> Statistic:
     """When the coarsest level of each row's own depth is learned."""
     depths = rows["grammar.depth"]
     found = Statistic(*(np.full(len(rows), np.nan) for _ in range(3)))
@@ -133,7 +130,7 @@ STUDY = Study(
     ),
     measures={"evaluation": EVALUATION},
     seeds=(1,),
-    budget=Budget(seconds=30 * 60),
+    minutes=30,
     against=("grammar.rules_per_symbol", "grammar.depth"),
     answer=answer,
     picture="levels",

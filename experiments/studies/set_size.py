@@ -1,10 +1,11 @@
 """How the onset of bias and the test-loss minimum move with the size of the training set."""
 
 import numpy as np
+import pandas as pd
 
 from experiments.claim import Statistic
 from experiments.laptop import BASE, MEASURES
-from experiments.study import Budget, Study, Zipped
+from experiments.study import Study, Zipped
 from experiments.study.answers import (
     Answer,
     choose,
@@ -16,7 +17,7 @@ from experiments.study.answers import (
     spacing_of,
     with_note,
 )
-from experiments.study.table import Rows, Table
+from experiments.study.outcome import Outcome
 
 NAME = "set_size"
 DEPTH = 3
@@ -26,9 +27,9 @@ PER_LEAF = 6
 """n/N of the second part."""
 
 
-def answer(table: Table) -> Answer:
+def answer(found: Outcome) -> Answer:
     """Exponents of both times in n, and the biased phase at fixed n/N."""
-    rows = table.rows
+    rows = found.table
     sizes = rows[rows["grammar.depth"] == DEPTH]
     leaves = 2 ** rows["grammar.depth"]
     fixed = rows[rows["split_size"] == PER_LEAF * leaves]
@@ -54,7 +55,7 @@ def answer(table: Table) -> Answer:
     return Answer(paragraph, [*growth, *phases])
 
 
-def _growth(rows: Rows) -> list:
+def _growth(rows: pd.DataFrame) -> list:
     log_n = np.log(rows["split_size"])
     log_steps = Statistic.known(-np.log(rows["steps_per_epoch"]))
     bias, test = log_times(rows, "tau_bias"), log_times(rows, "tau_test")
@@ -93,7 +94,7 @@ def _growth(rows: Rows) -> list:
     return claims
 
 
-def _phases(rows: Rows) -> list:
+def _phases(rows: pd.DataFrame) -> list:
     ratio = log_times(rows, "tau_test") - log_times(rows, "tau_bias")
     slopes = effects(rows, ratio, {"depth": rows["grammar.depth"]})["depth"]
     located = ("tau_bias_located", "tau_test_located")
@@ -138,7 +139,7 @@ STUDY = Study(
     ),
     measures=MEASURES,
     seeds=(1,),
-    budget=Budget(seconds=60 * 60),
+    minutes=60,
     against=("split_size", "grammar.depth"),
     answer=answer,
 )

@@ -1,6 +1,6 @@
 """Parameter studies: a question, what is varied, and the runs that answer it."""
 
-from experiments.study.axes import Grid, LogSpaced, Random, Range, Zipped
-from experiments.study.design import Budget, Study
+from experiments.study.axes import Grid, Range, Variants, Zipped, log_spaced, random_points
+from experiments.study.design import Study
 
-__all__ = ["Budget", "Grid", "LogSpaced", "Random", "Range", "Study", "Zipped"]
+__all__ = ["Grid", "Range", "Study", "Variants", "Zipped", "log_spaced", "random_points"]

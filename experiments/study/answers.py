@@ -10,9 +10,10 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 
 from experiments.claim import Claim, Statistic, claim_of_units
-from experiments.study.table import Rows
+from experiments.words import interval_text
 from hiermodel.checks import InputError
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import CONTRADICTED, NOT_LOCATED, SHOWN, TOO_FEW
@@ -25,15 +26,17 @@ class Answer:
     Attributes:
         paragraph: the answer in words, made from the claims and their numbers.
         claims: the statistics behind it.
+        tables: further ones by their title, of words, for the page.
     """
 
     paragraph: str
     claims: Sequence[Claim]
+    tables: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
 
-def log_times(rows: Rows, column: str) -> Statistic:
+def log_times(rows: pd.DataFrame, column: str) -> Statistic:
     """Ln of the times of minima, by row, with bounds where they are not located."""
-    times = np.log(rows[column].astype(np.float64))
+    times = np.log(rows[column].to_numpy(np.float64))
     name, _, level = column.partition("_level_")
     flag = f"{name}_level_{{}}_{level}" if level else f"{column}_{{}}"
     return Statistic(
@@ -43,13 +46,13 @@ def log_times(rows: Rows, column: str) -> Statistic:
     )
 
 
-def at_minimum(rows: Rows, column: str, of: str) -> Statistic:
+def at_minimum(rows: pd.DataFrame, column: str, of: str) -> Statistic:
     """A column measured where something is lowest; without bounds where that is not located."""
-    return Statistic.known(rows[column].astype(np.float64), rows[f"{of}_located"])
+    return Statistic.known(rows[column].to_numpy(np.float64), rows[f"{of}_located"])
 
 
 def effects(
-    rows: Rows,
+    rows: pd.DataFrame,
     response: Statistic,
     predictors: Mapping[str, np.ndarray],
     *,
@@ -64,7 +67,7 @@ def effects(
     Args:
         rows: of a table, with the columns seed, split and member.
         response: by row; rows where it is not finite are left out.
-        predictors: (rows,) by name.
+        predictors: arrays by name, a number for each row.
         pairs: units are pairs of training sets, for what compares the two of a pair.
 
     Returns:
@@ -75,13 +78,10 @@ def effects(
     """
     design = np.stack([np.ones(len(rows)), *predictors.values()], 1).astype(np.float64)
     fits: dict[tuple[int, int], list[np.ndarray]] = {}
-    for seed, split, member in dict.fromkeys(
-        zip(rows["seed"], rows["split"], rows["member"], strict=True)
-    ):
-        own = (rows["seed"] == seed) & (rows["split"] == split) & (rows["member"] == member)
-        own &= np.isfinite(response.values)
+    for (seed, split, _), own in rows.groupby(["seed", "split", "member"]).indices.items():
+        own = own[np.isfinite(response.values[own])]
         if np.linalg.matrix_rank(design[own]) == design.shape[1]:
-            unit = (int(seed), int(split) // 2 if pairs else int(split))
+            unit = (seed, split // 2 if pairs else split)
             fits.setdefault(unit, []).append(_fit(design[own], response, own))
     if not fits:
         raise InputError(f"effects of {list(predictors)} cannot be told apart: too few settings")
@@ -105,16 +105,15 @@ def _fit(design: np.ndarray, response: Statistic, own: np.ndarray) -> np.ndarray
     return np.stack([fit, np.where(bounded, low, fit), np.where(bounded, high, fit)])
 
 
-def spacing_of(rows: Rows, predictor: np.ndarray | None = None) -> float:
+def spacing_of(rows: pd.DataFrame, predictor: np.ndarray | None = None) -> float:
     """How finely a time is known: the spacing of checkpoints, in ln; over a predictor's range."""
     spacing = float(rows["log_spacing"].max())
     return spacing if predictor is None else spacing / float(np.ptp(predictor))
 
 
-def per_unit(rows: Rows, statistic: Statistic) -> Statistic:
+def per_unit(rows: pd.DataFrame, statistic: Statistic) -> Statistic:
     """Numbers by row of one setting, as means per training set."""
-    sets = list(zip(rows["seed"].tolist(), rows["split"].tolist(), strict=True))
-    units = [[place for place, its in enumerate(sets) if its == one] for one in dict.fromkeys(sets)]
+    units = rows.groupby(["seed", "split"]).indices.values()
     parts = (statistic.values, statistic.lower, statistic.upper)
     return Statistic(*(np.array([part[unit].mean() for unit in units]) for part in parts))
 
@@ -141,7 +140,7 @@ def make_claim(
     )
 
 
-def with_note(claim: Claim, rows: Rows, *columns: str) -> Claim:
+def with_note(claim: Claim, rows: pd.DataFrame, *columns: str) -> Claim:
     """The claim, with a note on the minima in it that lie on the border of the measured range."""
     parts = []
     for column in columns:
@@ -163,6 +162,4 @@ def choose(claim: Claim, positive: str, negative: str, unclear: str) -> str:
 
 def number(interval: Interval, transform: Callable[[float], float] = float) -> str:
     """An estimate with its interval, as 1.2 [0.8, 1.6]; alone if there is none."""
-    ends = (interval.estimate, interval.low, interval.high)
-    estimate, low, high = (f"{transform(float(end)):.2g}" for end in ends)
-    return f"{estimate} [{low}, {high}]" if np.isfinite(interval.high) else estimate
+    return interval_text(*(transform(float(end)) for end in interval[:3]), digits=2)

@@ -87,10 +87,35 @@ class Zipped:
 
 
 @dataclasses.dataclass(frozen=True)
-class LogSpaced:
-    """Values evenly spaced in their logarithm, both ends included.
+class Variants:
+    """Settings that each have a name, and change different things.
 
     Attributes:
+        path: what the names are of, such as "mitigation": a column of tables, and no setting.
+        changes: by name, the values at the paths that it changes; the base has those of others.
+    """
+
+    path: str
+    changes: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """What it varies, in one word."""
+        return (self.path,)
+
+    def points(self) -> list[Point]:
+        """A point per name, with the name at its own path."""
+        return [{self.path: Named(name), **values} for name, values in self.changes.items()]
+
+
+class Named(str):
+    """A word in a point that names it, and changes nothing itself."""
+
+
+def log_spaced(path: str, low: float, high: float, count: int, *, integer: bool = False) -> Grid:
+    """Values evenly spaced in their logarithm, both ends included.
+
+    Args:
         path: what is varied.
         low: first value, positive.
         high: last value.
@@ -100,29 +125,11 @@ class LogSpaced:
     Raises:
         ValueError: for values outside these.
     """
-
-    path: str
-    low: float
-    high: float
-    count: int
-    integer: bool = False
-
-    def __post_init__(self):
-        require(0 < self.low < self.high, "low", self.low, f"positive and below high={self.high}")
-        check_integer("count", self.count, 2)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """What it varies."""
-        return (self.path,)
-
-    def points(self) -> list[Point]:
-        """A point per value."""
-        values = np.geomspace(self.low, self.high, self.count).tolist()
-        values[0], values[-1] = self.low, self.high  # to the last bit
-        if self.integer:
-            values = sorted({round(value) for value in values})
-        return [{self.path: value} for value in values]
+    require(0 < low < high, "low", low, f"positive and below high={high}")
+    check_integer("count", count, 2)
+    values = np.geomspace(low, high, count).tolist()
+    values[0], values[-1] = low, high  # to the last bit
+    return Grid(path, sorted({round(value) for value in values}) if integer else values)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,42 +161,25 @@ class Range:
         return int(np.floor(value)) if self.integer else value
 
 
-@dataclasses.dataclass(frozen=True)
-class Random:
+def random_points(ranges: Mapping[str, Range], count: int, *, seed: int = 0) -> Zipped:
     """Points drawn independently, each path within its range.
 
     The first points stay the same when more are asked for.
 
-    Attributes:
+    Args:
         ranges: where each path's value lies.
         count: how many points.
         seed: of the draws.
+
+    Raises:
+        ValueError: for no ranges, or numbers out of range.
     """
-
-    ranges: Mapping[str, Range]
-    count: int
-    seed: int = 0
-
-    def __post_init__(self):
-        require(bool(self.ranges), "ranges", self.ranges, "a range per path")
-        check_integer("count", self.count, 1)
-        check_integer("seed", self.seed, 0)
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """What it varies."""
-        return tuple(self.ranges)
-
-    def points(self) -> list[Point]:
-        """The points drawn."""
-        shares = np.random.default_rng(self.seed).random((self.count, len(self.ranges)))
-        return [
-            {
-                path: its.at(share)
-                for (path, its), share in zip(self.ranges.items(), row, strict=True)
-            }
-            for row in shares.tolist()
-        ]
+    require(bool(ranges), "ranges", ranges, "a range per path")
+    check_integer("count", count, 1)
+    check_integer("seed", seed, 0)
+    shares = np.random.default_rng(seed).random((count, len(ranges)))
+    columns = zip(ranges.items(), shares.T.tolist(), strict=True)
+    return Zipped({path: [its.at(share) for share in column] for (path, its), column in columns})
 
 
 def product(axes: Iterable[Axis]) -> list[Point]:
@@ -211,11 +201,13 @@ def product(axes: Iterable[Axis]) -> list[Point]:
 def with_values(config: Any, values: Mapping[str, Any]) -> Any:
     """A configuration with the values at some dotted paths replaced, all at once.
 
-    Values of whole fields come first, so that ``network`` and ``network.dropout`` may both be set.
+    Names of points change nothing. Values of whole fields come first, so that ``network`` and
+    ``network.dropout`` may both be set.
 
     Raises:
         ValueError: for a path that leads nowhere, or values that the configuration refuses.
     """
+    values = {path: value for path, value in values.items() if not isinstance(value, Named)}
     whole = {path: value for path, value in values.items() if "." not in path}
     deeper: dict[str, dict[str, Any]] = {}
     for path, value in values.items():
@@ -238,6 +230,13 @@ def value_at(config: Any, path: str) -> Any:
     for field in path.split("."):
         config = getattr(config, field)
     return config
+
+
+def label(value: Any) -> Any:
+    """A setting as a number, a truth value or a word, for tables and legends."""
+    if dataclasses.is_dataclass(value):
+        return type(value).__name__.removesuffix("Config")
+    return value if isinstance(value, int | float | str) else str(value)
 
 
 def _check_values(path: str, values: Sequence[Any]) -> None:

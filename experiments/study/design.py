@@ -1,25 +1,18 @@
 """A study: a question, and the runs that answer it."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import configs
-from experiments.study.axes import Axis, Point, product, value_at, with_values
+from experiments.study.axes import Axis, Named, Point, label, product, value_at, with_values
 from experiments.study.kinds import Kind, kind_of
 from hiermodel.checks import InputError, require
 
-
-@dataclasses.dataclass(frozen=True)
-class Budget:
-    """The most that a study may cost; None for no bound.
-
-    Attributes:
-        seconds: on this machine, as planned.
-    """
-
-    seconds: float | None = None
+Measures = Mapping[str, Any]
+"""Settings by stage, such as {"evaluation": EvaluationConfig()}."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +24,14 @@ class Study:
         question: that it answers, in a sentence.
         base: the configuration from which every run is made.
         axes: what is varied; runs are the product of all axes and seeds.
-        measures: settings by stage, such as {"evaluation": EvaluationConfig()}.
+        measures: settings by stage, or a function that gives them for a run's configuration.
         seeds: values of the run's ``seed``: other data, initial values and noise.
-        budget: the most that it may cost.
+        minutes: the most that it may take here, as estimated; None for no bound.
         derive: from a run's configuration to what it should be, for settings that follow others.
             What must fit anyhow, such as a network's number of leaves, follows without it.
         against: paths, one or two, that results are drawn against; those of the first axes if none.
-        answer: from the table of results (``experiments.study.table``) to an answer.
-        picture: the picture that is published with the answer: "phases" or "levels".
+        answer: from what came out (``experiments.study.outcome``) to an answer.
+        picture: the picture that is published with the answer, one of ``figures/study_*.py``.
 
     Raises:
         ValueError: for a name that is no file name, or settings that do not exist or do not fit.
@@ -48,9 +41,9 @@ class Study:
     question: str
     base: Any
     axes: tuple[Axis, ...]
-    measures: Mapping[str, Any]
+    measures: Measures | Callable[[Any], Measures]
     seeds: tuple[int, ...] = (1,)
-    budget: Budget = Budget()
+    minutes: float | None = None
     derive: Callable[[Any], Any] | None = None
     against: tuple[str, ...] = ()
     answer: Callable[[Any], Any] | None = None
@@ -61,7 +54,7 @@ class Study:
             bool(re.fullmatch(r"[\w-]+", self.name)), "name", self.name, "a word: a-z, 0-9, _, -"
         )
         require(bool(self.seeds), "seeds", self.seeds, "at least one number")
-        self.kind.check_measures(self.measures)
+        self.kind.check_measures(self.measures_of(self.base))
         unknown = [path for path in self.against if path not in self.varied]
         require(not unknown, "against", unknown, f"out of what is varied: {list(self.varied)}")
         require(len(self.against) <= 2, "against", self.against, "at most two paths")
@@ -86,16 +79,42 @@ class Study:
         Raises:
             ValueError: naming the point whose settings are refused.
         """
-        made: dict[str, Any] = {}
+        return [config for config, _ in self._made.values()]
+
+    def measures_of(self, config: Any) -> Measures:
+        """How a run is measured."""
+        return self.measures(config) if callable(self.measures) else self.measures
+
+    def settings(self, config: Any) -> Point:
+        """What a run has at the varied paths, as numbers and words, and its seed."""
+        _, point = self._made[configs.identity(config)]
+        named = {path: str(value) for path, value in point.items() if isinstance(value, Named)}
+        return {
+            path: named[path] if path in named else label(value_at(config, path))
+            for path in (*self.varied, "seed")
+        }
+
+    def name_of(self, config: Any) -> str:
+        """What sets a run apart from the others of the study, in words."""
+        _, point = self._made[configs.identity(config)]
+        settings = self.settings(config)
+        if len(self.seeds) == 1:
+            del settings["seed"]
+        words = [
+            str(value) if isinstance(point.get(path), Named) else f"{path} = {value}"
+            for path, value in settings.items()
+        ]
+        return ", ".join(words) or "the only run"
+
+    @functools.cached_property
+    def _made(self) -> dict[str, tuple[Any, Point]]:
+        """Every run's configuration and the point it was made from, by its identity."""
+        made: dict[str, tuple[Any, Point]] = {}
         for seed in self.seeds:
             for point in self.points():
                 config = self._run(point, seed)
-                made.setdefault(configs.identity(config), config)
-        return list(made.values())
-
-    def settings(self, config: Any) -> Point:
-        """What a run has at the varied paths, and its seed."""
-        return {path: value_at(config, path) for path in (*self.varied, "seed")}
+                made.setdefault(configs.identity(config), (config, point))
+        return made
 
     def _run(self, point: Point, seed: int) -> Any:
         try:

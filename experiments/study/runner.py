@@ -122,7 +122,7 @@ def _measure(study: Study, config: Any, root: Path, progress: bool) -> bool:
         if stands.state == State.FAILED or not stands.stages["train"].finished:
             return False
         try:
-            study.kind.measure(config, study.measures, root, progress)
+            study.kind.measure(config, study.measures_of(config), root, progress)
         except Exception as error:
             signals.leave_if_asked()
             _fail(config, root, "measure", error)

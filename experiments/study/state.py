@@ -54,7 +54,7 @@ def folder_of(config: Any, root: Path) -> RunFolder:
 def standing(study: Study, config: Any, root: Path) -> Standing:
     """Where a run of a study stands. What is finished counts, whatever failed before."""
     folder = folder_of(config, root)
-    stages = study.kind.progress(config, study.measures, root)
+    stages = study.kind.progress(config, study.measures_of(config), root)
     if all(progress.finished for progress in stages.values()):
         return Standing(config, folder, State.DONE, stages)
     if (holder := _at_work(config, root)) is not None:

@@ -1,4 +1,4 @@
-"""What a terminal is told of a study: its plan beforehand, its status at any time."""
+"""What a terminal is told of a study: what it costs, and where its runs stand."""
 
 import collections
 import dataclasses
@@ -8,14 +8,16 @@ from typing import Any
 
 from experiments import configs, store
 from experiments.benchmarks.timing import matmul_rate
-from experiments.costs import Cost, device_name, duration
-from experiments.study.axes import value_at
+from experiments.costs import Cost, device_name
 from experiments.study.design import Study
 from experiments.study.state import Standing, State, standing
-from experiments.study.table import label
+from experiments.words import duration
 
 MAX_LISTED = 40
 """Runs that are listed one by one."""
+
+LISTED = (State.RUNNING, State.FAILED, State.WAITING, State.DONE)
+"""Their order."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,51 +43,44 @@ class Plan:
 
     @property
     def over_budget(self) -> str:
-        """By how much it costs more than its budget allows; empty if it does not."""
-        budget = self.study.budget.seconds
+        """By how much it takes longer than it may; empty if it does not."""
         seconds = self.cost.spent + self.cost.seconds_left(self.rate)
-        if budget is None or seconds <= budget:
+        most = self.study.minutes
+        if most is None or seconds <= 60 * most:
             return ""
-        return f"{duration(seconds)} of {duration(budget)}"
+        return f"{duration(seconds)} of {duration(60 * most)}"
 
 
 def make_plan(study: Study, root: Path, rate: Callable[[], float] = matmul_rate) -> Plan:
     """The plan of a study: measured times of what is finished, estimates of the rest."""
     standings = [standing(study, config, root) for config in study.runs()]
-    costs = [study.kind.cost(stands.config, study.measures, root) for stands in standings]
+    costs = [
+        study.kind.cost(config, study.measures_of(config), root)
+        for config in (stands.config for stands in standings)
+    ]
     return Plan(study, standings, costs, rate())
 
 
-def plan_text(plan: Plan) -> str:
-    """Runs and their time, before anything starts."""
+def status_text(plan: Plan, root: Path) -> str:
+    """What is done, running, failed and waiting, what it costs, and where to read more."""
     study = plan.study
     lines = [
         f"{study.name}: {study.question}",
         f"  {len(plan.standings)} runs: {counts(plan.standings)}",
         f"  {plan.cost.text(plan.rate)} on {device_name()}",
-        f"  varied: {', '.join(study.varied)}",
         *([f"  over budget: {plan.over_budget}"] if plan.over_budget else []),
-        "",
     ]
-    for stands, cost in list(zip(plan.standings, plan.costs, strict=True))[:MAX_LISTED]:
-        words = f"{cost.text(plan.rate):>24}"
-        lines.append(f"  {stands.state:<8} {words}  {settings_text(study, stands.config)}")
-    if len(plan.standings) > MAX_LISTED:
-        lines.append(f"  … and {len(plan.standings) - MAX_LISTED} more")
-    return "\n".join(lines)
-
-
-def status_text(plan: Plan, root: Path) -> str:
-    """What is done, running, failed and waiting, the time left, and where to read more."""
-    study = plan.study
-    left = duration(plan.cost.seconds_left(plan.rate))
-    lines = [f"{study.name}: {counts(plan.standings)}; {left} of work left"]
-    for stands in sorted(plan.standings, key=lambda stands: list(State).index(stands.state)):
-        lines.append(f"  {stands.state:<8} {settings_text(study, stands.config)}")
+    each = zip(plan.standings, plan.costs, strict=True)
+    listed = sorted(each, key=lambda own: LISTED.index(own[0].state))
+    for stands, cost in listed[:MAX_LISTED]:
+        words = settings_text(study, stands.config)
+        lines.append(f"  {stands.state:<8} {cost.text(plan.rate):>28}  {words}")
         if stands.state in (State.RUNNING, State.FAILED):
             at = [f"{stage} {its}" for stage, its in stands.stages.items() if not its.finished]
             lines.append(f"           {stands.about}" + (f"; {at[0]}" if at else ""))
             lines.append(f"           log: {stands.folder.log_file}")
+    if len(listed) > MAX_LISTED:
+        lines.append(f"  … and {len(listed) - MAX_LISTED} more")
     if any(stands.state == State.FAILED for stands in plan.standings):
         lines.append("  failed runs are tried again by `run --retry`; error.json beside the log")
     logs = sorted(study_folder(study, root).glob("worker-*.log"))
@@ -104,9 +99,7 @@ def counts(standings: Sequence[Standing]) -> str:
 
 def settings_text(study: Study, config: Any) -> str:
     """What sets a run apart, and the folder that it is in."""
-    paths = [*study.varied, *(["seed"] if len(study.seeds) > 1 else [])]
-    words = [f"{path} = {label(value_at(config, path))}" for path in paths]
-    return f"{', '.join(words) or 'the only run'}  ({configs.identity(config)[:16]})"
+    return f"{study.name_of(config)}  ({configs.identity(config)[:16]})"
 
 
 def study_folder(study: Study, root: Path) -> Path:
@@ -121,15 +114,18 @@ def known_rate(study: Study, root: Path) -> Callable[[], float]:
     return matmul_rate if rate is None else lambda: rate
 
 
-def write_study(study: Study, root: Path, plan: Plan) -> None:
+def write_study(plan: Plan, root: Path) -> None:
     """Write down what a study is and costs, for those who find its folder."""
+    study = plan.study
     folder = study_folder(study, root)
     folder.mkdir(parents=True, exist_ok=True)
     described = {
         "name": study.name,
         "question": study.question,
         "varied": list(study.varied),
-        "measures": {stage: configs.to_json(its) for stage, its in study.measures.items()},
+        "measures": {
+            stage: configs.to_json(its) for stage, its in study.measures_of(study.base).items()
+        },
         "runs": [configs.identity(stands.config) for stands in plan.standings],
         "matmul_rate": plan.rate,
     }

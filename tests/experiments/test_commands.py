@@ -33,17 +33,16 @@ paper_repro                 1a --scale paper                    images 1a
 paper_repro                 --scale paper --seeds 0:1           images 1a --sizes
 paper_repro                 --splits 3:2                        3:2 a:b
 paper_repro                 --seeds 0:99                        0:99 a:b
-paper_repro.oracles         --root {file}                       root folder
-paper_repro.oracles         --study.num-times 0                 num_times=0 2…500
-paper_repro.oracles         --study.grammar.kind foo            foo paper random hierarchy
-paper_repro.gallery         --report {nothing}                  report.json exists
-paper_repro.gallery         --report {broken}                   report.json damaged
-paper_repro.gallery         --report {other}                    scale figures claims runs
-paper_repro.gallery         --benchmarks {nothing}              nothing exists
-paper_repro.gallery         --benchmarks {other}/report.json    provenance rows
-experiments                 foo                                 foo plan run status card
-experiments                 mitigations --scale foo             foo laptop smoke
-experiments                 mitigations --root {file}           root folder
+paper_repro                 oracles --root {file}               root folder
+paper_repro                 oracles --study.num-times 0         num_times=0 2…500
+paper_repro                 oracles --study.grammar.kind foo    foo paper random hierarchy
+paper_repro                 publish {nothing}                   report.json exists
+paper_repro                 publish {broken}                    report.json damaged
+paper_repro                 publish {other}                     scale figures claims runs
+paper_repro                 publish {nothing}.json              nothing exists
+paper_repro                 publish {other}/bench.json          provenance rows
+paper_repro                 publish {other}/study.json          answer question tables
+experiments                 foo                                 foo run status report card
 experiments                 card                                run folder
 experiments                 card nothing                        nothing run.folder
 experiments                 card {other}                        config types RunConfig
@@ -51,17 +50,18 @@ experiments                 card {broken}                       config.json dama
 experiments                 card {older}                        bogus num_epochs
 experiments                 card nothing --out {file}           out folder
 experiments                 bench --suites foo                  foo inference training
-experiments                 bench --output {file}/x.json        output folder
+experiments                 bench --root {file}                 root folder
 experiments                 kill-test --kills -1                -1 at.least.0
 experiments                 kill-test --scale foo               foo smoke
-experiments                 plan nothing                        nothing .py set_size
-experiments                 foo set_size                        foo plan run status
-experiments                 plan {nothing}.py                   nothing exists
-experiments                 plan {other}/study.py               STUDY must.define
+experiments                 status nothing                      nothing .py set_size
+experiments                 foo set_size                        foo run status
+experiments                 status {nothing}.py                 nothing exists
+experiments                 status {other}/study.py             STUDY must.define RUN
+experiments                 status {other}/config.json          config types RunConfig
+experiments                 run set_size --seed -1              seed at.least.0
 experiments                 run set_size --processes 0          0 at.least.1
 experiments                 run set_size --memory -1            -1 positive
 experiments                 report set_size                     set_size run.it
-experiments                 publish set_size                    set_size run.it
 experiments                 submit nothing                      nothing .py set_size
 experiments                 submit set_size --tasks 0           tasks=0 at.least.1
 experiments                 submit set_size --minutes -1        minutes above.0
@@ -87,6 +87,8 @@ def places(tmp_path_factory):
         (root / "broken" / name).write_text("{")
     (root / "other/config.json").write_text('{"config": {"type": "Bogus"}}')
     (root / "other/report.json").write_text("{}")
+    (root / "other/bench.json").write_text('{"rows": []}')
+    (root / "other/study.json").write_text('{"study": "a"}')
     (root / "other/study.py").write_text("STUDY = 1")
     training = {"type": "TrainingConfig", "bogus": 1}
     config = {"type": "RunConfig", "training": training}
@@ -142,7 +144,7 @@ def test_every_entry_point_is_a_command_and_is_tested():
     assert modules == {module for module, _, _ in CASES}
     for path in files:
         text = path.read_text()
-        assert "command.run(" in text, path
+        assert re.search(r"command\.(run|choose)\(", text), path
         assert "tyro.cli" not in text, path
 
 

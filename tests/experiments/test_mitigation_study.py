@@ -2,21 +2,53 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from experiments import frontier, mitigations
-from experiments.advice_score import score_advice, score_table
-from experiments.stages.advice import SIGNALS
-from experiments.store import Measurement
+from experiments import configs, frontier, laptop, store
+from experiments.advice_score import advice_table, score_advice, score_table
+from experiments.stages.advice import SIGNALS, AdviceConfig
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import ComparisonConfig, SamplesConfig
+from experiments.stages.tradeoff import TradeoffConfig
+from experiments.store import Measurement, RunFolder
+from experiments.studies import mitigations
+from experiments.study.outcome import Made, Outcome
+from experiments.study.runner import run_study
 from experiments.train import epochs_of, make_data, training_rows
-from figures import mitigations as drawing
+from figures import study_frontier, study_report
 
-PLANS = [mitigations.laptop_plan(), mitigations.smoke_plan()]
+SMOKE = mitigations.study_of(
+    dataclasses.replace(
+        laptop.BASE,
+        grammar=configs.GrammarConfig(depth=2),
+        network=dataclasses.replace(
+            laptop.NETWORK, num_leaves=4, width=16, num_layers=1, num_heads=2
+        ),
+        training=dataclasses.replace(laptop.BASE.training, num_epochs=40, batch_size=16),
+        num_seeds=2,
+        split_size=16,
+        test_size=64,
+        num_steps=20,
+        first_checkpoint=8,
+        num_checkpoints=3,
+    ),
+    {
+        "evaluation": EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=1),
+        "samples": SamplesConfig(num_samples=60),
+        "comparison": ComparisonConfig(num_floor_repeats=2),
+        "advice": AdviceConfig(num_sequences=32, num_noises=1, num_permutations=100),
+        "tradeoff": TradeoffConfig(num_sequences=32, num_loss_noises=4),
+    },
+)
+"""Every part once; its numbers mean nothing."""
+
 EPOCHS = np.array([0, 10, 20, 40, 80, 160])
 NETWORKS = 16
-BASE = dataclasses.replace(PLANS[1].base, num_splits=8)
+BASE = dataclasses.replace(SMOKE.base, num_splits=8)
 """Two networks on each of eight training sets."""
 
 
@@ -55,10 +87,13 @@ SCATTER = [0.01, 0.01, -0.01, -0.01] * 2
 COPIES = [0.0, 0.01, 0.02, 0.04, 0.08, 0.2]
 
 
-@pytest.mark.parametrize("plan", PLANS, ids=["laptop", "smoke"])
-def test_all_are_trained_for_as_many_passes(plan):
-    runs = mitigations.variants(plan.base)
+@pytest.mark.parametrize("study", [mitigations.STUDY, SMOKE], ids=["laptop", "smoke"])
+def test_all_are_trained_for_as_many_passes(study):
+    runs = {study.name_of(run): run for run in study.runs()}
+    assert list(runs) == list(mitigations.variants(study.base))
     assert len(runs) == len(set(runs.values())) > 8
+    averaged = [name for name, run in runs.items() if study.measures_of(run)["tradeoff"].averages]
+    assert averaged == ["baseline"]
     passes = {
         name: run.training.num_epochs * training_rows(run, make_data(run)).shape[1]
         for name, run in runs.items()
@@ -117,7 +152,7 @@ def test_what_learns_less_than_the_baseline_at_first_is_not_compared():
 
 
 def test_the_advisor_is_scored_against_what_is_known():
-    config = PLANS[1].base  # of two splits: the first four networks
+    config = SMOKE.base  # of two splits: the first four networks
     run = results(LOSS, COPIES)
     alarm, since = np.full((2, 4), np.inf), np.full((2, 4), np.inf)
     alarm[0, 1], since[0, 1] = 80, 40
@@ -126,8 +161,8 @@ def test_the_advisor_is_scored_against_what_is_known():
         "since": measured(since, "pair", "signal"),
     }
     rows = score_advice(config, run)
-    table = {row["signal"]: row for row in score_table(rows)}
-    gap = table[SIGNALS[1]]
+    table = score_table(rows)
+    gap = table.loc[SIGNALS[1]]
     assert (gap["pairs"], gap["alarmed"]) == (2, 1)
     assert gap["alarm"] == pytest.approx(np.log(80 / 20))
     assert gap["since"] == pytest.approx(np.log(40 / 20))
@@ -136,51 +171,53 @@ def test_the_advisor_is_scored_against_what_is_known():
     assert gap["reproduction_avoided_going_back"] == pytest.approx((0.06 - 0.12) / 2)
     # Or stopped at epoch 80, the minimum.
     assert gap["loss_given_up_stopping"] == pytest.approx((0.0 + 0.1) / 2)
-    assert table["any sign of bias"] == {**gap, "signal": "any sign of bias"}
-    assert table["test loss"]["since"] is None
+    pd.testing.assert_series_equal(table.loc["any sign of bias"], gap, check_names=False)
+    assert np.isnan(table.loc["test loss", "since"])
+    words = advice_table(table).set_index("signal").loc[SIGNALS[1]]
+    assert words["alarms"] == "1 of 2"
+    assert words.iloc[-1] == "0.3, -0.03"
 
 
-ADVICE_TABLE = [
-    {"signal": "gap", "pairs": 2, "alarmed": 1, "alarm": 0.5, "since": -0.5, "since_spread": 0.1}
-    | {
-        f"{what}_{rule}": 0.25
-        for what in ("loss_given_up", "reproduction_avoided")
-        for rule in ("stopping", "going_back")
-    }
-]
+def without_advice(found):
+    """Stages of a run on which the advisor never spoke up."""
+    silent = np.full((NETWORKS // 2, 4), np.inf)
+    own = {name: measured(silent, "pair", "signal") for name in ("alarm", "since")}
+    return {**found, "advice": {**own, "control_alarm": measured([np.inf, 5.0], "pair")}}
 
 
-def test_tables_and_figure_come_from_the_json(tmp_path):
-    found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
-    rows = frontier.summarise(frontier.points(found, BASE))
-    plain = {name: mitigations._plain(frontier.curves(each)) for name, each in found.items()}
-    content = {
-        "rows": rows,
-        "sentences": frontier.sentences(rows),
-        "curves": plain,
-        "advice": ADVICE_TABLE,
-        "controls": {"alarmed": 0, "of": 2},
-        "privacy": {"DP": {"delta": 0.01, "epsilon": {"0": 0.0, "9": 3.0}}},
-        "provenance": {"cores": 2},
-        "seconds": 90,
-    }
-    (tmp_path / "mitigations.json").write_text(json.dumps(content))
-    assert all(path.exists() for path in drawing.write(tmp_path))
-    gallery = tmp_path / "gallery"
-    gallery.mkdir()
-    (gallery / "README.md").write_text(f"a\n{drawing.BEGIN}\nold\n{drawing.END}\nb\n")
-    drawing.publish(tmp_path, gallery)
-    page = (gallery / "README.md").read_text()
-    assert "| better |" in page
-    assert "ε = 3 at δ = 0.01" in page
-    assert "| gap | 1 of 2 | 0.5 | -0.5 | 0.1 | 0.25, 0.25 | 0.25, 0.25 |" in page
-    assert "old" not in page
-    assert drawing.BEGIN in drawing.GALLERY.joinpath("README.md").read_text()
+def test_answer_and_figure_come_from_the_outcome(tmp_path):
+    half = results(LOSS, np.array(COPIES) / 2)
+    runs = [
+        Made(name, BASE, without_advice(found), RunFolder(tmp_path / name))
+        for name, found in (("baseline", results(LOSS, COPIES)), ("better", half))
+    ]
+    privacy = runs[1].folder.privacy_file
+    privacy.parent.mkdir()
+    store.write_json(privacy, {"delta": 0.01, "epsilon": {"0": 0.0, "9": 3.0}})
+    found = Outcome(SMOKE, runs, pd.DataFrame())
+    answer = mitigations.answer(found)
+    assert "fewer copies: better" in answer.paragraph
+    assert "better: ε = 3 at δ = 0.01" in answer.paragraph
+    assert "2 false alarms of 4" in answer.paragraph
+    verdicts = {claim.name: claim.verdict for claim in answer.claims}
+    assert verdicts["copies-better"] == "shown"
+    assert verdicts["auc-better"] == "not shown"
+    assert not any("baseline" in name for name in verdicts)
+    mitigated, advised = answer.tables.values()
+    assert mitigated.set_index("mitigation").loc["better", "at equal test loss"] == "fewer copies"
+    assert set(advised["alarms"]) == {"0 of 16"}
+    figure = study_frontier.draw(found)
+    assert figure.axes[0].get_yticklabels()[0].get_text() == "better"
+    assert study_frontier.draw(Outcome(SMOKE, runs[1:], pd.DataFrame())) is None
 
 
 @pytest.mark.long
-def test_the_whole_study_at_smoke_scale(tmp_path):
-    folder = mitigations.main(mitigations.Arguments("smoke", tmp_path, progress=False))
-    rows = json.loads((folder / "mitigations.json").read_text())["rows"]
-    assert len(rows) == len(mitigations.variants(PLANS[1].base)) + 3
-    assert (folder / "mitigations.png").exists()
+def test_the_whole_study_at_smoke_scale(tmp_path, monkeypatch):
+    run_study(SMOKE, tmp_path, progress=False)
+    monkeypatch.setattr(study_report, "load_study", lambda *_: SMOKE)
+    page = study_report.write_report("mitigations", tmp_path)
+    summary = store.read_json(page.with_name("report.json"))
+    (frontier_rows, _) = summary["tables"].values()
+    assert len(frontier_rows["data"]) == len(SMOKE.runs()) + 3
+    assert next(iter(summary["figures"])) == "frontier"
+    assert Path(page.with_name("frontier.png")).exists()

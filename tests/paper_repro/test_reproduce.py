@@ -11,8 +11,8 @@ import pytest
 from experiments.store import load_measurements
 from figures.figure import all_figures
 from paper_repro import reproduce as reproducing
-from paper_repro.gallery import copy_report, results_text
 from paper_repro.protocol import protocol
+from paper_repro.publish import copy_report, results_text
 from paper_repro.reproduce import reproduce
 
 FIGURES = all_figures()

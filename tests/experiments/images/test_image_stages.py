@@ -102,10 +102,10 @@ def test_onsets_of_images_are_found(results):
 
 
 def test_tables_leave_pictures_out(results):
-    head, *rows = tables.as_rows(results["comparison"])
-    assert "dissimilarity" in head
-    assert not any("picture" in name for name in head)
-    assert len(rows) == 5
+    table = tables.table_of(results["comparison"])
+    assert "dissimilarity" in table
+    assert not any("picture" in name for name in table)
+    assert len(table) == 5
 
 
 @pytest.mark.parametrize("name", ["1a", "2"])
@@ -185,7 +185,7 @@ def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypa
     nearest = 1 + np.abs(np.log(compared["epoch"].values[1:] / rows["tau_test"][0])).argmin()
     assert rows["memorised"][0] == compared["memorised"].values[nearest, 0]
     assert sorted(store.load(root)["test_loss"]) == sorted(rows["test_loss"])
-    monkeypatch.setattr(study_report, "load_study", lambda _: study)
+    monkeypatch.setattr(study_report, "load_study", lambda *_: study)
     page = study_report.write_report("tiny.py", root).read_text()
     assert page.count("<img alt=") == 2  # phases and curves
 

@@ -11,6 +11,6 @@ from experiments.study.summary import make_plan, write_study
 def finished(tmp_path_factory):
     """Root folder of the study, finished by another one that holds all its runs."""
     root = tmp_path_factory.mktemp("root")
-    write_study(STUDY, root, make_plan(STUDY, root, lambda: 100.0))
+    write_study(make_plan(STUDY, root, lambda: 100.0), root)
     run_study(PARTLY_IMPOSSIBLE, root, progress=False)
     return root

@@ -3,18 +3,19 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments.study.answers import effects, log_times
-from experiments.study.axes import value_at
+from experiments.study.axes import label, value_at
 from experiments.study.files import load_study, shipped
-from experiments.study.table import Table, label
+from experiments.study.outcome import Outcome
 
 BORDERS = tuple(itertools.product(("bias", "test"), ("start", "end")))
 
 
 def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=6, num_seeds=1):
-    """A table as the study would give it, with the given laws of a run's configuration."""
+    """What would come out of the study, with the given laws of a run's configuration."""
     study, draws = load_study(name), np.random.default_rng(0)
     rows = []
     for run in study.runs():
@@ -36,11 +37,7 @@ def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=6, num
                 row[f"tau_level_located_{level}"] = level < len(rest)
                 row |= {f"tau_level_at_{end}_{level}": False for end in ("start", "end")}
             rows.append(row)
-    columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
-    table = np.empty(len(rows), [(key, values.dtype) for key, values in columns.items()])
-    for key, values in columns.items():
-        table[key] = values
-    return Table(table, {})
+    return Outcome(study, [], pd.DataFrame(rows))
 
 
 def verdicts(answer):
@@ -112,7 +109,7 @@ def test_effects_of_architecture_and_dropout_are_told_apart():
 
 def test_effects_that_cannot_be_told_apart_are_refused():
     table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
-    rows = table.rows[table.rows["split_size"] == 48]
+    rows = table.table[table.table["split_size"] == 48]
     with pytest.raises(ValueError, match="cannot be told apart"):
         effects(rows, log_times(rows, "tau_bias"), {"n": np.log(rows["split_size"])})
 
@@ -124,16 +121,17 @@ def test_minima_on_the_border_bound_what_is_said():
         return 10.0 * run.split_size**0.5
 
     table = made_up("set_size", lambda _: 1.0, tau)
-    largest = table.rows["split_size"] == 224
-    table.rows["tau_test_located"][largest] = False
-    table.rows["tau_test_at_end"][largest] = True
+    rows = table.table
+    largest = rows["split_size"] == 224
+    rows.loc[largest, "tau_test_located"] = False
+    rows.loc[largest, "tau_test_at_end"] = True
     found = {claim.name: claim for claim in load_study("set_size").answer(table).claims}
     assert found["test-grows"].note == "on the border: tau_test 6 of 30"
     assert found["test-grows"].verdict == "shown"
     assert found["bias-grows"].note == ""
     # Bounded from the other side at the small sizes, they might be anything.
-    table.rows["tau_test_at_start"][table.rows["split_size"] == 160] = True
-    table.rows["tau_test_at_end"][table.rows["split_size"] == 48] = True
+    rows.loc[rows["split_size"] == 160, "tau_test_at_start"] = True
+    rows.loc[rows["split_size"] == 48, "tau_test_at_end"] = True
     answer = load_study("set_size").answer(table)
     assert verdicts(answer)["test-grows"] == "not located"
     assert "is not shown to change (not located) with n" in answer.paragraph
@@ -144,9 +142,9 @@ def test_an_effect_opposite_to_the_claim_is_contradicted_though_minima_lie_on_th
         return 100.0 / (8 if "MLP" in type(run.network).__name__ else 1)
 
     table = made_up("architecture", tau_bias, lambda _: 400.0)
-    earliest = table.rows["network"] == "MLP"
-    table.rows["tau_bias_located"][earliest] = False
-    table.rows["tau_bias_at_start"][earliest] = True  # earlier still
+    earliest = table.table["network"] == "MLP"
+    table.table.loc[earliest, "tau_bias_located"] = False
+    table.table.loc[earliest, "tau_bias_at_start"] = True  # earlier still
     answer = load_study("architecture").answer(table)
     assert verdicts(answer)["mlp-bias"] == "contradicted"
     assert verdicts(answer)["mlp-ratio"] == "shown"
@@ -162,8 +160,8 @@ def test_many_seeds_on_two_training_sets_are_too_few():
     assert "is not shown to change (too few training sets) with n" in answer.paragraph
 
 
-def test_three_studies_are_shipped():
-    assert shipped() == ["architecture", "depth_and_rules", "set_size"]
+def test_four_studies_are_shipped():
+    assert shipped() == ["architecture", "depth_and_rules", "mitigations", "set_size"]
 
 
 def test_studies_share_the_run_that_is_alike():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tiny import BASE, MEASURES
 
 from experiments import configs
-from experiments.study import Grid, LogSpaced, Random, Range, Study, Zipped
+from experiments.study import Grid, Range, Study, Variants, Zipped, log_spaced, random_points
 from experiments.study.axes import product, value_at, with_values
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
@@ -30,13 +30,13 @@ def test_a_product_has_every_combination_once_and_the_last_axis_changes_fastest(
 
 @given(st.floats(1e-6, 1e3), st.floats(1.5, 1e6), st.integers(2, 12))
 def test_log_spaced_values_hold_both_ends_and_have_equal_ratios(low, factor, count):
-    values = [point["p"] for point in LogSpaced("p", low, low * factor, count).points()]
+    values = [point["p"] for point in log_spaced("p", low, low * factor, count).points()]
     assert (values[0], values[-1], len(values)) == (low, low * factor, count)
     np.testing.assert_allclose(np.diff(np.log(values)), math.log(factor) / (count - 1), rtol=1e-6)
 
 
 def test_log_spaced_integers_are_whole_and_different():
-    values = [point["p"] for point in LogSpaced("p", 1, 8, 12, integer=True).points()]
+    values = [point["p"] for point in log_spaced("p", 1, 8, 12, integer=True).points()]
     assert values == [1, 2, 3, 4, 5, 7, 8] or values == sorted(set(values))
     assert all(isinstance(value, int) for value in values)
 
@@ -44,8 +44,8 @@ def test_log_spaced_integers_are_whole_and_different():
 @given(st.integers(0, 100), st.integers(1, 20))
 def test_random_points_lie_in_their_ranges_and_stay_when_more_are_drawn(seed, count):
     ranges = {"a": Range(0.001, 0.1, "log"), "b": Range(2, 5, integer=True), "c": Range(-1, 1)}
-    points = Random(ranges, count, seed).points()
-    assert Random(ranges, count + 3, seed).points()[:count] == points
+    points = random_points(ranges, count, seed=seed).points()
+    assert random_points(ranges, count + 3, seed=seed).points()[:count] == points
     for point in points:
         assert 0.001 <= point["a"] < 0.1
         assert point["b"] in (2, 3, 4, 5)
@@ -53,7 +53,9 @@ def test_random_points_lie_in_their_ranges_and_stay_when_more_are_drawn(seed, co
 
 
 def test_random_integers_reach_both_ends_equally_often():
-    values = [point["p"] for point in Random({"p": Range(2, 5, integer=True)}, 4000).points()]
+    values = [
+        point["p"] for point in random_points({"p": Range(2, 5, integer=True)}, 4000).points()
+    ]
     counts = np.bincount(values, minlength=6)[2:]
     # Four standard deviations of a binomial count: false alarm in one of 4000 seeds.
     assert np.all(np.abs(counts - 1000) < 4 * math.sqrt(4000 * 0.25 * 0.75))
@@ -65,13 +67,24 @@ def test_zipped_values_move_together():
     assert [(run.split_size, run.training.num_epochs) for run in runs] == [(8, 40), (16, 80)]
 
 
+def test_variants_change_what_they_name_and_are_called_so():
+    rates = {"slow": {"training.learning_rate": 0.001}, "as it is": {}, "few": {"split_size": 4}}
+    made = study(Variants("speed", rates), seeds=(BASE.seed,))
+    slow, base, few = made.runs()
+    assert base == BASE
+    assert slow == with_values(BASE, {"training.learning_rate": 0.001})
+    assert few.split_size == 4
+    assert [made.name_of(run) for run in made.runs()] == list(rates)
+    assert made.settings(slow) == {"speed": "slow", "seed": BASE.seed}
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
         (lambda: Zipped({"a": (1, 2), "b": (1,)}), "same length"),
         (lambda: Grid("a", ()), "at least one value"),
         (lambda: Grid("a", (1, 1)), "different values"),
-        (lambda: LogSpaced("a", 0, 1, 3), "positive"),
+        (lambda: log_spaced("a", 0, 1, 3), "positive"),
         (lambda: Range(0, 1, "log"), "above 0"),
         (lambda: product([Grid("a", (1,)), Zipped({"a": (2,)})]), "no other axis"),
         (lambda: with_values(BASE, {"trainings.rate": 1}), "a field of RunConfig"),

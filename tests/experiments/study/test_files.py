@@ -26,6 +26,25 @@ def test_python_files_define_a_study():
     assert found.measures == MEASURES
 
 
+def test_one_configuration_is_a_study_of_itself(tmp_path):
+    (tmp_path / "alone.py").write_text("from tiny import BASE as RUN")
+    described = {"config": configs.to_json(BASE)}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    for name in ("alone.py", "config.json"):
+        found = load_study(tmp_path / name)
+        assert found.runs() == [BASE]
+        assert set(found.measures_of(BASE)) == {"evaluation", "samples", "comparison"}
+        assert found.name_of(BASE) == "the only run"
+
+
+def test_another_seed_makes_other_runs_in_a_folder_of_their_own():
+    found = load_study(__file__.replace("test_files", "tiny"), seed=5)
+    assert found.name == "tiny-seed-5"
+    assert {run.seed for run in found.runs()} == {5}
+    with pytest.raises(ValueError, match="seed=-1"):
+        load_study("set_size", seed=-1)
+
+
 def test_files_that_are_no_study_are_refused(tmp_path):
     (tmp_path / "empty.py").touch()
     with pytest.raises(ValueError, match="must define a Study"):

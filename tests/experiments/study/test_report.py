@@ -1,39 +1,43 @@
 """From a finished study to its report, and into the project."""
 
 import dataclasses
-import importlib
 import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import tiny
 import tyro
 
-from experiments.__main__ import COMMANDS, listing
+from experiments.__main__ import COMMANDS
 from experiments.claim import Claim, Statistic
+from experiments.command import listing
 from experiments.store import read_json
 from experiments.study.answers import Answer, make_claim, per_unit
 from experiments.study.files import load_study, shipped
 from figures import study_report
 from figures.markdown import fill
-from figures.study_report import GALLERY, markers, publish, result_text, write_report
+from figures.study_report import write_report
+from paper_repro import __main__ as reproduction
+from paper_repro.publish import STUDIES, marker, publish, study_text
 
 PROJECT = Path(__file__).parents[3]
 GUIDE = (PROJECT / "experiments" / "README.md").read_text()
 
 
-def answer(table) -> Answer:
-    ratios = per_unit(table.rows, Statistic.known(table.rows["ratio"]))
+def answer(found) -> Answer:
+    ratios = per_unit(found.table, Statistic.known(found.table["ratio"]))
     claim: Claim = make_claim("tiny", "ratio", "the ratio is positive", "ratio", ratios)
-    return Answer(f"It is {claim.interval.estimate:.3g}, a < b.", [claim])
+    further = pd.DataFrame({"what": ["c < d"], "how much": [3]})
+    return Answer(f"It is {claim.interval.estimate:.3g}, a < b.", [claim], {"Further": further})
 
 
 @pytest.fixture
 def answered(monkeypatch):
     """The tiny study, with an answer, whatever source is given."""
     study = dataclasses.replace(tiny.STUDY, answer=answer)
-    monkeypatch.setattr(study_report, "load_study", lambda _: study)
+    monkeypatch.setattr(study_report, "load_study", lambda *_: study)
     return study
 
 
@@ -46,19 +50,20 @@ def test_a_report_holds_everything_in_one_file(answered, finished):
     assert text.count("<img alt=") == 3  # phases, levels, curves
     assert "the ratio is positive" in text
     assert "tau_bias_low" in text  # the table of runs
+    assert "c &lt; d" in text
     assert len(summary["runs"]) == 2
-    for name in ("phases.pdf", "levels.png", "curves.png", "networks.npz", "runs.csv"):
+    for name in ("phases.pdf", "levels.png", "curves.png", "networks.csv", "runs.csv"):
         assert path.with_name(name).exists()
 
 
 def test_a_study_that_is_not_finished_is_reported_as_partial(answered, finished, monkeypatch):
     more = dataclasses.replace(answered, axes=(tiny.Grid("training.learning_rate", (0.01, 0.5)),))
-    monkeypatch.setattr(study_report, "load_study", lambda _: more)
+    monkeypatch.setattr(study_report, "load_study", lambda *_: more)
     path = write_report("tiny.py", finished)
     assert "partial: 1 done, 0 running, 0 failed, 1 waiting" in path.read_text()
     assert read_json(path.with_name("report.json"))["answer"] is None
     with pytest.raises(ValueError, match="is not finished"):
-        publish("tiny.py", finished)
+        publish(path.parent)
 
 
 def test_without_results_there_is_no_report(tmp_path):
@@ -69,29 +74,30 @@ def test_without_results_there_is_no_report(tmp_path):
 def test_a_result_can_be_published(answered, finished, tmp_path):
     guide = tmp_path / "experiments" / "README.md"
     guide.parent.mkdir()
-    begin, end = markers("tiny")
+    begin, end = (f"<!-- {marker('tiny')}:{end} -->" for end in ("begin", "end"))
     guide.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
-    written = publish("tiny.py", finished, tmp_path)
+    written = publish(write_report("tiny.py", finished).parent, tmp_path)
     names = {path.name for path in written}
     assert names == {"tiny.png", "tiny.pdf", "tiny.csv", "tiny.json", "README.md"}
-    summary = read_json(tmp_path / GALLERY / "tiny.json")
+    summary = read_json(tmp_path / STUDIES / "tiny.json")
     text = guide.read_text()
-    assert result_text(summary) in text
+    assert study_text(summary) in text
     assert "old" not in text
     assert text.startswith("before")
     assert "2 runs" in text
-    assert (tmp_path / GALLERY / "tiny.csv").read_text().startswith("run,training.learning_rate")
+    assert (tmp_path / STUDIES / "tiny.csv").read_text().startswith("run,training.learning_rate")
 
 
 def test_the_guide_has_a_place_for_every_shipped_study():
     for name in shipped():
-        assert all(GUIDE.count(marker) == 1 for marker in markers(name))
+        for end in ("begin", "end"):
+            assert GUIDE.count(f"<!-- {marker(name)}:{end} -->") == 1
 
 
 @pytest.mark.parametrize("name", shipped())
 def test_the_guide_shows_the_committed_results(name):
-    file = PROJECT / GALLERY / f"{name}.json"
-    assert fill(GUIDE, result_text(json.loads(file.read_text())), *markers(name)) == GUIDE
+    file = PROJECT / STUDIES / f"{name}.json"
+    assert fill(GUIDE, study_text(json.loads(file.read_text())), marker(name)) == GUIDE
     for ending in ("png", "pdf", "csv"):
         assert file.with_suffix(f".{ending}").exists()
 
@@ -115,17 +121,20 @@ def test_commands_of_the_guide_parse():
     for line in lines:
         if "-m experiments " in line:
             name, *words = line.split("-m experiments ")[1].strip('"').split()
-            module = importlib.import_module(f"experiments.{COMMANDS[name].module}")
-            tyro.cli(module.Arguments, args=words)
+            tyro.cli(COMMANDS[name].load()[0], args=words)
             parsed += 1
     assert parsed >= 9
 
 
-def test_every_command_has_an_example_that_parses(capsys):
-    for name, each in COMMANDS.items():
+@pytest.mark.parametrize(
+    ("program", "commands"),
+    [("python -m experiments", COMMANDS), (reproduction.PROGRAM, reproduction.COMMANDS)],
+)
+def test_every_command_has_an_example_that_parses(program, commands):
+    for name, each in commands.items():
         first, *words = each.example.split()
-        module = importlib.import_module(f"experiments.{each.module}")
-        tyro.cli(module.Arguments, args=words)
+        arguments, function = each.load()
+        tyro.cli(arguments, args=words)
         assert first == name
-        assert callable(getattr(module, each.function))
-        assert each.about in listing()
+        assert callable(function)
+        assert each.about in listing(program, commands)

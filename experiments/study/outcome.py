@@ -1,0 +1,73 @@
+"""What came out of a study so far: the measurements of every run, and all of them as a table."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from experiments.store import Measurements, RunFolder
+from experiments.study.design import Study
+from experiments.study.files import load_study
+from experiments.study.state import folder_of
+from experiments.study.table import per_run, root_table, study_table
+from hiermodel.checks import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A run of which something is measured.
+
+    Attributes:
+        name: what sets it apart from the others.
+        config: its configuration.
+        results: measurements by stage, as far as they are finished.
+        folder: where it is.
+    """
+
+    name: str
+    config: Any
+    results: Mapping[str, Measurements]
+    folder: RunFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What came out of a study.
+
+    Attributes:
+        study: the study.
+        runs: what is measured, in the order of the design.
+        table: a row per network, see ``experiments.study.table``.
+    """
+
+    study: Study
+    runs: Sequence[Made]
+    table: pd.DataFrame
+
+    @property
+    def against(self) -> tuple[str, ...]:
+        """Paths, one or two, that results are drawn against."""
+        return self.study.against or self.study.varied[:2] or ("seed",)
+
+
+def outcome(study: Study, root: Path) -> Outcome:
+    """Read what is finished of a study; creates nothing."""
+    runs = []
+    for config in study.runs():
+        results = study.kind.load(config, study.measures_of(config), root)
+        if results:
+            runs.append(Made(study.name_of(config), config, results, folder_of(config, root)))
+    loaded = [(made.config, made.results) for made in runs]
+    return Outcome(study, runs, study_table(study, loaded))
+
+
+def load(source: Any, root: Path, per: str = "member") -> pd.DataFrame:
+    """The table of a study, or of a folder with runs; see ``experiments.store.load``."""
+    require(per in ("member", "run"), "per", per, "'member' or 'run'")
+    if not isinstance(source, Study) and Path(source).is_dir():
+        table = root_table(Path(source))
+    else:
+        table = outcome(source if isinstance(source, Study) else load_study(source), root).table
+    return per_run(table) if per == "run" else table

@@ -1,0 +1,249 @@
+"""``python -m paper_repro publish``: show a finished result in the project's READMEs and gallery.
+
+A result is the report of a reproduction, the report of a study, or timings. Figures and numbers are
+copied into figures/gallery, and text is written between markers, so that no number is typed by
+hand: how many claims have which verdict into the project's README, tables of claims into the
+gallery's, question and answer of a study into the guide to experiments.
+"""
+
+import dataclasses
+import shutil
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments.store import read_json, write_json
+from experiments.words import duration
+from figures.markdown import claims_table, fill, table
+from figures.report import verdicts_in_words
+from hiermodel.checks import require
+
+PROJECT = Path(__file__).parents[1]
+GALLERY = "figures/gallery"
+STUDIES = f"{GALLERY}/studies"
+GUIDE = "experiments/README.md"
+
+KEPT = ("title", "study", "question", "answer", "purpose", "command", "tables", "claims", "runs")
+"""What the gallery keeps of a study's report."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Put a finished result into the project: figures into the gallery, text into the READMEs.
+
+    Attributes:
+        result: folder of the report of a reproduction or of a study, or the JSON of benchmarks.
+    """
+
+    result: tyro.conf.Positional[Path] = Path("runs/report-laptop")
+
+
+def publish(result: Path, project: Path = PROJECT) -> list[Path]:
+    """Publish a result; what it is, its fields say.
+
+    Returns:
+        The files written.
+
+    Raises:
+        ValueError: for a file that is not there or no result, or a study without an answer.
+    """
+    file = result if result.suffix == ".json" else result / "report.json"
+    require(file.is_file(), "result", str(file), "a file that exists")
+    summary = read_json(file)
+    if "rows" in summary:
+        return _publish_timings(file, project)
+    if "study" in summary:
+        return _publish_study(file, project)
+    _check(file, summary, ("scale", "figures", "claims", "runs"))
+    summary = copy_report(file.parent, project / GALLERY)
+    return [
+        _fill(project / "README.md", summary_text(summary), "results"),
+        _fill(project / GALLERY / "README.md", results_text(summary), "results"),
+    ]
+
+
+def _publish_timings(file: Path, project: Path) -> list[Path]:
+    timings = read_json(file)
+    _check(file, timings, ("provenance", "rows"))
+    shutil.copyfile(file, project / GALLERY / "benchmarks.json")
+    return [
+        _fill(project / "README.md", speed_text(timings, compared=True), "speed"),
+        _fill(project / GALLERY / "README.md", speed_text(timings), "speed"),
+    ]
+
+
+def _publish_study(file: Path, project: Path) -> list[Path]:
+    summary = read_json(file)
+    _check(file, summary, (*KEPT, "picture", "figures"))
+    name, answer = summary["study"], summary["answer"]
+    require(bool(answer), "answer", answer, f"there: {name} is not finished, or has none")
+    gallery = project / STUDIES
+    gallery.mkdir(parents=True, exist_ok=True)
+    (picture,) = summary["figures"][summary["picture"]]["pictures"]
+    written = []
+    for own, ending in ((picture["png"], "png"), (picture["pdf"], "pdf"), ("runs.csv", "csv")):
+        written.append(gallery / f"{name}.{ending}")
+        shutil.copyfile(file.parent / own, written[-1])
+    written.append(gallery / f"{name}.json")
+    write_json(written[-1], {field: summary[field] for field in KEPT})
+    if f"<!-- {marker(name)}:begin -->" in (project / GUIDE).read_text():
+        written.append(_fill(project / GUIDE, study_text(summary), marker(name)))
+    return written
+
+
+def marker(study: str) -> str:
+    """What the place of a study's result in the guide is called."""
+    return f"study {study}"
+
+
+def study_text(summary: Mapping[str, Any]) -> str:
+    """Question, answer, picture, tables and claims, in Markdown."""
+    name, runs = summary["study"], summary["runs"].values()
+    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
+    spent = duration(sum(sum(run["seconds"].values()) for run in runs))
+    picture = f"../{STUDIES}/{name}"
+    further = [
+        text
+        for title, own in summary.get("tables", {}).items()
+        for text in (f"{title}:", table(own["columns"], own["data"]))
+    ]
+    claims = [
+        f"<details><summary>{len(summary['claims'])} claims</summary>",
+        claims_table(summary["claims"]),
+        "</details>",
+    ]
+    said = " ".join(
+        [
+            f"{len(runs)} runs, {spent} on {cores} cores; `{summary['command']}`, numbers in "
+            f"[{name}.csv]({picture}.csv), settings in [{name}.json]({picture}.json).",
+            *filter(None, [summary.get("note")]),
+        ]
+    )
+    return "\n\n".join(
+        [
+            f"**{summary['question']}** {summary['answer']}",
+            f"![{summary['question']}]({picture}.png)",
+            said,
+            *further,
+            *(claims if summary["claims"] else []),
+        ]
+    )
+
+
+def results_text(summary: Mapping[str, Any]) -> str:
+    """What was run, a link to every figure, and the claims, in Markdown."""
+    figures = summary["figures"]
+    parts = [_what_was_run(summary)]
+    for name, figure in figures.items():
+        claims = [claim for claim in summary["claims"] if claim["figure"] == name]
+        state = "" if figure["state"] == "finished" else f" ({figure['state']})"
+        pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
+        parts.append(f"**{pictures}**{state}: {figure['content']}.")
+        if claims:
+            parts.append(claims_table(claims))
+    return "\n\n".join(parts)
+
+
+def summary_text(summary: Mapping[str, Any]) -> str:
+    """What was run, and how many claims have which verdict, in a paragraph of Markdown."""
+    return (
+        f"{_what_was_run(summary)} Of {verdicts_in_words(summary['claims'])} "
+        f"([all of them, with their intervals]({GALLERY}/README.md))."
+    )
+
+
+def _what_was_run(summary: Mapping[str, Any]) -> str:
+    """In words; and a note on it, if the summary has one."""
+    runs = summary["runs"].values()
+    minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
+    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
+    networks = "; ".join(run["networks"] for run in runs)
+    said = f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
+    return " ".join([said, *filter(None, [summary.get("note")])])
+
+
+def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
+    """The rows of a benchmark as a table in Markdown; with ``compared`` those with a ratio."""
+    provenance = benchmarks["provenance"]
+    rates = [row["matmul"] for row in benchmarks["rows"]]
+    rows = []
+    for row in benchmarks["rows"]:
+        if compared and row["ratio"] is None:
+            continue
+        ratio = "" if row["ratio"] is None else _number(row["ratio"])
+        memory = "" if row["peak_memory"] is None else f"{row['peak_memory']:.0f} MiB"
+        rows.append([row["name"], f"{_number(row['rate'])} {row['unit']}/s", ratio, memory])
+    head = ("what", "rate", "times the paper's public implementation", "peak memory")
+    return (
+        f"On {provenance['cores']} cores, whose float32 product of two 1024² matrices ran at "
+        f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s:\n\n{table(head, rows)}"
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
+    """Copy the pictures and the summary of a report; other figures of the gallery stay.
+
+    They stay if they were made at the same scale; those of another make way.
+
+    Returns:
+        The summary of all figures that the gallery then holds.
+    """
+    gallery.mkdir(parents=True, exist_ok=True)
+    summary = read_json(report / "report.json")
+    known = gallery / "report.json"
+    if known.exists():
+        before = read_json(known)
+        for name in _pictures(before):
+            if before["scale"] != summary["scale"] or name in _pictures(summary):
+                (gallery / name).unlink(missing_ok=True)
+        if before["scale"] == summary["scale"]:
+            summary = _joined(before, summary)
+    write_json(known, summary)
+    for name in _pictures(summary):
+        if not (gallery / name).exists():
+            shutil.copyfile(report / name, gallery / name)
+    return summary
+
+
+def _check(file: Path, value: Mapping[str, Any], fields: Collection[str]) -> None:
+    lacking = [field for field in fields if field not in value]
+    require(not lacking, "result", f"{file} without {lacking}", f"a file with {list(fields)}")
+
+
+def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new report, with figures, claims and runs of the one before that it does not hold."""
+    figures = {**before["figures"], **new["figures"]}
+    stay = [claim for claim in before["claims"] if claim["figure"] not in new["figures"]]
+    return {
+        **new,
+        "figures": figures,
+        "claims": [*stay, *new["claims"]],
+        "runs": {**before["runs"], **new["runs"]},
+    }
+
+
+def _pictures(summary: Mapping[str, Any]) -> list[str]:
+    """Files of all pictures of a report."""
+    return [
+        picture[kind]
+        for figure in summary["figures"].values()
+        for picture in figure["pictures"]
+        for kind in ("png", "pdf")
+    ]
+
+
+def _fill(readme: Path, text: str, name: str) -> Path:
+    readme.write_text(fill(readme.read_text(), text, name))
+    return readme
+
+
+def publish_and_say(arguments: Arguments) -> None:
+    """Do what the command line says."""
+    for path in publish(arguments.result):
+        print(path)
