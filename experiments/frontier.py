@@ -276,7 +276,7 @@ def frontier_table(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def _text(numbers: Mapping[str, float | None], digits: int = 2) -> str:
-    return interval_text(*(numbers[end] for end in ("estimate", "low", "high")), digits)
+    return interval_text(*(numbers[end] for end in ("estimate", "low", "high")), digits=digits)
 
 
 def _numbers(units: np.ndarray) -> dict[str, float | None]:

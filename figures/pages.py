@@ -53,7 +53,7 @@ def data_uri(content: bytes, name: str) -> str:
 
 def interval(numbers: Mapping[str, Any], digits: int = 3) -> str:
     """``estimate [low, high]`` of what has these three fields."""
-    return interval_text(*(numbers[name] for name in ("estimate", "low", "high")), digits)
+    return interval_text(*(numbers[name] for name in ("estimate", "low", "high")), digits=digits)
 
 
 def _files(figure: Mapping[str, Any]) -> list[str]:

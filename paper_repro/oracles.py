@@ -41,7 +41,7 @@ def as_text(measured: store.Measurements) -> str:
     for name, found in measured.items():
         if name.endswith("_halfway"):
             ends = (found.values[BOUNDS.index(bound)] for bound in ("estimate", "low", "high"))
-            cells = [interval_text(*map(float, each)) for each in zip(*ends, strict=True)]
+            cells = [interval_text(a, b, c) for a, b, c in zip(*ends, strict=True)]
             lines.append(f"{name.removesuffix('_halfway'):<20} " + "  ".join(cells))
     return "\n".join(lines)
 

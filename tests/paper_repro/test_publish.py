@@ -9,7 +9,7 @@ import tyro
 
 from figures.figure import all_figures, figure_named
 from figures.markdown import fill
-from paper_repro.__main__ import Arguments
+from paper_repro.__main__ import COMMANDS, Arguments
 from paper_repro.protocol import quick
 from paper_repro.publish import results_text, speed_text, summary_text
 
@@ -45,11 +45,13 @@ def test_commands_of_the_readme_work():
     commands = [line.split("#")[0].split() for line in lines]
     modules = [command[1:] for command in commands if command[:1] == ["python"]]
     assert len(modules) >= 3
-    for module in modules:
-        assert module[:2] == ["-m", "paper_repro"]
-        assert set(map(figure_named, tyro.cli(Arguments, args=module[2:]).figures)) <= set(
-            all_figures()
-        )
+    for _, module, *words in modules:
+        assert module == "paper_repro"
+        if words and words[0] in COMMANDS:
+            tyro.cli(COMMANDS[words[0]].load()[0], args=words[1:])
+        else:
+            figures = tyro.cli(Arguments, args=words).figures
+            assert set(map(figure_named, figures)) <= set(all_figures())
     for target in (command[1] for command in commands if command[:1] == ["make"]):
         make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
         assert make.returncode == 0
