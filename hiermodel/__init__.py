@@ -4,21 +4,17 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from hiermodel._version import __version__
+from hiermodel.diffusion.any_order import sample_any_order
 from hiermodel.diffusion.corruption import add_noise, one_hot
+from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.diffusion.denoisers import (
-    Corruption,
-    Denoiser,
     empirical_denoiser,
     exact_denoiser,
     independent_denoiser,
 )
 from hiermodel.diffusion.deterministic import sample_ddim, sample_ode
-from hiermodel.diffusion.discrete import DiscreteProcess, corrupt
-from hiermodel.diffusion.discrete_samplers import (
-    sample_any_order,
-    sample_discrete,
-    u_turn_discrete,
-)
+from hiermodel.diffusion.discrete import DiscreteProcess
+from hiermodel.diffusion.process import Process
 from hiermodel.diffusion.samplers import sample_ancestral, u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.diffusion.score import log_density, score
@@ -49,17 +45,16 @@ if TYPE_CHECKING:  # what __getattr__ loads on first use
 __all__ = [
     "Advice",
     "Beliefs",
-    "Corruption",
     "Denoiser",
     "DiscreteProcess",
     "Grammar",
     "NodeMessages",
+    "Process",
     "Schedule",
     "Splits",
     "__version__",
     "add_noise",
     "advise_stop",
-    "corrupt",
     "datasets",
     "diffusion",
     "empirical_denoiser",
@@ -85,7 +80,6 @@ __all__ = [
     "sample_ancestral",
     "sample_any_order",
     "sample_ddim",
-    "sample_discrete",
     "sample_leaves",
     "sample_ode",
     "sample_posterior",
@@ -95,7 +89,6 @@ __all__ = [
     "training",
     "transformer_from_state_dict",
     "u_turn",
-    "u_turn_discrete",
 ]
 
 # Namespaces, and names of those that need more than JAX: scipy's statistics, or Flax and Optax.

@@ -11,7 +11,14 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.random_bits import random_normal, row_key, threefry_key
+from hiermodel.checks import require
+from hiermodel.random_bits import (
+    RowKey,
+    random_normal,
+    row_key,
+    symmetric_uniform,
+    threefry_key,
+)
 
 
 def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, " num_samples"]:
@@ -21,14 +28,36 @@ def sample_keys(key: Key[Array, ""], num_samples: int) -> Key[Array, " num_sampl
 
 
 def normal_per_sample(
-    key: Key[Array, ""], batch_shape: Sequence[int], event_shape: Sequence[int], dtype: jnp.dtype
+    key: Key[Array, ""] | RowKey,
+    batch_shape: Sequence[int],
+    event_shape: Sequence[int],
+    dtype: jnp.dtype,
 ) -> Float[Array, "..."]:
     """Standard normals of shape ``batch_shape + event_shape``, each sample from its own key.
 
-    Samples are numbered along the flattened batch, so a longer leading axis keeps the first ones.
+    Samples are numbered along the flattened batch, so a longer leading axis keeps the first ones;
+    or as a RowKey says, which draws in bulk (``random_bits.random_normal``).
     """
+    if isinstance(key, RowKey):
+        _check_rows(key, batch_shape)
+        return random_normal(key, tuple(event_shape), dtype)
     draws = _normals(sample_keys(key, prod(batch_shape)), event_shape, dtype)
     return draws.reshape(*batch_shape, *event_shape)
+
+
+def uniform_per_sample(
+    key: Key[Array, ""] | RowKey, batch_shape: Sequence[int], size: int
+) -> Float[Array, "... size"]:
+    """``size`` float32 numbers per sample, uniform on the odd multiples of 2^−24 from 0 to 1.
+
+    Samples are numbered as in ``normal_per_sample``; all are drawn in bulk.
+    """
+    if isinstance(key, RowKey):
+        _check_rows(key, batch_shape)
+        rows = key
+    else:
+        rows = row_key(key, prod(batch_shape))
+    return (symmetric_uniform(rows, size).reshape(*batch_shape, size) + 1) / 2
 
 
 def normal_at_step(
@@ -54,6 +83,11 @@ def categorical_per_sample(
     """Draw int32 indices along the last axis, each sample from its own key; never one of −inf."""
     draw = jax.vmap(lambda one, values: jax.random.categorical(one, values, axis=-1))
     return draw(threefry_key(keys), log_probs).astype(jnp.int32)
+
+
+def _check_rows(key: RowKey, batch_shape: Sequence[int]) -> None:
+    fits = tuple(batch_shape) == key.rows.shape
+    require(fits, "key", f"a RowKey of {key.rows.shape} rows", f"of {tuple(batch_shape)} rows")
 
 
 def _normals(

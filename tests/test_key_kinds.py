@@ -35,10 +35,10 @@ DRAWS = {
     "U-turn": lambda key, n: hm.u_turn(
         key, memoriser(SCHEDULE), SCHEDULE, np.zeros((n, 4), int), 25
     ),
-    "discrete": lambda key, n: hm.sample_discrete(key, memoriser(MASKED), MASKED, n),
-    "joint": lambda key, n: hm.sample_discrete(key, memoriser(MASKED), MASKED, n, joint=True),
+    "discrete": lambda key, n: hm.sample_ancestral(key, memoriser(MASKED), MASKED, n),
+    "joint": lambda key, n: hm.sample_ancestral(key, memoriser(MASKED), MASKED, n, joint=True),
     "any order": lambda key, n: hm.sample_any_order(key, memoriser(MASKED), MASKED, n),
-    "discrete U-turn": lambda key, n: hm.u_turn_discrete(
+    "discrete U-turn": lambda key, n: hm.u_turn(
         key, memoriser(MASKED), MASKED, np.zeros((n, 4), int), 4
     ),
 }

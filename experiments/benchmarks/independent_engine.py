@@ -14,7 +14,6 @@ import numpy as np
 
 import hiermodel as hm
 from experiments.benchmarks.timing import Row, measure
-from hiermodel.diffusion.denoisers import leaf_field
 
 if TYPE_CHECKING:
     import pyagrum
@@ -121,7 +120,7 @@ def noisy_fields(grammar: hm.Grammar, num_sequences: int, t: int) -> jax.Array:
     schedule = hm.Schedule.linear(500)
     clean = hm.sample_leaves(jax.random.key(1), grammar, num_sequences)
     x_0 = hm.one_hot(clean, grammar.vocab_size)
-    return leaf_field(schedule, hm.add_noise(jax.random.key(2), schedule, x_0, t), t)
+    return schedule.evidence(hm.add_noise(jax.random.key(2), schedule, x_0, t), t)
 
 
 def rows() -> Iterator[Row]:

@@ -39,7 +39,7 @@ def denoising(vocab_size: int, rules_per_symbol: int, depth: int) -> Row:
 def posterior_sampling(vocab_size: int, rules_per_symbol: int, depth: int) -> Row:
     """One posterior tree for each sequence."""
     grammar, schedule, x_t = _setting(vocab_size, rules_per_symbol, depth)
-    evidence = schedule.leaf_evidence(x_t, STEP)
+    evidence = schedule.evidence(x_t, STEP)
     key = jax.random.key(3)
     draw = jax.jit(lambda grammar, evidence: hm.sample_posterior(key, grammar, evidence, 1))
     return _measure("posterior trees", grammar, draw, grammar, evidence)

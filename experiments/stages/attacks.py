@@ -23,7 +23,8 @@ from experiments.stages.settings import (
 from experiments.store import Measurement, Measurements
 from experiments.train import make_data, run_key
 from hiermodel.checks import check_integer, require
-from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
+from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.grammar.splits import Splits

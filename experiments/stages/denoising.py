@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from experiments.store import Measurement
-from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.networks.learned import apply
 from hiermodel.training.checkpoints import StackedCheckpoints
 

@@ -25,8 +25,8 @@ from experiments.stages.settings import (
 )
 from experiments.store import Measurement, Measurements
 from experiments.train import checkpoints_of, epochs_of, make_data, run_key
-from hiermodel.diffusion.corruption import mix, pixels
-from hiermodel.diffusion.denoisers import MeanDenoiser
+from hiermodel.diffusion.corruption import pixels
+from hiermodel.diffusion.denoiser import MeanDenoiser
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.agreement import noise_cosine
@@ -134,7 +134,10 @@ def _noisy_images(
     fixed = fixed_steps(settings, schedule)
     other = normal_per_sample(noise_key, (len(fixed), len(x_0)), x_0.shape[1:], x_0.dtype)
     return NoisyImages(
-        mix(schedule, x_0, noise, t_loss), t_loss, noise, mix(schedule, x_0, other, fixed[:, None])
+        schedule.mix(x_0, noise, t_loss),
+        t_loss,
+        noise,
+        schedule.mix(x_0, other, fixed[:, None]),
     )
 
 

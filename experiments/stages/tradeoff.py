@@ -27,7 +27,8 @@ from experiments.train import make_data, run_key
 from hiermodel.checks import require
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import Denoiser, exact_denoiser
+from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.measures.divergence import kl_divergence

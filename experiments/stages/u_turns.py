@@ -23,7 +23,8 @@ from experiments.stages.settings import (
 )
 from experiments.store import Measurement, Measurements
 from experiments.train import checkpoints_of, make_data, run_key
-from hiermodel.diffusion.denoisers import Denoiser, empirical_denoiser, exact_denoiser
+from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.denoisers import empirical_denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.u_turn import overlap, overlap_ratio

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from hiermodel.checks import require
-from hiermodel.diffusion.denoisers import Denoiser, Noisy, Steps, own_num_steps
+from hiermodel.diffusion.denoiser import Denoiser, own_num_steps
+from hiermodel.diffusion.process import Noisy, Steps
 
 
 @jax.tree_util.register_dataclass

@@ -1,61 +1,45 @@
-"""The forward process: how clean data are corrupted.
+"""From clean data to noisy ones: how data are laid out, and noise added to them.
 
-A sequence is laid out as its leaves, one-hot, (..., num_leaves, vocab_size); an image as its
-pixels, (..., height · width, channels).
+A sequence is laid out as its leaves, one-hot, (..., num_leaves, vocab_size), or as its symbols; an
+image as its pixels, (..., height · width, channels).
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Key, Shaped
 
-from hiermodel.checks import check_key, check_steps, check_symbols, require
-from hiermodel.diffusion.denoisers import Steps
-from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_per_sample
+from hiermodel.checks import check_key, check_symbols, require
+from hiermodel.diffusion.process import Process, Steps
 
 
 def add_noise(
-    key: Key[Array, ""],
-    schedule: Schedule,
-    x_0: Float[Array | np.ndarray, "... leaves vocab"],
-    t: Steps,
-) -> Float[Array, "... leaves vocab"]:
-    """x_t = sqrt(abar_t) x_0 + sqrt(1 − abar_t) eps, with eps of its own for every sample.
+    key: Key[Array, ""], schedule: Process, x_0: Shaped[Array | np.ndarray, "..."], t: Steps
+) -> Shaped[Array, "..."]:
+    """Draw x_t ~ q(x_t | x_0), with noise of its own for every sample.
+
+    Of a Schedule x_t = sqrt(abar_t) x_0 + sqrt(1 − abar_t) eps; of a DiscreteProcess every position
+    is masked or redrawn with probability 1 − abar_t.
 
     Args:
-        key: one typed key.
-        schedule: the noise.
-        x_0: (..., num_leaves, vocab_size) one-hot (or any real) clean data, such as images laid
-            out as their pixels (:func:`pixels`); its dtype is kept.
+        key: one typed key; more samples leave the first ones as they were.
+        schedule: the noise, any Process.
+        x_0: clean data in its layout: (..., num_leaves, vocab_size) one-hot (or any real) data,
+            such as images laid out as their pixels (:func:`pixels`), whose dtype is kept; or
+            (..., num_leaves) symbols for a DiscreteProcess.
         t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one sequence
             get noise of their own.
 
     Raises:
-        ValueError: for an x_0 that is not floating or has fewer than two axes, or a step out of
+        ValueError: for an x_0 of another layout or with a symbol out of range, or a step out of
             range.
     """
     check_key(key)
-    check_steps(t, schedule.num_steps)
-    x_0 = jnp.asarray(x_0)
-    require(x_0.ndim >= 2, "x_0", x_0.shape, "of shape (..., num_leaves, vocab_size)")
-    require(jnp.issubdtype(x_0.dtype, jnp.floating), "x_0", x_0.dtype, "one-hot and floating")
-    batch = jnp.broadcast_shapes(x_0.shape[:-2], jnp.shape(t))
-    noise = normal_per_sample(key, batch, x_0.shape[-2:], x_0.dtype)
-    return mix(schedule, x_0, noise, t)
+    return schedule.corrupt(key, x_0, t)
 
 
-def mix(
-    schedule: Schedule, x_0: Float[Array, "..."], noise: Float[Array, "..."], t: Steps
-) -> Float[Array, "..."]:
-    """Signal and given noise in the proportions of step t."""
-    steps = jnp.asarray(t)
-    signal = jnp.sqrt(schedule.alpha_bar[steps]).astype(x_0.dtype)[..., None, None]
-    spread = jnp.sqrt(schedule.noise_variance[steps]).astype(x_0.dtype)[..., None, None]
-    return signal * x_0 + spread * noise
-
-
-def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: jnp.dtype | None = None) -> Array:
+def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: DTypeLike | None = None) -> Array:
     """Clean data x_0 from symbols: (..., num_leaves) to (..., num_leaves, vocab_size).
 
     Raises:
@@ -65,18 +49,8 @@ def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: jnp.dtype | Non
     return jax.nn.one_hot(jnp.asarray(symbols), vocab_size, dtype=dtype or jnp.result_type(float))
 
 
-def remove_noise(
-    schedule: Schedule, x_t: Float[Array, "..."], noise: Float[Array, "..."], t: Steps
-) -> Float[Array, "..."]:
-    """The clean data in x_t if this is its noise: (x_t − sqrt(1 − abar_t) noise) / sqrt(abar_t)."""
-    steps = jnp.asarray(t)
-    signal = jnp.sqrt(schedule.alpha_bar[steps]).astype(x_t.dtype)[..., None, None]
-    spread = jnp.sqrt(schedule.noise_variance[steps]).astype(x_t.dtype)[..., None, None]
-    return (x_t - spread * noise) / signal
-
-
 def pixels(
-    images: Array | np.ndarray, dtype: jnp.dtype | None = None
+    images: Array | np.ndarray, dtype: DTypeLike | None = None
 ) -> Float[Array, "... pixels channels"]:
     """Clean data x_0 from images: (..., height, width, channels) to (..., pixels, channels).
 

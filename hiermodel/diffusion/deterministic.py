@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.checks import check_integer, check_key, is_concrete, require
-from hiermodel.diffusion.denoisers import AnyDenoiser, expectation, finished
-from hiermodel.diffusion.samplers import run_sampler, starting_point
+from hiermodel.diffusion.compiled import run_sampler
+from hiermodel.diffusion.denoiser import AnyDenoiser, expectation, finished
+from hiermodel.diffusion.samplers import starting_point
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.randomness import normal_at_step
 
@@ -100,7 +101,7 @@ def _ddim(
 
     def step(index: Array, x_t: Array) -> Array:
         t, after = steps[index], steps[index + 1]
-        expected = expectation(denoiser, x_t, t)
+        expected = expectation(denoiser, schedule, x_t, t)
         signal = jnp.sqrt(schedule.alpha_bar[t]).astype(dtype)
         variance, variance_after = schedule.noise_variance[t], schedule.noise_variance[after]
         noise = (x_t - signal * expected) / jnp.sqrt(variance).astype(dtype)
@@ -114,7 +115,7 @@ def _ddim(
         )
 
     x_0 = jax.lax.fori_loop(0, len(steps) - 1, step, x_T)
-    return finished(denoiser, x_0)
+    return finished(denoiser, schedule, x_0)
 
 
 def _heun(
@@ -128,7 +129,7 @@ def _heun(
     signals = jnp.sqrt(schedule.alpha_bar).astype(dtype)
 
     def slope(y: Array, t: Array) -> Array:
-        return (y - expectation(denoiser, signals[t] * y, t)) / sigmas[t]
+        return (y - expectation(denoiser, schedule, signals[t] * y, t)) / sigmas[t]
 
     def step(index: Array, y: Array) -> Array:
         t, after = steps[index], steps[index + 1]
@@ -140,4 +141,4 @@ def _heun(
         return jnp.where(after > 0, y + reach * (first + second) / 2, euler)
 
     y = jax.lax.fori_loop(0, len(steps) - 1, step, x_T / signals[steps[0]])
-    return finished(denoiser, y)
+    return finished(denoiser, schedule, y)

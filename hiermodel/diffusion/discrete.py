@@ -16,21 +16,21 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 from numpy.typing import ArrayLike
 
-from hiermodel.checks import (
-    check_integer,
-    check_key,
-    check_steps,
-    check_symbols,
-    require,
-)
-from hiermodel.diffusion.denoisers import Steps
+from hiermodel.checks import check_integer, check_steps, check_symbols, require
+from hiermodel.diffusion.process import FAILED, Steps, Symbols
 from hiermodel.log_space import log_sum_exp, subtract
-from hiermodel.randomness import categorical_per_sample, sample_keys
+from hiermodel.random_bits import RowKey
+from hiermodel.randomness import (
+    categorical_per_sample,
+    keys_at_step,
+    sample_keys,
+    uniform_per_sample,
+)
 
-Symbols = Int[Array | np.ndarray, "..."]
 Decay = Literal["linear", "cosine"]
 """How alpha_bar falls: 1 − t/T; or cos², as in Nichol and Dhariwal, arXiv:2102.09672, eq. 17."""
 
@@ -40,7 +40,8 @@ Decay = Literal["linear", "cosine"]
 class DiscreteProcess:
     """A forward process on symbols, q(x_t | x_0) = abar_t [x_t = x_0] + (1 − abar_t) pi(x_t).
 
-    Noisy sequences are integers (..., num_leaves). The first three arrays have ``num_steps + 1``
+    Its methods are those of a :class:`~hiermodel.diffusion.process.Process` on symbols: clean and
+    noisy sequences are integers (..., num_leaves). The first three arrays have ``num_steps + 1``
     entries, so that a step t in 1…num_steps indexes them directly; entry 0 is the clean end. They
     are computed in float64 and rounded once; results have their dtype.
 
@@ -135,6 +136,53 @@ class DiscreteProcess:
         """The symbol of a masked position; None if there is no mask."""
         return self.vocab_size if self.num_states > self.vocab_size else None
 
+    def encode(
+        self, symbols: Symbols, vocab_size: int, dtype: DTypeLike | None = None
+    ) -> Int[Array, "... leaves"]:
+        """The symbols themselves, int32.
+
+        Raises:
+            ValueError: for a symbol out of range, or another vocabulary than the process's.
+        """
+        del dtype  # integers are integers
+        require(vocab_size == self.vocab_size, "vocab_size", vocab_size, str(self.vocab_size))
+        check_symbols("symbols", symbols, vocab_size)
+        return jnp.asarray(symbols, jnp.int32)
+
+    def decode(self, x_0: Int[Array, "... leaves"]) -> Int[Array, "... leaves"]:
+        """The symbols themselves."""
+        return x_0
+
+    def network_input(
+        self, x_t: Int[Array, "... leaves"], dtype: DTypeLike | None = None
+    ) -> Float[Array, "... leaves states"]:
+        """One-hot states; a mask has an entry of its own, the last."""
+        return jax.nn.one_hot(x_t, self.num_states, dtype=dtype or jnp.result_type(float))
+
+    def corrupt(
+        self, key: Key[Array, ""] | RowKey, x_0: Symbols, t: Steps
+    ) -> Int[Array, "... leaves"]:
+        """Draw x_t ~ q(x_t | x_0): positions are hit with probability 1 − abar_t, and redrawn.
+
+        With the same key, what is hit at a step is hit at every later one, and becomes the same.
+
+        Args:
+            key: one typed key; or a RowKey for rows along one leading axis.
+            x_0: (..., num_leaves) clean symbols.
+            t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one
+                sequence get noise of their own.
+
+        Returns:
+            int32 states (..., num_leaves); ``vocab_size`` where masked.
+
+        Raises:
+            ValueError: for a symbol or step out of range.
+        """
+        require(np.ndim(x_0) >= 1, "x_0", x_0, "of shape (..., num_leaves)")
+        check_symbols("x_0", x_0, self.vocab_size)
+        check_steps(t, self.num_steps)
+        return _corrupt(key, self, jnp.asarray(x_0, jnp.int32), jnp.asarray(t))
+
     def log_forward(self, x_0: Symbols, t: Steps) -> Float[Array, "... leaves states"]:
         """Log q(x_t | x_0) of every state x_t may have: abar_t [x_t = x_0] + (1 − abar_t) pi(x_t).
 
@@ -171,7 +219,7 @@ class DiscreteProcess:
         check_steps(t, self.num_steps)
         return _log_posterior(self, jnp.asarray(x_t), jnp.asarray(x_0), jnp.asarray(t))
 
-    def leaf_evidence(self, x_t: Symbols, t: Steps) -> Float[Array, "... leaves vocab"]:
+    def evidence(self, x_t: Symbols, t: Steps) -> Float[Array, "... leaves vocab"]:
         """Log q(x_t | x_0 = a) per position and symbol a, less its maximum: the field for run_bp.
 
         A masked position says nothing: 0 throughout. Any other is 0 at its own symbol and
@@ -187,16 +235,37 @@ class DiscreteProcess:
         """
         check_symbols("x_t", x_t, self.num_states)
         check_steps(t, self.num_steps)
-        return _leaf_evidence(self, jnp.asarray(x_t), jnp.asarray(t))
+        return _evidence(self, jnp.asarray(x_t), jnp.asarray(t))
 
-    def log_constant(self, x_t: Symbols, t: Steps) -> Float[Array, "..."]:
-        """What the leaf evidence leaves out of log q(x_t | x_0), summed over positions.
+    def log_likelihood(
+        self, x_t: Symbols, t: Steps
+    ) -> tuple[Float[Array, "... leaves vocab"], Float[Array, "..."]]:
+        """The evidence, and what it leaves out of log q(x_t | x_0), summed over positions.
 
-        Added to the log-evidence it gives log p(x_t). Arguments and errors as leaf_evidence.
+        Arguments and errors as :meth:`evidence`.
         """
-        check_symbols("x_t", x_t, self.num_states)
-        check_steps(t, self.num_steps)
-        return _log_constant(self, jnp.asarray(x_t), jnp.asarray(t))
+        evidence = self.evidence(x_t, t)
+        return evidence, _log_constant(self, jnp.asarray(x_t), jnp.asarray(t))
+
+    def reverse_step(
+        self,
+        key: Key[Array, ""],
+        x_t: Int[Array, "... leaves"],
+        x_0_hat: Float[Array, "... leaves vocab"],
+        t: Steps,
+    ) -> Int[Array, "... leaves"]:
+        """Draw x_0 of every position from x_0_hat, then x_{t−1} ~ q(x_{t−1} | x_t, x_0).
+
+        So x_{t−1} follows Σ_{x_0} q(x_{t−1} | x_t, x_0) x_0_hat[x_0] per position. In the masked
+        process, symbols stay.
+
+        Args:
+            key: one typed key, another at every step.
+            x_t: states at step t.
+            x_0_hat: a denoiser's probabilities, or a whole x_0, one-hot.
+            t: steps in 1…num_steps, broadcasting against the leading axes.
+        """
+        return _reverse_step(self, key, x_t, x_0_hat, jnp.asarray(t))
 
     def pure_noise(
         self, key: Key[Array, ""], num_samples: int, num_leaves: int, vocab_size: int
@@ -234,7 +303,7 @@ def _log_posterior(
 
 
 @jax.jit
-def _leaf_evidence(
+def _evidence(
     process: DiscreteProcess, x_t: Int[Array, "..."], t: Int[Array, "..."]
 ) -> Float[Array, "..."]:
     noise = process.noise_prob[t][..., None] * process.noise_law[x_t]
@@ -256,39 +325,40 @@ def _log_constant(
     return jnp.log(kept + noise).sum(-1)
 
 
-def corrupt(
-    key: Key[Array, ""], process: DiscreteProcess, x_0: Symbols, t: Steps
+@jax.jit
+def _corrupt(
+    key: Key[Array, ""] | RowKey,
+    process: DiscreteProcess,
+    x_0: Int[Array, "... leaves"],
+    t: Int[Array, "..."],
 ) -> Int[Array, "... leaves"]:
-    """Draw x_t ~ q(x_t | x_0): what add_noise is to a Schedule.
-
-    Args:
-        key: one typed key; every sample has its own.
-        process: the noise.
-        x_0: (..., num_leaves) clean symbols.
-        t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one sequence
-            get noise of their own.
-
-    Returns:
-        int32 states (..., num_leaves); ``vocab_size`` where masked.
-
-    Raises:
-        ValueError: for a symbol or step out of range.
-    """
-    check_key(key)
-    require(np.ndim(x_0) >= 1, "x_0", x_0, "of shape (..., num_leaves)")
-    check_symbols("x_0", x_0, process.vocab_size)
-    check_steps(t, process.num_steps)
-    return _corrupt(key, process, jnp.asarray(x_0), jnp.asarray(t))
+    num_leaves = x_0.shape[-1]
+    batch = jnp.broadcast_shapes(x_0.shape[:-1], t.shape)
+    hit, drawn = jnp.split(uniform_per_sample(key, batch, 2 * num_leaves), 2, axis=-1)
+    # Where the sum of pi up to a state exceeds a uniform number: never a state without weight.
+    up_to = jnp.cumsum(process.noise_law)
+    new = (drawn[..., None] >= up_to[:-1] / up_to[-1]).sum(-1, dtype=jnp.int32)
+    return jnp.where(hit < process.noise_prob[t][..., None], new, x_0)
 
 
 @jax.jit
-def _corrupt(
-    key: Key[Array, ""], process: DiscreteProcess, x_0: Int[Array, "..."], t: Int[Array, "..."]
-) -> Int[Array, "..."]:
-    log_probs = jnp.log(_forward(process, x_0, t))
-    *batch, num_leaves, num_states = log_probs.shape
-    rows = log_probs.reshape(prod(batch), num_leaves, num_states)
-    return categorical_per_sample(sample_keys(key, len(rows)), rows).reshape(*batch, num_leaves)
+def _reverse_step(
+    process: DiscreteProcess,
+    key: Key[Array, ""],
+    x_t: Int[Array, "... leaves"],
+    x_0_hat: Float[Array, "... leaves vocab"],
+    t: Int[Array, "..."],
+) -> Int[Array, "... leaves"]:
+    *batch, num_leaves = x_t.shape
+    num_rows = prod(batch)
+    keys = sample_keys(key, num_rows)
+    states = x_t.reshape(num_rows, num_leaves)
+    probs = x_0_hat.reshape(num_rows, num_leaves, process.vocab_size)
+    x_0 = categorical_per_sample(keys_at_step(keys, 0), jnp.log(probs))
+    log_probs = _log_posterior(process, states, x_0, jnp.broadcast_to(t, batch).reshape(num_rows))
+    drawn = categorical_per_sample(keys_at_step(keys, 1), log_probs)
+    spoilt = jnp.isnan(probs).any((-2, -1)) | (states == FAILED).any(-1)
+    return jnp.where(spoilt[:, None], FAILED, drawn).reshape(x_t.shape)
 
 
 def _betas(num_steps: int, decay: str) -> Float[np.ndarray, " steps"]:

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.checks import require
-from hiermodel.diffusion.denoisers import Noisy, Steps, check_noisy
+from hiermodel.diffusion.inputs import check_noisy
+from hiermodel.diffusion.process import Noisy, Steps
 from hiermodel.diffusion.schedule import Schedule
 
 ROWS = 32

@@ -1,97 +1,134 @@
-"""From noise to sequences: the ancestral sampler and the U-turn (science.md#diffusion)."""
+"""From noise to sequences, one reverse step after the other, and U-turns (science.md#diffusion).
 
-import functools
+If x_0 is drawn from the true p(x_0 | x_t) as a whole at every step, x_{t−1} has the law of noised
+data exactly, whatever the size of the step. A denoiser gives only the law of each position. With it
+Gaussian steps go by the mean, and discrete ones draw every position on its own; both forget that
+positions hang together, which matters less the smaller the steps are.
+"""
+
 from collections.abc import Callable
 from math import prod
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Int, Key, Num, Shaped
 
-from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
-from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import (
+from hiermodel.checks import (
+    InputError,
+    check_integer,
+    check_key,
+    check_steps,
+    check_symbols,
+    require,
+)
+from hiermodel.diffusion.compiled import run_sampler
+from hiermodel.diffusion.denoiser import (
     AnyDenoiser,
-    Corruption,
-    Noisy,
-    Steps,
-    check_drawn,
-    check_input,
-    check_noisy,
     check_schedule,
     denoiser_name,
     event_shape,
     expectation,
     finished,
 )
-from hiermodel.diffusion.schedule import Schedule
-from hiermodel.randomness import normal_at_step
-
-
-def posterior_step(
-    schedule: Schedule, x_0: Float[Array, "..."], x_t: Float[Array, "..."], t: Steps
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
-    """Mean and variance of q(x_{t−1} | x_t, x_0); at t = 1 the mean is x_0 and the variance 0.
-
-    Args:
-        schedule: the noise.
-        x_0: (..., num_leaves, vocab_size) clean data, or its expectation.
-        x_t: the same shape, noisy data at step t.
-        t: steps in 1…num_steps, broadcasting against the leading axes.
-
-    Returns:
-        The mean, shaped as x_t, and the variance of every coordinate, shaped as t.
-    """
-    steps = jnp.asarray(t)
-    x0_weight = schedule.posterior_x0_weight[steps].astype(x_t.dtype)[..., None, None]
-    xt_weight = schedule.posterior_xt_weight[steps].astype(x_t.dtype)[..., None, None]
-    variance = schedule.posterior_variance[steps].astype(x_t.dtype)
-    return x0_weight * x_0 + xt_weight * x_t, variance
+from hiermodel.diffusion.inputs import check_input
+from hiermodel.diffusion.process import Noisy, Process
+from hiermodel.randomness import sample_keys, threefry_key
 
 
 def sample_ancestral(
     key: Key[Array, ""],
     denoiser: AnyDenoiser,
-    schedule: Schedule,
+    schedule: Process,
     num_samples: int | None = None,
     *,
-    x_T: Float[Array | np.ndarray, "..."] | None = None,
+    x_T: Noisy | None = None,
     start: int | None = None,
+    joint: bool = False,
 ) -> Num[Array, "..."]:
-    """Draw sequences or images by ancestral (DDPM) steps, x_{t−1} ~ q(x_{t−1} | x_t, E[x_0 | x_t]).
+    """Draw sequences or images by reverse steps x_{t−1} ~ q(x_{t−1} | x_t, x̂_0), t = start…1.
+
+    Without ``joint`` x̂_0 is what the denoiser expects: of Gaussian noise these are the ancestral
+    (DDPM) steps; of discrete noise x_{t−1} follows Σ_{x_0} q(x_{t−1} | x_t, x_0) p(x_0 | x_t) per
+    position. Both are right only as steps get small. With it, x̂_0 is drawn as a whole: for the
+    exact denoiser samples follow the grammar's law exactly, in any number of steps, if alpha_bar is
+    0 at T. Positions of the masked process keep the symbol that they once got.
 
     Every sample has its own key for every step, so it depends on nothing but ``key``, its place in
     the batch and its x_T. Two denoisers given the same key see the same noise.
 
     Args:
         key: one typed key.
-        denoiser: gives E[x_0 | x_t].
-        schedule: the noise.
+        denoiser: gives p(x_0 | x_t) per position, or E[x_0 | x_t].
+        schedule: the noise, any Process.
         num_samples: how many, starting from pure noise; or leave it out and give ``x_T``.
-        x_T: (..., num_leaves, vocab_size) where to start from, at step ``start``.
+        x_T: where to start from, at step ``start``: (..., num_leaves, vocab_size), or states
+            (..., num_leaves) of a discrete process, of which known symbols among masks are filled
+            in.
         start: first step, in 1…num_steps; num_steps if left out.
+        joint: draw x_0 as a whole; for denoisers with a method ``draw``, the exact (or filtered)
+            and the empirical one.
 
     Returns:
-        int32 symbols, (num_samples, num_leaves) or (..., num_leaves): the argmax of x_0. Of a
-        MeanDenoiser x_0 itself: images (..., pixels, channels).
+        int32 symbols, (num_samples, num_leaves) or (..., num_leaves); of vectors the argmax of x_0.
+        Of a MeanDenoiser x_0 itself: images (..., pixels, channels).
 
     Raises:
         ValueError: unless exactly one of ``num_samples`` and ``x_T`` is given, if one of the
             arguments is out of range, if the schedule's length is not that of the denoiser's own,
-            or if the denoiser gives NaN. Inside a trace, a sequence spoilt by NaN is −1.
+            if the denoiser cannot draw jointly, or if it gives NaN. Inside a trace, a sequence
+            spoilt by NaN is −1.
     """
     check_key(key)
+    allowed = "False for a denoiser that knows single positions only"
+    require(not joint or hasattr(denoiser, "draw"), "joint", joint, allowed)
     noise_key, step_key = jax.random.split(key)
     x_T, start = starting_point(noise_key, denoiser, schedule, num_samples, x_T, start)
-    return run_sampler(_ancestral, denoiser, step_key, schedule, x_T, jnp.asarray(start))
+    reverse = _reverse_jointly if joint else _reverse
+    return run_sampler(reverse, denoiser, step_key, schedule, x_T, jnp.asarray(start))
+
+
+def u_turn(
+    key: Key[Array, ""],
+    denoiser: AnyDenoiser,
+    schedule: Process,
+    x_0: Num[Array | np.ndarray, "..."],
+    t: int,
+    *,
+    joint: bool = False,
+) -> Num[Array, "..."]:
+    """Noise clean sequences or images up to step t and denoise them back to 0.
+
+    Args:
+        key: one typed key.
+        denoiser: as in :func:`sample_ancestral`, on the way back.
+        schedule: the noise, any Process.
+        x_0: (..., num_leaves) symbols, or the same one-hot, (..., num_leaves, vocab_size); or
+            images (..., pixels, channels), if the denoiser is of such.
+        t: the turning point, in 1…num_steps.
+        joint: as in :func:`sample_ancestral`.
+
+    Returns:
+        int32 sequences (..., num_leaves), or images.
+
+    Raises:
+        ValueError: as :func:`sample_ancestral`, if a symbol or step is out of range, or if neither
+            denoiser nor noise has a fixed vocabulary.
+    """
+    check_key(key)
+    check_schedule(denoiser, schedule)
+    check_steps(t, schedule.num_steps)
+    x_0 = _clean(denoiser, schedule, jnp.asarray(x_0))
+    x_0 = check_input(denoiser, schedule, x_0, t, "x_0")
+    up_key, down_key = jax.random.split(key)
+    x_t = schedule.corrupt(up_key, x_0, t)
+    return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t, joint=joint)
 
 
 def starting_point(
     key: Key[Array, ""],
     denoiser: AnyDenoiser,
-    schedule: Corruption,
+    schedule: Process,
     num_samples: int | None,
     x_T: Noisy | None,
     start: int | None,
@@ -108,18 +145,18 @@ def starting_point(
         require(num_samples is None, "num_samples", num_samples, "left out when x_T is given")
         return check_input(denoiser, schedule, x_T, start, "x_T"), start
     if num_samples is None:
-        raise ValueError("num_samples=None is not allowed: give either num_samples or x_T")
+        raise InputError("num_samples=None is not allowed: give either num_samples or x_T")
     num_samples = check_integer("num_samples", num_samples, 0)
     shape = _shape_of_noise(denoiser, schedule)
     if shape is None:
-        raise ValueError(
+        raise InputError(
             f"x_T=None is not allowed: {denoiser_name(denoiser)} has no fixed shape (num_leaves "
             "and vocab_size), so x_T must be an array"
         )
     return schedule.pure_noise(key, num_samples, *shape), start
 
 
-def _shape_of_noise(denoiser: AnyDenoiser, process: Corruption) -> tuple[int, int] | None:
+def _shape_of_noise(denoiser: AnyDenoiser, process: Process) -> tuple[int, int] | None:
     """The denoiser's axes of one x_t; symbols that the process knows it need not name."""
     num_leaves = getattr(denoiser, "num_leaves", None)
     if process.vocab_size is None or num_leaves is None:
@@ -127,109 +164,74 @@ def _shape_of_noise(denoiser: AnyDenoiser, process: Corruption) -> tuple[int, in
     return num_leaves, process.vocab_size
 
 
-class _Constant:
-    """A part of a denoiser that is no array, known to the compiler by which object it is."""
-
-    def __init__(self, value: Any):
-        self.value = value
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Constant) and self.value is other.value
-
-    def __hash__(self) -> int:
-        return id(self.value)
-
-
-def run_compiled(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
-    """Compile ``function(denoiser, *arguments)`` and run it.
-
-    The arrays of a denoiser that is a pytree go in as arguments, so that others of its kind share
-    the program; whatever else it is made of, as a plain function is, is a constant of it.
-    """
-    leaves, structure = jax.tree.flatten(denoiser)
-    known = [isinstance(leaf, jax.typing.ArrayLike) for leaf in leaves]
-    arrays = [leaf for leaf, is_array in zip(leaves, known, strict=True) if is_array]
-    constants = tuple(
-        None if is_array else _Constant(leaf) for leaf, is_array in zip(leaves, known, strict=True)
-    )
-    return _call(function, structure, constants, arrays, *arguments)
+def _clean(denoiser: AnyDenoiser, process: Process, x_0: Array) -> Array:
+    """Clean data in the process's layout, if they are given as symbols."""
+    if jnp.issubdtype(x_0.dtype, jnp.floating):
+        return x_0
+    vocab_size = process.vocab_size or getattr(denoiser, "vocab_size", None)
+    if vocab_size is None:
+        raise InputError(
+            f"x_0 with dtype {x_0.dtype} is not allowed: {denoiser_name(denoiser)} has no "
+            "fixed vocabulary (vocab_size), so x_0 must be one-hot"
+        )
+    check_symbols("x_0", x_0, vocab_size)
+    return process.encode(x_0, vocab_size)
 
 
-def run_sampler(function: Callable[..., Array], denoiser: AnyDenoiser, *arguments: Any) -> Array:
-    """As ``run_compiled``, for what draws samples: raises DenoiserError if one met NaN."""
-    return check_drawn(denoiser, run_compiled(function, denoiser, *arguments))
-
-
-def u_turn(
-    key: Key[Array, ""],
-    denoiser: AnyDenoiser,
-    schedule: Schedule,
-    x_0: Int[Array | np.ndarray, "... leaves"] | Float[Array | np.ndarray, "... leaves vocab"],
-    t: int,
-) -> Num[Array, "..."]:
-    """Noise clean sequences or images up to step t and denoise them back to 0.
-
-    Args:
-        key: one typed key.
-        denoiser: gives E[x_0 | x_t] on the way back.
-        schedule: the noise.
-        x_0: (..., num_leaves) symbols, or the same one-hot, (..., num_leaves, vocab_size); or
-            images (..., pixels, channels), if the denoiser is of such.
-        t: the turning point, in 1…num_steps.
-
-    Returns:
-        int32 sequences (..., num_leaves), or images.
-
-    Raises:
-        ValueError: if a symbol or step is out of range, or the denoiser has no fixed vocabulary.
-    """
-    check_key(key)
-    check_schedule(denoiser, schedule)
-    check_steps(t, schedule.num_steps)
-    x_0 = jnp.asarray(x_0)
-    if not jnp.issubdtype(x_0.dtype, jnp.floating):
-        vocab_size = getattr(denoiser, "vocab_size", None)
-        if vocab_size is None:
-            raise ValueError(
-                f"x_0 with dtype {x_0.dtype} is not allowed: {denoiser_name(denoiser)} has no "
-                "fixed vocabulary (vocab_size), so x_0 must be one-hot"
-            )
-        check_symbols("x_0", x_0, vocab_size)
-        x_0 = one_hot(x_0, vocab_size)
-    x_0 = check_noisy(denoiser, schedule.num_steps, x_0, t, "x_0")
-    up_key, down_key = jax.random.split(key)
-    x_t = add_noise(up_key, schedule, x_0, t)
-    return sample_ancestral(down_key, denoiser, schedule, x_T=x_t, start=t)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _call(
-    function: Callable[..., Array],
-    structure: Any,
-    constants: tuple[_Constant | None, ...],
-    arrays: list[Array],
-    *arguments: Any,
-) -> Array:
-    given = iter(arrays)
-    leaves = [next(given) if one is None else one.value for one in constants]
-    return function(jax.tree.unflatten(structure, leaves), *arguments)
-
-
-def _ancestral(
+def _reverse(
     denoiser: AnyDenoiser,
     key: Key[Array, ""],
-    schedule: Schedule,
-    x_T: Float[Array, "... leaves vocab"],
+    process: Process,
+    x_T: Shaped[Array, "..."],
     start: Int[Array, ""],
 ) -> Num[Array, "..."]:
-    num_samples = prod(x_T.shape[:-2])
+    return _steps_back(
+        lambda x_t, t: expectation(denoiser, process, x_t, t), denoiser, key, process, x_T, start
+    )
+
+
+def _reverse_jointly(
+    denoiser: AnyDenoiser,
+    key: Key[Array, ""],
+    process: Process,
+    x_T: Shaped[Array, "..."],
+    start: Int[Array, ""],
+) -> Num[Array, "..."]:
+    draw_key, step_key = jax.random.split(key)
+
+    def drawn(x_t: Array, t: Array) -> Array:
+        return _draw(denoiser, jax.random.fold_in(threefry_key(draw_key), t), process, x_t, t)
+
+    return _steps_back(drawn, denoiser, step_key, process, x_T, start)
+
+
+def _steps_back(
+    estimate: Callable[[Array, Array], Array],
+    denoiser: AnyDenoiser,
+    key: Key[Array, ""],
+    process: Process,
+    x_T: Shaped[Array, "..."],
+    start: Int[Array, ""],
+) -> Num[Array, "..."]:
+    """Reverse steps from ``start`` on with x̂_0 = estimate(x_t, t)."""
 
     def step(index: Array, x_t: Array) -> Array:
         t = start - index
-        mean, variance = posterior_step(schedule, expectation(denoiser, x_t, t), x_t, t)
-        noise = normal_at_step(key, t, num_samples, x_T.shape[-2:], x_T.dtype)
-        return mean + jnp.sqrt(variance) * noise.reshape(x_T.shape)
+        step_key = jax.random.fold_in(threefry_key(key), t)
+        return process.reverse_step(step_key, x_t, estimate(x_t, t), t)
 
     # A dynamic number of steps: one compilation serves every starting point.
-    x_0 = jax.lax.fori_loop(0, start, step, x_T)
-    return finished(denoiser, x_0)
+    return finished(denoiser, process, jax.lax.fori_loop(0, start, step, x_T))
+
+
+def _draw(denoiser, key: Key[Array, ""], process: Process, x_t: Array, t: Array) -> Array:
+    """Whole sequences x_0, one-hot, each from its own key; NaN where the denoiser failed."""
+    num_axes = 2 if process.num_states is None else 1
+    batch, event = x_t.shape[:-num_axes], x_t.shape[-num_axes:]
+    num_rows = prod(batch)
+    x_0 = denoiser.draw(sample_keys(key, num_rows), x_t.reshape(num_rows, *event), t)
+    dtype = x_t.dtype if process.num_states is None else None
+    vocab_size = process.vocab_size or denoiser.vocab_size
+    one_hot = jax.nn.one_hot(x_0, vocab_size, dtype=dtype or jnp.result_type(float))
+    one_hot = jnp.where((x_0 < 0)[..., None], jnp.nan, one_hot)
+    return one_hot.reshape(*batch, *one_hot.shape[1:])

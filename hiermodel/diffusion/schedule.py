@@ -1,20 +1,28 @@
-"""How much signal is left at each diffusion step."""
+"""Gaussian noise: the signal left at each step, and one step back (science.md#diffusion)."""
 
 import dataclasses
+from math import prod
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import check_integer, require
+from hiermodel.checks import InputError, check_integer, check_steps, require
+from hiermodel.diffusion.corruption import one_hot
+from hiermodel.diffusion.process import FAILED, Steps, Symbols
+from hiermodel.random_bits import RowKey, random_normal, row_key
 from hiermodel.randomness import normal_per_sample
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule:
-    """A variance-preserving noise schedule, x_t = sqrt(alpha_bar) x_0 + sqrt(1 − alpha_bar) eps.
+    """The Gaussian process, x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 − alpha_bar_t) eps.
+
+    Its methods are those of a :class:`~hiermodel.diffusion.process.Process` on real vectors,
+    (..., num_leaves, vocab_size) one-hot or (..., pixels, channels) of images.
 
     Every array has ``num_steps + 1`` entries, so that a step t in 1…num_steps indexes it directly;
     entry 0 is the clean end. All are computed in float64 and rounded once: near t = 1, subtracting
@@ -73,7 +81,7 @@ class Schedule:
         too_small = np.flatnonzero((noise_variance[1:] < tiny) | (alpha_bar[:-1] < tiny))
         if too_small.size:
             step = int(too_small[0])
-            raise ValueError(
+            raise InputError(
                 f"betas[{step}]={betas[step]!r} is not allowed: with it, alpha_bar before step "
                 f"{step + 1} is {alpha_bar[step]:g} and the noise after it "
                 f"{noise_variance[step + 1]:g}; both must be at least {tiny:g}"
@@ -102,33 +110,139 @@ class Schedule:
         """None: noisy positions hold real vectors, not symbols."""
         return None
 
-    def leaf_evidence(
-        self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
+    def encode(
+        self, symbols: Symbols, vocab_size: int, dtype: DTypeLike | None = None
+    ) -> Float[Array, "... leaves vocab"]:
+        """One-hot vectors of symbols; of JAX's default dtype if none is given.
+
+        Raises:
+            ValueError: for a symbol outside 0…vocab_size − 1.
+        """
+        return one_hot(symbols, vocab_size, dtype)
+
+    def decode(self, x_0: Float[Array, "... leaves vocab"]) -> Int[Array, "... leaves"]:
+        """The largest entry of every position; FAILED throughout where a sequence holds NaN."""
+        failed = jnp.isnan(x_0).any((-2, -1))[..., None]
+        return jnp.where(failed, FAILED, x_0.argmax(-1)).astype(jnp.int32)
+
+    def network_input(
+        self, x_t: Float[Array, "... leaves vocab"], dtype: DTypeLike | None = None
+    ) -> Float[Array, "... leaves vocab"]:
+        """The vectors as they are."""
+        return x_t if dtype is None else x_t.astype(dtype)
+
+    def corrupt(
+        self,
+        key: Key[Array, ""] | RowKey,
+        x_0: Float[Array | np.ndarray, "... leaves vocab"],
+        t: Steps,
+    ) -> Float[Array, "... leaves vocab"]:
+        """x_t = sqrt(abar_t) x_0 + sqrt(1 − abar_t) eps, with eps of its own for every row.
+
+        Args:
+            key: one typed key; or a RowKey for rows along one leading axis.
+            x_0: clean data, one-hot or any real; its dtype is kept.
+            t: steps in 1…num_steps, broadcasting with the leading axes; several steps of one
+                sequence get noise of their own.
+
+        Raises:
+            ValueError: for an x_0 that is not floating or has fewer than two axes, or a step out
+                of range.
+        """
+        check_steps(t, self.num_steps)
+        x_0 = jnp.asarray(x_0)
+        require(x_0.ndim >= 2, "x_0", x_0.shape, "of shape (..., num_leaves, vocab_size)")
+        require(jnp.issubdtype(x_0.dtype, jnp.floating), "x_0", x_0.dtype, "one-hot and floating")
+        batch = jnp.broadcast_shapes(x_0.shape[:-2], jnp.shape(t))
+        return self.mix(x_0, normal_per_sample(key, batch, x_0.shape[-2:], x_0.dtype), t)
+
+    def mix(
+        self, x_0: Float[Array, "..."], noise: Float[Array, "..."], t: Steps
+    ) -> Float[Array, "..."]:
+        """Signal and given noise in the proportions of step t."""
+        signal, spread = self._amplitudes(x_0.dtype, t)
+        return signal * x_0 + spread * noise
+
+    def remove_noise(
+        self, x_t: Float[Array, "..."], noise: Float[Array, "..."], t: Steps
+    ) -> Float[Array, "..."]:
+        """What ``mix`` was given as x_0, if this is the noise in x_t; alpha_bar must be above 0."""
+        signal, spread = self._amplitudes(x_t.dtype, t)
+        return (x_t - spread * noise) / signal
+
+    def evidence(
+        self, x_t: Float[Array, "... leaves vocab"], t: Steps
     ) -> Float[Array, "... leaves vocab"]:
         """Log-field h_i(a) = sqrt(abar_t) / (1 − abar_t) · x_t[i, a] of noisy leaves.
 
-        Source: science.md#diffusion.
+        Raises:
+            ValueError: for a step out of range.
         """
-        return self.field_scale(jnp.asarray(t), x_t.dtype)[..., None, None] * x_t
-
-    def log_constant(
-        self, x_t: Float[Array, "... leaves vocab"], t: int | Int[Array | np.ndarray, "..."]
-    ) -> Float[Array, "..."]:
-        """What log q(x_t | x_0) holds beyond the leaf evidence, summed over positions.
-
-        Source: science.md#diffusion.
-
-        log N(x_t; 0, (1 − abar_t) I) − num_leaves · abar_t / (2 (1 − abar_t)).
-        """
+        check_steps(t, self.num_steps)
         steps = jnp.asarray(t)
-        alpha_bar = self.alpha_bar[steps].astype(x_t.dtype)
+        scale = jnp.sqrt(self.alpha_bar[steps]) / self.noise_variance[steps]
+        return scale.astype(x_t.dtype)[..., None, None] * x_t
+
+    def log_likelihood(
+        self, x_t: Float[Array, "... leaves vocab"], t: Steps
+    ) -> tuple[Float[Array, "... leaves vocab"], Float[Array, "..."]]:
+        """Log N(x_t[i]; sqrt(abar_t) e_a, (1 − abar_t) I) per leaf i and symbol a, in two parts.
+
+        The squares of differences, and the normalisation, summed over all leaves and symbols.
+
+        Raises:
+            ValueError: for a step out of range.
+        """
+        check_steps(t, self.num_steps)
+        steps = jnp.asarray(t)
+        mean = jnp.sqrt(self.alpha_bar)[steps].astype(x_t.dtype)[..., None, None]
         variance = self.noise_variance[steps].astype(x_t.dtype)
         num_leaves, vocab_size = x_t.shape[-2:]
-        log_normal = -0.5 * (
-            jnp.square(x_t).sum((-2, -1)) / variance
-            + num_leaves * vocab_size * jnp.log(2 * jnp.pi * variance)
-        )
-        return log_normal - num_leaves * alpha_bar / (2 * variance)
+        # Summing over the others, not subtracting one from all: the one is the largest by far.
+        others = 1 - jnp.eye(vocab_size, dtype=x_t.dtype)
+        from_others = jnp.matmul(jnp.square(x_t), others, precision=jax.lax.Precision.HIGHEST)
+        squares = (jnp.square(x_t - mean) + from_others) / (-2 * variance[..., None, None])
+        constant = -0.5 * num_leaves * vocab_size * jnp.log(2 * jnp.pi * variance)
+        return squares, jnp.broadcast_to(constant, x_t.shape[:-2])
+
+    def posterior(
+        self, x_t: Float[Array, "..."], x_0: Float[Array, "..."], t: Steps
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Mean and variance of q(x_{t−1} | x_t, x_0); at t = 1 the mean is x_0 and the variance 0.
+
+        Args:
+            x_t: (..., num_leaves, vocab_size) noisy data at step t.
+            x_0: the same shape, clean data or its expectation.
+            t: steps in 1…num_steps, broadcasting against the leading axes.
+
+        Returns:
+            The mean, shaped as x_t, and the variance of every coordinate, shaped as t.
+        """
+        steps = jnp.asarray(t)
+        x0_weight = self.posterior_x0_weight[steps].astype(x_t.dtype)[..., None, None]
+        xt_weight = self.posterior_xt_weight[steps].astype(x_t.dtype)[..., None, None]
+        variance = self.posterior_variance[steps].astype(x_t.dtype)
+        return x0_weight * x_0 + xt_weight * x_t, variance
+
+    def reverse_step(
+        self,
+        key: Key[Array, ""],
+        x_t: Float[Array, "... leaves vocab"],
+        x_0_hat: Float[Array, "... leaves vocab"],
+        t: Steps,
+    ) -> Float[Array, "... leaves vocab"]:
+        """Draw from the normal law q(x_{t−1} | x_t, x_0 = x_0_hat), each row by its own number.
+
+        Args:
+            key: one typed key, another at every step.
+            x_t: noisy data at step t.
+            x_0_hat: a denoiser's probabilities or mean, or x_0 itself.
+            t: steps in 1…num_steps, broadcasting against the leading axes.
+        """
+        mean, variance = self.posterior(x_t, x_0_hat, t)
+        rows = row_key(key, prod(x_t.shape[:-2]))
+        noise = random_normal(rows, x_t.shape[-2:], x_t.dtype).reshape(x_t.shape)
+        return mean + jnp.sqrt(variance)[..., None, None] * noise
 
     def pure_noise(
         self, key: Key[Array, ""], num_samples: int, num_leaves: int, vocab_size: int
@@ -137,6 +251,10 @@ class Schedule:
         shape, dtype = (num_leaves, vocab_size), jnp.result_type(float)
         return normal_per_sample(key, (num_samples,), shape, dtype)
 
-    def field_scale(self, t: Int[Array, "*batch"], dtype: jnp.dtype) -> Float[Array, "*batch"]:
-        """sqrt(alpha_bar_t) / (1 − alpha_bar_t): what turns x_t into the leaf log-field."""
-        return (jnp.sqrt(self.alpha_bar[t]) / self.noise_variance[t]).astype(dtype)
+    def _amplitudes(
+        self, dtype: jnp.dtype, t: Steps
+    ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+        """Factors of signal and noise, sqrt(abar_t) and sqrt(1 − abar_t), for arrays of vectors."""
+        steps = jnp.asarray(t)
+        signal = jnp.sqrt(self.alpha_bar[steps]).astype(dtype)[..., None, None]
+        return signal, jnp.sqrt(self.noise_variance[steps]).astype(dtype)[..., None, None]

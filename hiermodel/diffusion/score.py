@@ -1,21 +1,13 @@
 """Exact score and log-density of noisy sequences (science.md#diffusion)."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hiermodel.diffusion.denoisers import (
-    AnyDenoiser,
-    Corruption,
-    Noisy,
-    Steps,
-    check_input,
-    check_noisy,
-    check_schedule,
-    exact_denoiser,
-    expectation,
-)
+from hiermodel.diffusion.denoiser import AnyDenoiser, check_schedule, expectation
+from hiermodel.diffusion.denoisers import exact_denoiser
+from hiermodel.diffusion.inputs import check_input, check_noisy
+from hiermodel.diffusion.process import Noisy, Process, Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import run_bp
@@ -43,12 +35,12 @@ def score(
     steps = jnp.asarray(t)
     alpha_bar = schedule.alpha_bar[steps].astype(x_t.dtype)[..., None, None]
     variance = schedule.noise_variance[steps].astype(x_t.dtype)[..., None, None]
-    return (jnp.sqrt(alpha_bar) * expectation(denoiser, x_t, t) - x_t) / variance
+    return (jnp.sqrt(alpha_bar) * expectation(denoiser, schedule, x_t, t) - x_t) / variance
 
 
 def log_density(
     grammar: Grammar,
-    schedule: Corruption,
+    schedule: Process,
     x_t: Noisy,
     t: Steps,
     *,
@@ -66,7 +58,7 @@ def log_density(
 
     Args:
         grammar: the model of the data.
-        schedule: the noise, a Schedule or a DiscreteProcess.
+        schedule: the noise, any Process.
         x_t: (..., num_leaves, vocab_size), or (..., num_leaves) symbols of a discrete process.
         t: steps in 1…num_steps, broadcasting against the leading axes.
         filter_level: k in 0…depth.
@@ -76,28 +68,5 @@ def log_density(
     """
     denoiser = exact_denoiser(grammar, schedule, filter_level=filter_level)
     x_t = check_input(denoiser, schedule, x_t, t)
-    if isinstance(schedule, Schedule):
-        log_likelihood, log_constant = _log_normal(schedule, x_t, t)
-    else:
-        log_likelihood = schedule.leaf_evidence(x_t, t)
-        log_constant = schedule.log_constant(x_t, t)
+    log_likelihood, log_constant = schedule.log_likelihood(x_t, t)
     return run_bp(grammar, log_likelihood, filter_level=filter_level).log_evidence + log_constant
-
-
-def _log_normal(
-    schedule: Schedule, x_t: Float[Array, "... leaves vocab"], t: Steps
-) -> tuple[Float[Array, "... leaves vocab"], Float[Array, "..."]]:
-    """Log N(x_t[i]; sqrt(abar_t) e_a, (1 − abar_t) I) per leaf i and symbol a, less its constant.
-
-    Returns also the constant, summed over all leaves and symbols.
-    """
-    steps = jnp.asarray(t)
-    mean = jnp.sqrt(schedule.alpha_bar)[steps].astype(x_t.dtype)[..., None, None]
-    variance = schedule.noise_variance[steps].astype(x_t.dtype)
-    num_leaves, vocab_size = x_t.shape[-2:]
-    # Summing over the others, not subtracting one from all: the one is the largest by far.
-    others = 1 - jnp.eye(vocab_size, dtype=x_t.dtype)
-    from_others = jnp.matmul(jnp.square(x_t), others, precision=jax.lax.Precision.HIGHEST)
-    log_likelihood = (jnp.square(x_t - mean) + from_others) / (-2 * variance[..., None, None])
-    log_constant = -0.5 * num_leaves * vocab_size * jnp.log(2 * jnp.pi * variance)
-    return log_likelihood, log_constant

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.checks import is_concrete, require
-from hiermodel.diffusion.denoisers import Denoiser, Steps
+from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.process import Steps
 
 CLIP = 1e-8
 """Probabilities below this are raised to it in the divergences of science.md#measures."""

@@ -9,7 +9,8 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import Denoiser, Steps
+from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.process import Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.divergence import check_log_probs
 from hiermodel.randomness import sample_keys

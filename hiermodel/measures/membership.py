@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key, Num, Real
 
 from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
+from hiermodel.diffusion.compiled import run_compiled
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import AnyDenoiser, MeanDenoiser
-from hiermodel.diffusion.samplers import run_compiled
+from hiermodel.diffusion.denoiser import AnyDenoiser, gives_means
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.along_noise import in_pieces
 from hiermodel.measures.divergence import CLIP
@@ -86,7 +86,7 @@ def attack_losses(
 
 def _clean(denoiser: AnyDenoiser, data: Array | np.ndarray, vocab_size: int | None) -> Array:
     """Sequences, one-hot, or images as they are."""
-    if isinstance(denoiser, MeanDenoiser):
+    if gives_means(denoiser):
         shape, x_0 = denoiser.event_shape, jnp.asarray(data)
         fits = x_0.shape[1:] == shape and jnp.issubdtype(x_0.dtype, jnp.floating)
         require(fits, "sequences", (x_0.shape, x_0.dtype), f"floating, of shape (n, *{shape})")
@@ -110,7 +110,7 @@ def _mean_losses(
         number, t = numbered
         x_t = add_noise(jax.random.fold_in(key, number), schedule, x_0, t)
         output = in_pieces(lambda rows: denoiser(rows, t), x_t)
-        if isinstance(denoiser, MeanDenoiser):
+        if gives_means(denoiser):
             # The noise is what is left of x_t, so its error is that of x_0 in other units.
             signal_to_noise = schedule.alpha_bar[t] / schedule.noise_variance[t]
             return jnp.square(output - x_0).mean((-2, -1)) * signal_to_noise.astype(x_0.dtype)

@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.corruption import one_hot
-from hiermodel.diffusion.denoisers import leaf_field
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_tree
@@ -161,7 +160,7 @@ def _reconstruct(
     x_0 = one_hot(nodes[-1], grammar.vocab_size, grammar.log_weights.dtype)
 
     def evaluate(x_t: Array, t: Array, *truth: Array) -> tuple[Array, ...]:
-        field = leaf_field(schedule, x_t, t)
+        field = schedule.evidence(x_t, t)
         beliefs = run_bp(grammar, field, filter_level=filter_level)
         marginals = [found for found in beliefs.log_marginals if found is not None]
         by_level = zip(*map(_of_level, marginals, truth), strict=True)

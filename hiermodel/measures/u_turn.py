@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
-from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.diffusion.samplers import u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.uncertainty import check_values

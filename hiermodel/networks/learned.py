@@ -23,8 +23,8 @@ from hiermodel.checks import (
     is_concrete,
     require,
 )
-from hiermodel.diffusion.corruption import remove_noise
-from hiermodel.diffusion.denoisers import Steps, check_noisy
+from hiermodel.diffusion.inputs import check_noisy
+from hiermodel.diffusion.process import Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.layers import rounded_dot_general
 from hiermodel.networks.mlp import MLP, MLPConfig
@@ -248,7 +248,7 @@ class LearnedPixelDenoiser:
     def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
         """E[x_0 | x_t] = (x_t − sqrt(1 − abar_t) noise) / sqrt(abar_t), (..., pixels, channels)."""
         noise = self.noise(x_t, t)
-        return remove_noise(self.schedule, jnp.asarray(x_t), noise, t)
+        return self.schedule.remove_noise(jnp.asarray(x_t), noise, t)
 
 
 def learned_pixel_denoiser(

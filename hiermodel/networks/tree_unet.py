@@ -265,5 +265,5 @@ def _show(
     if not config.shows_posteriors:
         return x_t
     assert config.num_steps is not None  # checked by the config
-    field = Schedule.linear(config.num_steps).leaf_evidence(x_t, steps)
+    field = Schedule.linear(config.num_steps).evidence(x_t, steps)
     return jax.nn.softmax(field) if config.time == "posterior" else jax.nn.log_softmax(field)

@@ -198,7 +198,7 @@ def _information(
     clean_key, noise_key = jax.random.split(key)
     x_0 = sample_leaves(clean_key, grammar, num_samples)
     x_t = _corrupt(noise_key, grammar.vocab_size, process, x_0, t)
-    field = process.leaf_evidence(x_t, t)
+    field = process.evidence(x_t, t)
     own = jnp.take_along_axis(field, x_0[..., None], -1)[..., 0].sum(-1)
     size = min(PIECE, num_samples)
     rows = jnp.arange(num_samples + -num_samples % size) % num_samples

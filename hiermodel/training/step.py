@@ -13,7 +13,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num, UInt
 
-from hiermodel.diffusion.corruption import mix, one_hot, pixels
+from hiermodel.diffusion.corruption import one_hot, pixels
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import NetworkConfig, Params, apply
 from hiermodel.networks.unet import UNetConfig
@@ -52,7 +52,7 @@ def draw_inputs(
     step_key, noise_key = key.split(2)
     t = random_integers(step_key, 1, schedule.num_steps)
     noise = random_normal(noise_key, x_0.shape[1:], x_0.dtype)
-    return mix(schedule, x_0, noise, t), t, noise
+    return schedule.mix(x_0, noise, t), t, noise
 
 
 def clean_inputs(

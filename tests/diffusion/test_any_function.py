@@ -25,7 +25,7 @@ VECTORS = {
     "ode": lambda d, s, **start: hm.sample_ode(KEY, d, s, **start),
 }
 SYMBOLS = {
-    "discrete": lambda d, p, **start: hm.sample_discrete(KEY, d, p, **start),
+    "discrete": lambda d, p, **start: hm.sample_ancestral(KEY, d, p, **start),
     "any order": lambda d, p, **start: hm.sample_any_order(KEY, d, p, **start),
 }
 SAMPLERS = VECTORS | SYMBOLS
@@ -80,18 +80,18 @@ def test_the_size_that_a_process_knows_need_not_be_given():
         def __call__(self, x_t, t):
             return constant(x_t, t)
 
-    assert hm.sample_discrete(KEY, Partly(), MASKED, 2).shape == (2, 4)
+    assert hm.sample_ancestral(KEY, Partly(), MASKED, 2).shape == (2, 4)
 
 
 def test_u_turns_of_a_plain_function():
     clean = hm.one_hot(CLEAN, 3)
     np.testing.assert_array_equal(hm.u_turn(KEY, constant, SCHEDULE, clean, 5), np.ones((3, 4)))
-    turned = hm.u_turn_discrete(KEY, constant, MASKED, CLEAN, 4)
+    turned = hm.u_turn(KEY, constant, MASKED, CLEAN, 4)
     np.testing.assert_array_equal(turned, np.ones((3, 4)))
     with pytest.raises(ValueError, match=r"constant has no fixed vocabulary \(vocab_size\)"):
         hm.u_turn(KEY, constant, SCHEDULE, CLEAN, 5)
     with pytest.raises(ValueError, match="joint"):
-        hm.u_turn_discrete(KEY, constant, MASKED, CLEAN, 4, joint=True)
+        hm.u_turn(KEY, constant, MASKED, CLEAN, 4, joint=True)
 
 
 def test_the_score_of_a_plain_function_and_a_function_among_averaged_parts():
@@ -126,7 +126,7 @@ def spoilt(x_t, t):
 
 TURNS = {
     "U-turn": lambda d: hm.u_turn(KEY, d, SCHEDULE, hm.one_hot(CLEAN, 3), 5),
-    "discrete U-turn": lambda d: hm.u_turn_discrete(KEY, d, MASKED, CLEAN, 4),
+    "discrete U-turn": lambda d: hm.u_turn(KEY, d, MASKED, CLEAN, 4),
 }
 DRAWS = {
     name: lambda d, name=name: SAMPLERS[name](d, noise_of(name)[0], x_T=noise_of(name)[1])
@@ -153,7 +153,7 @@ def test_joint_draws_that_fail_are_seen():
             return jnp.where((jnp.arange(3) == 1)[:, None], -1, jnp.ones((3, 4), jnp.int32))
 
     def draw():
-        return hm.sample_discrete(KEY, Joint(), MASKED, x_T=HIDDEN, joint=True)
+        return hm.sample_ancestral(KEY, Joint(), MASKED, x_T=HIDDEN, joint=True)
 
     with pytest.raises(ValueError, match="Joint gave NaN for 1 of 3 samples"):
         draw()
@@ -220,7 +220,7 @@ def test_a_process_or_schedule_of_images_of_another_length_is_refused():
         with pytest.raises(ValueError, match=r"num_steps=5.* must be that of EmpiricalDenoiser, 4"):
             sample(denoiser, other, num_samples=2)
     with pytest.raises(ValueError, match="num_steps=5"):
-        hm.u_turn_discrete(KEY, denoiser, other, CLEAN, 4)
+        hm.u_turn(KEY, denoiser, other, CLEAN, 4)
     images = np.zeros((2, 4, 1), np.float32)
     pixels = empirical_pixel_denoiser(SCHEDULE, images)
     for call in (

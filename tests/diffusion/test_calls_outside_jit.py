@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.diffusion import denoisers
+from hiermodel.diffusion import inputs
 
 GRAMMAR = hm.Grammar.random(jax.random.key(0), vocab_size=3, depth=2, rules_per_symbol=2)
 SCHEDULE = hm.Schedule.linear(20)
@@ -30,13 +30,13 @@ def calls(monkeypatch):
     called = []
 
     def watch(name):
-        function = getattr(denoisers, name)
+        function = getattr(inputs, name)
 
         def watched(*arguments):
             called.append(name)
             return function(*arguments)
 
-        monkeypatch.setattr(denoisers, name, watched)
+        monkeypatch.setattr(inputs, name, watched)
 
     for name in ("check_input", "check_noisy", "check_symbols", "_compute_and_check"):
         watch(name)

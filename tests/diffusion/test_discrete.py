@@ -132,7 +132,7 @@ def test_evidence_and_likelihood_are_bayes_rule_over_all_trees(data):
     known = np.where(np.arange(q) == x_t[:, None], 0.0, -np.inf)
     field = np.where(best > -np.inf, field, known)
     expected = oracles.marginals(trees, oracles.posterior(trees, field))[-1]
-    beliefs = hm.run_bp(case.grammar, process.leaf_evidence(x_t, t), filter_level=filter_level)
+    beliefs = hm.run_bp(case.grammar, process.evidence(x_t, t), filter_level=filter_level)
     np.testing.assert_allclose(np.exp(beliefs.log_marginals[-1]), expected, atol=tolerance)
 
 
@@ -206,7 +206,7 @@ def test_the_independent_denoiser_is_bayes_rule_per_position(kind, t):
     probs[0] = [0, 0.3, 0.7]
     x_t = rng.integers(process.num_states, size=8)
     x_t[0] = 0  # which its prior excludes
-    field = process.leaf_evidence(x_t, t)
+    field = process.evidence(x_t, t)
     weights = probs * np.exp(field)
     impossible = weights.sum(-1, keepdims=True) == 0
     weights = np.where(impossible, probs, weights)
@@ -228,7 +228,7 @@ def test_the_empirical_denoiser_is_bayes_rule_over_its_sequences(kind, t):
     x_t = np.concatenate([train, masked, [[2, 2, 2, 2]]])
     log_probs = hm.empirical_denoiser(process, train, 3)(x_t, t)
     assert not np.isnan(log_probs).any()
-    field = np.asarray(process.leaf_evidence(x_t, t))
+    field = np.asarray(process.evidence(x_t, t))
     scores = field[:, np.arange(4), train].sum(-1)
     scores = np.where(scores.max(-1, keepdims=True) > -np.inf, scores, 0)
     weights = scipy.special.softmax(scores, axis=-1)
@@ -239,7 +239,7 @@ def test_the_empirical_denoiser_is_bayes_rule_over_its_sequences(kind, t):
 @pytest.mark.parametrize("kind", KINDS)
 def test_corrupted_sequences_follow_the_forward_law(kind):
     x_0 = np.tile([1, 2], (20_000, 1))
-    x_t = hm.corrupt(jax.random.key(0), process_of(kind, 3), x_0, 2)
+    x_t = hm.add_noise(jax.random.key(0), process_of(kind, 3), x_0, 2)
     assert (x_t.shape, x_t.dtype) == (x_0.shape, np.int32)
     forward = matrices(kind, 3)[1][2]
     law = np.outer(forward[1], forward[2]).ravel()
@@ -249,20 +249,20 @@ def test_corrupted_sequences_follow_the_forward_law(kind):
 def test_corruption_takes_steps_that_broadcast_and_keeps_the_first_samples():
     process, key = process_of("masked", 3), jax.random.key(1)
     x_0 = np.ones((4, 50), int)
-    each = hm.corrupt(key, process, x_0, np.array([1, 2, 4, 5]))
+    each = hm.add_noise(key, process, x_0, np.array([1, 2, 4, 5]))
     assert np.all(each[3] == 3)  # at T all is masked
-    np.testing.assert_array_equal(each[:2], hm.corrupt(key, process, x_0[:2], np.array([1, 2])))
-    np.testing.assert_array_equal(each[1], hm.corrupt(key, process, x_0, 2)[1])
-    apart = hm.corrupt(key, process, x_0[0], np.full((6, 1), 2))
+    np.testing.assert_array_equal(each[:2], hm.add_noise(key, process, x_0[:2], np.array([1, 2])))
+    np.testing.assert_array_equal(each[1], hm.add_noise(key, process, x_0, 2)[1])
+    apart = hm.add_noise(key, process, x_0[0], np.full((6, 1), 2))
     assert apart.shape == (6, 1, 50)
     assert len(np.unique(apart.reshape(6, 50), axis=0)) == 6
-    nested = hm.corrupt(key, process, x_0.reshape(2, 2, 50), np.array([[1, 2], [4, 5]]))
+    nested = hm.add_noise(key, process, x_0.reshape(2, 2, 50), np.array([[1, 2], [4, 5]]))
     np.testing.assert_array_equal(nested.reshape(4, 50), each)
-    mapped = jax.vmap(hm.corrupt, in_axes=(0, None, 0, 0))(
+    mapped = jax.vmap(hm.add_noise, in_axes=(0, None, 0, 0))(
         jax.random.split(key, 4), process, jnp.asarray(x_0), jnp.array([1, 2, 4, 5])
     )
     assert np.all(mapped[3] == 3)
-    assert hm.corrupt(key, process, x_0[:0], 2).shape == (0, 50)
+    assert hm.add_noise(key, process, x_0[:0], 2).shape == (0, 50)
 
 
 def discrete_denoisers(process):
@@ -288,7 +288,7 @@ def test_denoisers_follow_the_protocol_and_are_the_same_compiled_and_mapped(name
     process = process_of(kind, 3)
     denoiser = discrete_denoisers(process)[name]
     assert isinstance(denoiser, hm.Denoiser)
-    assert isinstance(process, hm.Corruption)
+    assert isinstance(process, hm.Process)
     x_t = np.random.default_rng(3).integers(process.num_states, size=(2, 3, 4))
     t = np.array([[1, 2, 3], [3, 4, 5]])
     called = denoiser(x_t, t)

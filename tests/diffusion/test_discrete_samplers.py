@@ -70,7 +70,7 @@ def test_joint_samples_follow_the_law_of_the_data_in_any_number_of_steps(
     kind, effective_steps, filter_level
 ):
     denoiser, process = model(kind, effective_steps, filter_level)
-    samples = hm.sample_discrete(jax.random.key(0), denoiser, process, NUM, joint=True)
+    samples = hm.sample_ancestral(jax.random.key(0), denoiser, process, NUM, joint=True)
     assert (samples.shape, samples.dtype) == ((NUM, 4), np.int32)
     assert oracles.agrees_with_law(oracles.encode(samples, 3), law_of_data(filter_level))
 
@@ -85,7 +85,7 @@ def test_joint_u_turns_follow_the_law_of_data_given_the_noisy_sequence(kind):
     weights = likelihood(process, start[None], t)[0]
     expected = (joint / np.where(joint.sum(0) > 0, joint.sum(0), 1)) @ weights
     starts = np.tile(start, (NUM, 1))
-    back = hm.u_turn_discrete(jax.random.key(1), denoiser, process, starts, t, joint=True)
+    back = hm.u_turn(jax.random.key(1), denoiser, process, starts, t, joint=True)
     assert oracles.agrees_with_law(oracles.encode(back, 3), expected)
 
 
@@ -95,7 +95,7 @@ def test_known_symbols_are_filled_in_by_their_posterior():
     known = SEQUENCES[np.flatnonzero(law)[5]]
     fits = (SEQUENCES[:, 1:3] == known[1:3]).all(1)
     x_T = np.tile([3, *known[1:3], 3], (NUM, 1))
-    joint = hm.sample_discrete(jax.random.key(2), denoiser, process, x_T=x_T, joint=True)
+    joint = hm.sample_ancestral(jax.random.key(2), denoiser, process, x_T=x_T, joint=True)
     in_turn = hm.sample_any_order(jax.random.key(3), denoiser, process, x_T=x_T)
     for samples in (joint, in_turn):
         assert oracles.agrees_with_law(oracles.encode(samples, 3), law * fits)
@@ -147,7 +147,7 @@ def test_factorised_samples_follow_the_law_of_their_steps(kind):
         apart = np.outer(table.sum(1), table.sum(0)).ravel()
         np.testing.assert_allclose(law, 0.75 * LAW_OF_PAIRS + 0.25 * apart, rtol=1e-5)
     denoiser = hm.exact_denoiser(PAIRS, process)
-    codes = oracles.encode(hm.sample_discrete(jax.random.key(5), denoiser, process, NUM), 2)
+    codes = oracles.encode(hm.sample_ancestral(jax.random.key(5), denoiser, process, NUM), 2)
     assert oracles.agrees_with_law(codes, law)
     assert not oracles.agrees_with_law(codes, LAW_OF_PAIRS)
 
@@ -157,7 +157,7 @@ def test_factorised_masked_samples_are_derivable_as_often_as_steps_are_small():
     failures = []
     for effective_steps in (3, MANY):
         denoiser, process = model("masked", effective_steps)
-        samples = hm.sample_discrete(jax.random.key(6), denoiser, process, NUM)
+        samples = hm.sample_ancestral(jax.random.key(6), denoiser, process, NUM)
         failures.append(np.sum(law_of_data()[oracles.encode(samples, 3)] == 0))
     # 4 · 3 / 2 pairs, each unmasked together with probability 1/T.
     assert failures[1] <= scipy.stats.binom.isf(oracles.FALSE_ALARM, NUM, 6 / MANY)
@@ -167,14 +167,14 @@ def test_factorised_masked_samples_are_derivable_as_often_as_steps_are_small():
 def test_every_exact_sample_of_the_paper_grammar_is_derivable():
     grammar, process = hm.paper_grammar(), hm.DiscreteProcess.uniform(6, 5)
     denoiser = hm.exact_denoiser(grammar, process)
-    samples = hm.sample_discrete(jax.random.key(7), denoiser, process, 200, joint=True)
+    samples = hm.sample_ancestral(jax.random.key(7), denoiser, process, 200, joint=True)
     assert np.all(hm.log_prob(grammar, samples) > -np.inf)
     assert len(np.unique(samples, axis=0)) > 190
 
 
 SAMPLERS = {
-    "by position": hm.sample_discrete,
-    "joint": functools.partial(hm.sample_discrete, joint=True),
+    "by position": hm.sample_ancestral,
+    "joint": functools.partial(hm.sample_ancestral, joint=True),
     "any order": hm.sample_any_order,
 }
 
@@ -193,7 +193,7 @@ def test_the_memoriser_draws_evenly_and_every_sample_from_its_own_key_and_start(
     assert oracles.agrees_with_law(oracles.encode(many, 3), np.full(81, 1 / 81))
     np.testing.assert_array_equal(draw(key, denoiser, process, 20), many[:20])
     assert not np.array_equal(draw(jax.random.key(11), denoiser, process, 20), many[:20])
-    x_T = hm.corrupt(key, process, many[:20], 15)
+    x_T = hm.add_noise(key, process, many[:20], 15)
     flat = draw(key, denoiser, process, x_T=x_T)
     nested = draw(key, denoiser, process, x_T=x_T.reshape(4, 5, 4))
     np.testing.assert_array_equal(nested.reshape(20, 4), flat)
@@ -203,7 +203,7 @@ def test_the_memoriser_draws_evenly_and_every_sample_from_its_own_key_and_start(
 def test_samplers_take_one_sequence_or_none():
     denoiser, process = memoriser()
     for x_T in (np.full(4, 3), np.full((0, 2, 4), 3)):
-        samples = hm.sample_discrete(jax.random.key(0), denoiser, process, x_T=x_T)
+        samples = hm.sample_ancestral(jax.random.key(0), denoiser, process, x_T=x_T)
         assert (samples.shape, samples.dtype) == (x_T.shape, np.int32)
 
 
@@ -213,10 +213,10 @@ def test_samplers_run_inside_jit_and_vmap():
 
     @jax.jit
     def both(keys, denoiser, process):
-        draw = functools.partial(hm.sample_discrete, num_samples=20, joint=True)
+        draw = functools.partial(hm.sample_ancestral, num_samples=20, joint=True)
         return jax.vmap(draw, in_axes=(0, None, None))(keys, denoiser, process)
 
-    expected = [hm.sample_discrete(key, denoiser, process, 20, joint=True) for key in keys]
+    expected = [hm.sample_ancestral(key, denoiser, process, 20, joint=True) for key in keys]
     np.testing.assert_array_equal(both(keys, denoiser, process), expected)
 
 
@@ -230,7 +230,7 @@ def test_sequences_off_the_grammar_are_filled_in_all_the_same(joint):
     produced = np.asarray(GRAMMAR.to_tensor()).sum(0)
     pair = np.argwhere(produced == 0)[0]
     x_T = np.tile([*pair, 3, 3], (NUM, 1))
-    samples = hm.sample_discrete(jax.random.key(13), denoiser, process, x_T=x_T, joint=joint)
+    samples = hm.sample_ancestral(jax.random.key(13), denoiser, process, x_T=x_T, joint=joint)
     np.testing.assert_array_equal(samples[:, :2], x_T[:, :2])
     table = law_of_data().reshape(9, 3, 3).sum(0)
     law = np.outer(table.sum(1), table.sum(0))
@@ -247,6 +247,6 @@ def test_any_function_of_symbols_is_a_denoiser():
             return jax.numpy.full((*x_t.shape, 3), np.log(1 / 3))
 
     _, process = model("masked")
-    samples = hm.sample_discrete(jax.random.key(14), Even(), process, 20)
+    samples = hm.sample_ancestral(jax.random.key(14), Even(), process, 20)
     assert len(np.unique(samples, axis=0)) > 10
     assert set(np.unique(samples)) == {0, 1, 2}

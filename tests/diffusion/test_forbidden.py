@@ -9,7 +9,6 @@ import pytest
 import strategies
 
 import hiermodel as hm
-from hiermodel.diffusion.denoisers import leaf_field
 
 SCHEDULE = hm.Schedule.linear(500)
 EVERY_STEP = np.arange(1, 501)
@@ -65,7 +64,7 @@ def test_forbidden_pairs_are_impossible_at_every_step():
     allowed = rho.sum(0) > 0
     assert (~allowed).sum() == 12
     for symbol in range(6):
-        field = np.array(leaf_field(SCHEDULE, x_t, EVERY_STEP[:, None]))
+        field = np.array(SCHEDULE.evidence(x_t, EVERY_STEP[:, None]))
         field[..., 0, np.arange(6) != symbol] = -np.inf
         beliefs = hm.run_bp(PAPER, field)
         assert np.all(np.isfinite(beliefs.log_evidence))
@@ -76,7 +75,7 @@ def test_forbidden_pairs_are_impossible_at_every_step():
 
 def test_posterior_trees_use_only_rules_at_every_step():
     x_t = noisy_at_every_step(PAPER, 3)
-    field = leaf_field(SCHEDULE, x_t, EVERY_STEP[:, None])
+    field = SCHEDULE.evidence(x_t, EVERY_STEP[:, None])
     levels = hm.sample_posterior(jax.random.key(4), PAPER, field, 2)
     rho = np.asarray(PAPER.to_tensor())
     for above, below in itertools.pairwise(levels):

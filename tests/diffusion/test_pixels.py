@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.diffusion.corruption import pixels, remove_noise
-from hiermodel.diffusion.denoisers import MeanDenoiser
+from hiermodel.diffusion.corruption import pixels
+from hiermodel.diffusion.denoiser import MeanDenoiser
 from hiermodel.diffusion.image_filters import haar_filter, pca_filter
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
 
@@ -109,7 +109,7 @@ def test_images_become_pixels_and_noise_can_be_taken_out():
     x_t = hm.add_noise(KEY, SCHEDULE, x_0, jnp.arange(1, 6))
     alpha_bar = SCHEDULE.alpha_bar[1:6, None, None]
     noise = (x_t - jnp.sqrt(alpha_bar) * x_0) / jnp.sqrt(1 - alpha_bar)
-    np.testing.assert_allclose(remove_noise(SCHEDULE, x_t, noise, jnp.arange(1, 6)), x_0, atol=1e-4)
+    np.testing.assert_allclose(SCHEDULE.remove_noise(x_t, noise, jnp.arange(1, 6)), x_0, atol=1e-4)
     with pytest.raises(ValueError, match="int"):
         pixels(np.zeros((1, 2, 2, 1), np.int32))
 

@@ -9,7 +9,6 @@ import pytest
 import strategies
 
 import hiermodel as hm
-from hiermodel.diffusion.denoisers import leaf_field
 
 PAPER = hm.paper_grammar()
 SCHEDULE = hm.Schedule.linear(500)
@@ -72,7 +71,7 @@ def hard_fields(grammar):
     alpha_bar = np.asarray(SCHEDULE.alpha_bar, float)[t][:, None, None]
     noise = np.random.default_rng(5).normal(size=is_symbol[:96].shape)
     x_t = np.sqrt(alpha_bar) * is_symbol[:96] + np.sqrt(1 - alpha_bar) * noise
-    noisy = np.asarray(leaf_field(SCHEDULE, jnp.asarray(x_t, jnp.float32), t))
+    noisy = np.asarray(SCHEDULE.evidence(jnp.asarray(x_t, jnp.float32), t))
     return np.concatenate([noisy, np.where(is_symbol[96:] > 0, 0, -np.inf).astype(np.float32)])
 
 

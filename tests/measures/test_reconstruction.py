@@ -14,7 +14,6 @@ import scipy.stats
 import strategies
 
 import hiermodel as hm
-from hiermodel.diffusion.denoisers import leaf_field
 from hiermodel.grammar.statistics import leaf_entropy, symbol_log_marginals
 from hiermodel.measures import (
     estimate_leaf_entropy,
@@ -131,7 +130,7 @@ def test_a_draw_from_the_posterior_restores_a_node_as_often_as_said(grammar, fou
     t = int(STEPS[2])
     tree = hm.sample_tree(jax.random.key(5), grammar, NUM)
     x_t = hm.add_noise(jax.random.key(6), SCHEDULE, hm.one_hot(tree[-1], 3), t)
-    drawn = hm.sample_posterior(jax.random.key(7), grammar, leaf_field(SCHEDULE, x_t, t), 1)
+    drawn = hm.sample_posterior(jax.random.key(7), grammar, SCHEDULE.evidence(x_t, t), 1)
     for level in range(3):
         restored = np.asarray(drawn[level][0] == tree[level]).mean(-1)
         said = np.asarray(found.unchanged[:, 2, level])  # from other sequences

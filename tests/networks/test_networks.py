@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hiermodel.diffusion.denoisers import Denoiser
+from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.networks.layers import dropout, time_features
 from hiermodel.networks.learned import apply, init_params, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from hiermodel.diffusion.denoisers import MeanDenoiser
+from hiermodel.diffusion.denoiser import MeanDenoiser
 from hiermodel.networks import unet
 from hiermodel.networks.learned import apply, init_params, learned_pixel_denoiser, param_shapes
 from hiermodel.networks.unet import Convolution, UNetConfig

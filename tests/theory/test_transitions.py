@@ -36,7 +36,7 @@ def root_overlap(grammar, step):
     tree = hm.sample_tree(jax.random.key(1), grammar, 400)
     clean = hm.one_hot(tree[-1], grammar.vocab_size)
     noisy = hm.add_noise(jax.random.key(2), SCHEDULE, clean, step)
-    root = hm.run_bp(grammar, SCHEDULE.leaf_evidence(noisy, step)).log_marginals[0]
+    root = hm.run_bp(grammar, SCHEDULE.evidence(noisy, step)).log_marginals[0]
     known = np.exp(np.take_along_axis(np.asarray(root), np.asarray(tree[0])[..., None], -1)).mean()
     return (known * grammar.vocab_size - 1) / (grammar.vocab_size - 1)
 
@@ -77,7 +77,7 @@ def test_collapse_is_where_the_own_training_sequence_outweighs_the_others(number
     def share(at):
         some = min(number, 300)
         noisy = hm.add_noise(jax.random.key(6), SCHEDULE, clean[:some], at)
-        field = SCHEDULE.leaf_evidence(noisy, at)
+        field = SCHEDULE.evidence(noisy, at)
         weights = jax.nn.softmax(jnp.einsum("iac,jac->ij", field, clean), axis=-1)
         return float((jnp.diagonal(weights) > 0.5).mean())
 

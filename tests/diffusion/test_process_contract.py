@@ -1,0 +1,218 @@
+"""What every process promises, asked of each of them.
+
+Statistical tests fail a correct program once in 1e6 (oracles.FALSE_ALARM).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+import scipy.special
+import scipy.stats
+
+import hiermodel as hm
+from hiermodel.random_bits import RowKey
+
+KEY = jax.random.key(0)
+LEAVES, VOCAB = 4, 3
+BETAS = np.array([0.05, 0.3, 1e-3, 0.5, 1.0])  # at the last step nothing of x_0 is left
+NUM_STEPS = len(BETAS)
+PROCESSES = {
+    "Gaussian": hm.Schedule.from_betas(BETAS),
+    "masked": hm.DiscreteProcess.from_betas(BETAS, [0, 0, 0, 1], VOCAB),
+    "uniform": hm.DiscreteProcess.from_betas(BETAS, [1 / 3, 1 / 3, 1 / 3], VOCAB),
+    "a law of one's own": hm.DiscreteProcess.from_betas(BETAS, [0.3, 0, 0.1, 0.6], VOCAB),
+}
+GRAMMAR = hm.Grammar.random(jax.random.key(3), vocab_size=3, depth=2, rules_per_symbol=2)
+CLEAN = np.random.default_rng(0).integers(VOCAB, size=(6, LEAVES))
+PRIOR = np.array([0.2, 0.5, 0.3])
+MANY = 20_000
+
+
+def one_hot(symbols):
+    return jax.nn.one_hot(jnp.asarray(symbols), VOCAB)
+
+
+def is_calibrated(process, x_0, x_t, t, *seen):
+    """Whether p(x_0 | x_t) by the evidence has no error that x_t, or what came before it, tells.
+
+    The mean of (1[x_0 = a] − p(a | x_t)) f must be 0 for any function f of those.
+    """
+    posterior = scipy.special.softmax(np.asarray(process.evidence(x_t, t)) + np.log(PRIOR), -1)
+    errors = np.eye(VOCAB)[np.asarray(x_0)] - posterior
+    fine = True
+    for weights in (np.ones_like(posterior), posterior, *seen):
+        for shift in range(VOCAB):
+            terms = (errors * np.roll(weights, shift, -1)).sum(1)  # over positions
+            deviation = np.abs(terms.mean(0)) / np.maximum(terms.std(0) / np.sqrt(MANY), 1e-6)
+            tests = VOCAB * VOCAB * (2 + len(seen))
+            fine &= bool((deviation < scipy.stats.norm.isf(oracles.FALSE_ALARM / tests)).all())
+    return fine
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Symbols of the prior, every position by itself."""
+    return jax.random.choice(jax.random.key(1), VOCAB, (MANY, LEAVES), p=jnp.asarray(PRIOR))
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+class TestEveryProcess:
+    @pytest.fixture
+    def process(self, name):
+        return PROCESSES[name]
+
+    @pytest.fixture
+    def x_0(self, process):
+        return process.encode(CLEAN, VOCAB)
+
+    def test_follows_the_protocol(self, process, x_0):
+        assert isinstance(process, hm.Process)
+        assert process.num_steps == NUM_STEPS
+        assert process.vocab_size in (None, VOCAB)
+        np.testing.assert_array_equal(process.decode(x_0), CLEAN)
+
+    @pytest.mark.parametrize("t", [1, 4, NUM_STEPS])
+    def test_the_evidence_of_corrupted_data_is_their_posterior(self, process, known, t):
+        x_t = process.corrupt(KEY, process.encode(known, VOCAB), t)
+        assert is_calibrated(process, known, x_t, t)
+
+    @pytest.mark.parametrize("t", [2, 4, NUM_STEPS])
+    def test_a_reverse_step_with_x_0_known_is_a_step_of_the_chain(self, process, known, t):
+        """Given x_{t−1}, x_t says nothing more of x_0."""
+        x_t = process.corrupt(KEY, process.encode(known, VOCAB), t)
+        before = process.reverse_step(jax.random.key(2), x_t, one_hot(known), t)
+        assert (before.shape, before.dtype) == (x_t.shape, x_t.dtype)
+        later = scipy.special.softmax(np.asarray(process.evidence(x_t, t)), -1)
+        assert is_calibrated(process, known, before, t - 1, later)
+
+    def test_a_reverse_step_by_probabilities_is_one_with_x_0_drawn(self, process, known):
+        """Of Gaussian noise only in the mean: there it is the step by the expectation."""
+        t, probs = 4, jnp.broadcast_to(jnp.asarray(PRIOR), (MANY, LEAVES, VOCAB))
+        x_t = process.corrupt(KEY, process.encode(CLEAN[:1], VOCAB), t)
+        x_t = jnp.repeat(x_t, MANY, 0)
+        by_probs = process.reverse_step(jax.random.key(5), x_t, probs, t)
+        by_draws = process.reverse_step(jax.random.key(6), x_t, one_hot(known), t)
+        shown = [np.asarray(process.network_input(x)) for x in (by_probs, by_draws)]
+        difference = shown[0].mean(0) - shown[1].mean(0)
+        error = np.sqrt((shown[0].var(0) + shown[1].var(0)) / MANY)
+        limit = scipy.stats.norm.isf(oracles.FALSE_ALARM / difference.size)
+        assert np.all(np.abs(difference) <= limit * error)
+
+    def test_the_last_step_back_gives_the_clean_data(self, process, x_0):
+        x_1 = process.corrupt(KEY, x_0, 1)
+        back = process.reverse_step(KEY, x_1, one_hot(CLEAN), 1)
+        np.testing.assert_array_equal(process.decode(back), CLEAN)
+
+    def test_the_likelihood_is_the_evidence_up_to_a_constant_per_position(self, process, x_0):
+        x_t, t = process.corrupt(KEY, x_0, 3), 3
+        evidence = process.evidence(x_t, t)
+        likelihood, constant = process.log_likelihood(x_t, t)
+        assert (evidence.shape, constant.shape) == ((6, LEAVES, VOCAB), (6,))
+        relative = [jax.nn.log_softmax(field) for field in (evidence, likelihood)]
+        np.testing.assert_allclose(*relative, rtol=1e-5)
+
+    def test_rows_have_noise_of_their_own_that_more_rows_leave_alone(self, process, x_0):
+        t = np.array([1, 2, 3, 4, 5, 4])
+        x_t = process.corrupt(KEY, x_0, t)
+        back = process.reverse_step(KEY, x_t, one_hot(CLEAN), t)
+        noise = process.pure_noise(KEY, 6, LEAVES, VOCAB)
+        np.testing.assert_array_equal(process.corrupt(KEY, x_0[:2], t[:2]), x_t[:2])
+        few = process.reverse_step(KEY, x_t[:2], one_hot(CLEAN[:2]), t[:2])
+        np.testing.assert_allclose(few, back[:2], rtol=1e-5)
+        np.testing.assert_array_equal(process.pure_noise(KEY, 2, LEAVES, VOCAB), noise[:2])
+        nested = process.corrupt(KEY, x_0.reshape(2, 3, *x_0.shape[1:]), t.reshape(2, 3))
+        np.testing.assert_array_equal(nested.reshape(x_t.shape), x_t)
+        back_nested = process.reverse_step(
+            KEY, nested, one_hot(CLEAN).reshape(2, 3, LEAVES, VOCAB), t.reshape(2, 3)
+        )
+        np.testing.assert_allclose(back_nested.reshape(back.shape), back, rtol=1e-5)
+        copies = process.corrupt(KEY, process.encode(np.ones(50, int), VOCAB), np.full((6, 1), 4))
+        assert len(np.unique(np.asarray(copies).reshape(6, -1), axis=0)) == 6
+        assert process.corrupt(KEY, x_0[:0], 2).shape == (0, *x_0.shape[1:])
+
+    def test_a_batch_is_corrupted_the_same_in_pieces(self, process, x_0):
+        """By row numbers, as training does, within a compiled step."""
+        rows, t = jnp.arange(6, dtype=jnp.uint32), jnp.array([1, 2, 3, 4, 5, 4])
+        draw = jax.jit(lambda rows, x_0, t: process.corrupt(RowKey(KEY, rows), x_0, t))
+        whole = draw(rows, x_0, t)
+        parts = [draw(rows[part], x_0[part], t[part]) for part in (slice(2), slice(2, 6))]
+        np.testing.assert_array_equal(jnp.concatenate(parts), whole)
+        alone = jax.vmap(lambda row, x_0, t: draw(row[None], x_0[None], t[None])[0])
+        np.testing.assert_array_equal(alone(rows, x_0, t), whole)
+        with pytest.raises(ValueError, match=r"a RowKey of \(6,\) rows.*\(2,\) rows"):
+            process.corrupt(RowKey(KEY, rows), x_0[:2], 2)
+
+    def test_rows_by_number_follow_the_same_law(self, process, known):
+        rows = RowKey(KEY, jnp.arange(MANY, dtype=jnp.uint32))
+        x_t = process.corrupt(rows, process.encode(known, VOCAB), 2)
+        assert is_calibrated(process, known, x_t, 2)
+
+    def test_methods_run_compiled_and_mapped(self, process, x_0):
+        t = jnp.array([1, 2, 3, 4, 5, 4])
+        keys = jax.random.split(KEY, 6)
+
+        def there_and_back(key, process, x_0, x_0_hat, t):
+            x_t = process.corrupt(key, x_0, t)
+            return process.reverse_step(key, x_t, x_0_hat, t), process.evidence(x_t, t)
+
+        inputs = (process, x_0, one_hot(CLEAN), t)
+        called = there_and_back(KEY, *inputs)
+        for one, other in zip(called, jax.jit(there_and_back)(KEY, *inputs), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+        mapped = jax.vmap(there_and_back, in_axes=(0, None, 0, 0, 0))(keys, *inputs)
+        alone = there_and_back(keys[3], process, x_0[3], one_hot(CLEAN[3]), t[3])
+        for one, other in zip(mapped, alone, strict=True):
+            np.testing.assert_allclose(one[3], other, rtol=1e-4, atol=1e-4)
+
+    def test_nan_spoils_its_row_for_good(self, process, x_0):
+        x_t = process.corrupt(KEY, x_0, 4)
+        x_0_hat = one_hot(CLEAN).at[1, 2, 0].set(jnp.nan)
+        for t in (4, 3, 2, 1):
+            x_t = process.reverse_step(jax.random.key(t), x_t, x_0_hat, t)
+            x_0_hat = one_hot(CLEAN)
+        expected = np.where(np.arange(6)[:, None] == 1, -1, CLEAN)
+        np.testing.assert_array_equal(process.decode(x_t), expected)
+
+    def test_a_network_is_shown_a_real_vector_per_position(self, process, x_0):
+        x_t = process.corrupt(KEY, x_0, 4)
+        shown = process.network_input(x_t, jnp.float32)
+        states = VOCAB if process.num_states is None else process.num_states
+        assert (shown.shape, shown.dtype) == ((6, LEAVES, states), jnp.float32)
+        assert np.isfinite(shown).all()
+
+    def test_bad_input_is_refused_by_name(self, process, x_0):
+        for t in (0, NUM_STEPS + 1, np.array([1, 9, 1, 1, 1, 1])):
+            for call in (
+                lambda t=t: process.corrupt(KEY, x_0, t),
+                lambda t=t: process.evidence(x_0, t),
+                lambda t=t: process.log_likelihood(x_0, t),
+            ):
+                with pytest.raises(ValueError, match=r"t=.* is not allowed"):
+                    call()
+        with pytest.raises(ValueError, match="symbol 3"):
+            process.encode(np.array([0, 3]), VOCAB)
+
+    # What is built on it.
+
+    @pytest.mark.parametrize("joint", [False, True])
+    def test_samples_and_u_turns_hang_on_their_own_key_and_start(self, process, joint):
+        denoiser = hm.empirical_denoiser(process, CLEAN, VOCAB)
+        many = hm.sample_ancestral(KEY, denoiser, process, 30, joint=joint)
+        assert (many.shape, many.dtype) == ((30, LEAVES), jnp.int32)
+        few = hm.sample_ancestral(KEY, denoiser, process, 4, joint=joint)
+        np.testing.assert_array_equal(few, many[:4])
+        if joint:
+            assert set(map(tuple, many.tolist())) <= set(map(tuple, CLEAN.tolist()))
+        turned = hm.u_turn(KEY, denoiser, process, CLEAN, 2, joint=joint)
+        np.testing.assert_array_equal(
+            hm.u_turn(KEY, denoiser, process, CLEAN[:2], 2, joint=joint), turned[:2]
+        )
+
+    def test_joint_samples_follow_the_law_of_the_data_in_few_steps(self, process):
+        denoiser = hm.exact_denoiser(GRAMMAR, process)
+        samples = hm.sample_ancestral(KEY, denoiser, process, 4000, joint=True)
+        tensor = np.asarray(GRAMMAR.to_tensor(), float)
+        law = oracles.leaf_law(oracles.list_trees([tensor] * 2, np.full(3, 1 / 3)))
+        assert oracles.agrees_with_law(oracles.encode(samples, 3), law)
