@@ -19,7 +19,7 @@ from experiments.progress import progress_of
 from experiments.stages.registry import context_of, stages_of
 from experiments.train import num_training_rows
 from experiments.words import duration
-from hiermodel.networks.learned import apply, init_params
+from hiermodel.networks.network import apply, init_params
 
 EFFICIENCY = 0.3
 """Share of the rate of a large matrix product that networks are taken to reach."""

@@ -10,8 +10,8 @@ import pytest
 import hiermodel as hm
 from experiments.configs import GrammarConfig, RunConfig
 from experiments.train import run_key
-from hiermodel.networks.learned import init_params
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import init_params
 from hiermodel.random_bits import THREEFRY, threefry_key
 from hiermodel.training.checkpoints import flatten_state, unflatten_state
 from hiermodel.training.loop import train

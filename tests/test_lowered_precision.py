@@ -12,8 +12,9 @@ import hiermodel as hm
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
 from hiermodel.grammar import statistics
 from hiermodel.measures.neighbours import _nearest_euclidean
-from hiermodel.networks.learned import apply, init_params, learned_denoiser, learned_pixel_denoiser
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
@@ -70,7 +71,7 @@ def gradient(network, **options):
     """A step's gradient, and its arguments."""
     training = TrainingConfig(num_epochs=2, batch_size=4, **options)
     params = float32(init_params(jax.random.key(0), network))
-    is_unet = isinstance(network, UNetConfig)
+    is_unet = network.target.dtype == jnp.uint8
     x_0 = jnp.zeros((4, 4, 4, 1), jnp.uint8) if is_unet else jnp.zeros((4, 4), jnp.int32)
     batch = Batch(x_0, jnp.ones(4, jnp.float32), jnp.arange(4, dtype=jnp.uint32))
 
@@ -117,8 +118,8 @@ def denoisers():
         "exact": hm.exact_denoiser(GRAMMAR, SCHEDULE),
         "filtered": hm.exact_denoiser(GRAMMAR, SCHEDULE, filter_level=1),
         "empirical": hm.empirical_denoiser(SCHEDULE, sequences, 3),
-        "learned": learned_denoiser(mlp, float32(init_params(jax.random.key(0), mlp)), 20),
-        "learned pixels": learned_pixel_denoiser(
+        "learned": learned_denoiser(mlp, float32(init_params(jax.random.key(0), mlp)), SCHEDULE),
+        "learned pixels": learned_denoiser(
             unet, float32(init_params(jax.random.key(0), unet)), hm.Schedule.linear(50)
         ),
         "empirical pixels": empirical_pixel_denoiser(SCHEDULE, images),

@@ -17,7 +17,8 @@ import hiermodel as hm
 from experiments.benchmarks.timing import Row, measure
 from hiermodel.diffusion.corruption import pixels
 from hiermodel.networks import unet
-from hiermodel.networks.learned import init_params, learned_pixel_denoiser
+from hiermodel.networks.learned import learned_denoiser
+from hiermodel.networks.network import init_params
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.epochs import place_members, train_epochs
 from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble
@@ -127,7 +128,7 @@ def sampling() -> Row:
     """All steps of ancestral sampling by this project."""
     schedule = hm.Schedule.linear(DIFFUSION_STEPS)
     params = init_params(jax.random.key(0), NETWORK)
-    denoiser = learned_pixel_denoiser(NETWORK, params, schedule)
+    denoiser = learned_denoiser(NETWORK, params, schedule)
 
     def sample() -> jax.Array:
         return hm.sample_ancestral(jax.random.key(1), denoiser, schedule, NUM_SAMPLES)

@@ -15,17 +15,21 @@ What was learned, on 2 cores (AMD EPYC with AVX-512) with nothing else running:
 """
 
 import dataclasses
+import math
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import jaxprs_in_params
 
 import hiermodel as hm
 from experiments.benchmarks.timing import Row, measure
-from hiermodel.networks.learned import SymbolNetworkConfig, init_params, learned_denoiser
+from hiermodel.networks.learned import learned_denoiser
+from hiermodel.networks.network import Network, apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.training.epochs import place_members, train_epochs
@@ -61,9 +65,7 @@ class Trainer:
         num_members: seeds on one split.
     """
 
-    def __init__(
-        self, network: SymbolNetworkConfig, batch_size: int, num_steps: int, num_members: int
-    ):
+    def __init__(self, network: Network, batch_size: int, num_steps: int, num_members: int):
         training = TrainingConfig(num_epochs=1000, batch_size=batch_size)
         schedule = hm.Schedule.linear(500)
         self.ensemble = Ensemble(network, training, schedule, num_seeds=num_members)
@@ -80,7 +82,7 @@ class Trainer:
 
 def training(
     name: str,
-    network: SymbolNetworkConfig,
+    network: Network,
     batch_size: int,
     *,
     num_steps: int = 25,
@@ -101,34 +103,26 @@ def training(
     return dataclasses.replace(row, note=f"{share:.0%} of the matmul rate")
 
 
-def step_flops(network: SymbolNetworkConfig, batch_size: int) -> float:
-    """Floating-point operations in the matrix products of one step.
-
-    A product costs two per weight and use forward, and twice that backward: 6 · weights · uses, the
-    weights being those of kernels, used once per token; in a tree U-Net once per block of a level.
-    Attention adds products of 2 · leaves · width per token and block, both for scores and for mixed
-    values.
-    """
+def step_flops(network: Network, batch_size: int) -> float:
+    """Floating-point operations in the matrix products of one step: three times those forward."""
     params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
-    kernels = {name: value.size for name, value in params.items() if name.endswith(".kernel")}
-    if isinstance(network, TreeUNetConfig):
-        products = sum(size * uses(network, name) for name, size in kernels.items())
-    else:
-        assert isinstance(network, TransformerConfig)
-        attention = 2 * network.num_layers * network.num_leaves * network.width
-        products = (sum(kernels.values()) + attention) * network.num_leaves
-    return 6.0 * products * batch_size
+    x_t = jax.ShapeDtypeStruct((batch_size, *network.target.event_shape), jnp.float32)
+    t = jax.ShapeDtypeStruct((batch_size,), jnp.int32)
+    forward = jax.make_jaxpr(lambda *inputs: apply(network, *inputs))(params, x_t, t)
+    return 3.0 * product_flops(forward.jaxpr)
 
 
-def uses(network: TreeUNetConfig, name: str) -> int:
-    """How often a sequence meets a kernel of a tree U-Net."""
-    parts = name.split(".")
-    if parts[0] != "blocks":
-        return network.num_leaves
-    if "time" in parts:
-        return 1
-    index, depth = int(parts[1]), network.depth
-    return network.branching ** (depth - 1 - index if index < depth else index - depth)
+def product_flops(program: Any) -> float:
+    """Operations in the matrix products of a program: 2 for each term of their sums."""
+    total = 0.0
+    for equation in program.eqns:
+        if equation.primitive.name == "dot_general":
+            (summed, _), _ = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            terms = math.prod(left[axis] for axis in summed)
+            total += 2.0 * terms * equation.outvars[0].aval.size
+        total += sum(map(product_flops, jaxprs_in_params(equation.params)))
+    return total
 
 
 def members() -> Iterator[Row]:
@@ -165,11 +159,12 @@ def paper_network() -> Row:
 
 
 def sampling(
-    name: str = "width 64", network: SymbolNetworkConfig = SMALL, reference: float | None = None
+    name: str = "width 64", network: Network = SMALL, reference: float | None = None
 ) -> Row:
     """All 500 steps with a network."""
-    denoiser = learned_denoiser(network, init_params(jax.random.key(0), network), 500)
-    schedule, key, count = hm.Schedule.linear(500), jax.random.key(1), 256
+    schedule = hm.Schedule.linear(500)
+    denoiser = learned_denoiser(network, init_params(jax.random.key(0), network), schedule)
+    key, count = jax.random.key(1), 256
 
     def sample() -> jax.Array:
         return hm.sample_ancestral(key, denoiser, schedule, count)

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from experiments.store import Measurement
 from hiermodel.diffusion.denoiser import Denoiser
-from hiermodel.networks.learned import apply
+from hiermodel.networks.network import apply
 from hiermodel.training.checkpoints import StackedCheckpoints
 
 SETS = ("train", "test")

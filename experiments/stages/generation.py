@@ -182,7 +182,7 @@ def _generate_block(
     key: Key[Array, ""], network: Any, schedule: Schedule, params: Any, size: int
 ) -> Int[Array, "member sample leaves"]:
     def one_member(own: Any) -> Array:
-        denoiser = learned_denoiser(network, own, num_steps=schedule.num_steps)
+        denoiser = learned_denoiser(network, own, schedule)
         return sample_ancestral(key, denoiser, schedule, size).astype(
             symbol_dtype(network.vocab_size)
         )

@@ -31,7 +31,7 @@ from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.agreement import noise_cosine
 from hiermodel.measures.loss import stratified_steps
-from hiermodel.networks.learned import apply
+from hiermodel.networks.network import apply
 from hiermodel.randomness import normal_per_sample
 
 

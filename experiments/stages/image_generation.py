@@ -27,7 +27,7 @@ from hiermodel.measures.neighbours import nearest_images, own_other_gap
 from hiermodel.measures.several_neighbours import neighbour_ratio
 from hiermodel.measures.uncertainty import bootstrap_interval
 from hiermodel.measures.units import partner_split
-from hiermodel.networks.learned import learned_pixel_denoiser
+from hiermodel.networks.learned import learned_denoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _generate_block(
     key: Key[Array, ""], network: Any, schedule: Schedule, params: Any, size: int
 ) -> Float[Array, "member sample pixels channels"]:
     def one_member(own: Any) -> Array:
-        denoiser = learned_pixel_denoiser(network, own, schedule)
+        denoiser = learned_denoiser(network, own, schedule)
         return sample_ancestral(key, denoiser, schedule, size)
 
     return map_over_devices(one_member, params)

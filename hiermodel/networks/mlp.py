@@ -17,11 +17,13 @@ from hiermodel.networks.layers import (
     run_blocks,
     time_features,
 )
+from hiermodel.networks.modules import ConfiguredNetwork
+from hiermodel.networks.targets import SymbolLogits
 from hiermodel.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)
-class MLPConfig:
+class MLPConfig(ConfiguredNetwork):
     """Shape of the perceptron.
 
     Attributes:
@@ -53,9 +55,13 @@ class MLPConfig:
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
 
     @property
-    def event_shape(self) -> tuple[int, int]:
-        """The axes of one x_t: leaves and symbols."""
-        return self.num_leaves, self.vocab_size
+    def target(self) -> SymbolLogits:
+        """Logits of the symbols."""
+        return SymbolLogits(self.num_leaves, self.vocab_size)
+
+    def build(self, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32) -> "MLP":
+        """The Flax module, freshly initialised."""
+        return MLP(self, rngs, param_dtype)
 
 
 class ResidualBlock(nnx.Module):

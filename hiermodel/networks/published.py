@@ -10,12 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.checks import check_integer, require
-from hiermodel.networks.learned import (
-    LearnedDenoiser,
-    check_names,
-    learned_denoiser,
-    param_shapes,
-)
+from hiermodel.networks.learned import LearnedDenoiser, check_names, learned_denoiser
+from hiermodel.networks.network import param_shapes
 from hiermodel.networks.transformer import TransformerConfig
 
 _EMBEDDING = "positional_embedding.weight"
@@ -125,13 +121,12 @@ def transformer_to_state_dict(denoiser: LearnedDenoiser) -> dict[str, Float[np.n
     Raises:
         ValueError: unless the network is a post-norm transformer.
     """
-    config = denoiser.config
-    exportable = isinstance(config, TransformerConfig) and not config.pre_norm
-    require(exportable, "denoiser.config", config, "that of a post-norm transformer")
-    assert isinstance(config, TransformerConfig)
+    names = torch_names(len({name.split(".")[1] for name in denoiser.params if "blocks" in name}))
+    exportable = set(names) == set(denoiser.params)
+    require(exportable, "denoiser.network", denoiser.network, "a post-norm transformer")
     return {
         theirs: _transpose_kernel(ours, np.asarray(denoiser.params[ours]))
-        for ours, theirs in torch_names(config.num_layers).items()
+        for ours, theirs in names.items()
     }
 
 

@@ -23,11 +23,13 @@ from hiermodel.networks.layers import (
     split_keys,
     time_features,
 )
+from hiermodel.networks.modules import ConfiguredNetwork
+from hiermodel.networks.targets import SymbolLogits
 from hiermodel.random_bits import RowKey
 
 
 @dataclasses.dataclass(frozen=True)
-class TransformerConfig:
+class TransformerConfig(ConfiguredNetwork):
     """Shape of the transformer; the defaults are the paper's.
 
     Attributes:
@@ -40,7 +42,7 @@ class TransformerConfig:
         dropout: rate, in four places per block; acts only where a key is given.
         time_features: number of sinusoidal features of t, even.
         pre_norm: normalise before each sublayer (and once at the end) rather than after it.
-        init: "copied_blocks" starts all blocks from identical values, as the authors' network does
+        start: "copied_blocks" starts all blocks from identical values, as the authors' network does
             (nn.TransformerEncoder copies one layer); "independent_blocks" draws each by itself.
 
     Raises:
@@ -56,7 +58,7 @@ class TransformerConfig:
     dropout: float = 0.1
     time_features: int = 32
     pre_norm: bool = False
-    init: Literal["copied_blocks", "independent_blocks"] = "copied_blocks"
+    start: Literal["copied_blocks", "independent_blocks"] = "copied_blocks"
 
     def __post_init__(self):
         check_integer("num_leaves", self.num_leaves, 1)
@@ -68,13 +70,17 @@ class TransformerConfig:
         divides = self.width % self.num_heads == 0
         require(divides, "width", self.width, f"a multiple of num_heads={self.num_heads}")
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
-        inits = ("copied_blocks", "independent_blocks")
-        require(self.init in inits, "init", self.init, f"one of {inits}")
+        starts = ("copied_blocks", "independent_blocks")
+        require(self.start in starts, "start", self.start, f"one of {starts}")
 
     @property
-    def event_shape(self) -> tuple[int, int]:
-        """The axes of one x_t: leaves and symbols."""
-        return self.num_leaves, self.vocab_size
+    def target(self) -> SymbolLogits:
+        """Logits of the symbols."""
+        return SymbolLogits(self.num_leaves, self.vocab_size)
+
+    def build(self, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32) -> "Transformer":
+        """The Flax module, freshly initialised."""
+        return Transformer(self, rngs, param_dtype)
 
 
 class Attention(nnx.Module):
@@ -170,7 +176,7 @@ class Transformer(nnx.Module):
             param_dtype=param_dtype,
         )
         self.time_embedding = linear(config.time_features, width, rngs, param_dtype)
-        copied = config.init == "copied_blocks"
+        copied = config.start == "copied_blocks"
         num_drawn = 1 if copied else config.num_layers
         self.blocks = nnx.List(Block(config, rngs, param_dtype) for _ in range(num_drawn))
         self.final_norm = layer_norm(width, rngs, param_dtype) if config.pre_norm else None

@@ -36,6 +36,8 @@ from hiermodel.networks.layers import (
     split_keys,
     time_features,
 )
+from hiermodel.networks.modules import ConfiguredNetwork
+from hiermodel.networks.targets import SymbolLogits
 from hiermodel.random_bits import RowKey
 
 ACTIVATIONS = {"gelu": jax.nn.gelu, "relu": jax.nn.relu, "silu": jax.nn.silu}
@@ -45,7 +47,7 @@ TIMES = ("bias", "gain", "posterior", "log_posterior")
 
 
 @dataclasses.dataclass(frozen=True)
-class TreeUNetConfig:
+class TreeUNetConfig(ConfiguredNetwork):
     """Shape of the tree U-Net.
 
     Attributes:
@@ -113,6 +115,15 @@ class TreeUNetConfig:
     def num_leaves(self) -> int:
         """Length N of the sequences, branching ** depth."""
         return self.branching**self.depth
+
+    @property
+    def target(self) -> SymbolLogits:
+        """Logits of the symbols."""
+        return SymbolLogits(self.num_leaves, self.vocab_size)
+
+    def build(self, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32) -> "TreeUNet":
+        """The Flax module, freshly initialised."""
+        return TreeUNet(self, rngs, param_dtype)
 
     @property
     def shows_posteriors(self) -> bool:

@@ -21,6 +21,8 @@ from hiermodel.networks.layers import (
     run_blocks,
     time_features,
 )
+from hiermodel.networks.modules import ConfiguredNetwork
+from hiermodel.networks.targets import PixelNoise
 from hiermodel.random_bits import RowKey
 
 Stack = tuple[Array, ...]
@@ -28,7 +30,7 @@ Stack = tuple[Array, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class UNetConfig:
+class UNetConfig(ConfiguredNetwork):
     """Shape of the U-Net; its base width is the paper's.
 
     Attributes:
@@ -72,9 +74,13 @@ class UNetConfig:
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
 
     @property
-    def event_shape(self) -> tuple[int, int]:
-        """Pixels and channels of one image."""
-        return self.height * self.width, self.channels
+    def target(self) -> PixelNoise:
+        """Noise in images."""
+        return PixelNoise(self.height, self.width, self.channels)
+
+    def build(self, rngs: nnx.Rngs, param_dtype: DTypeLike = jnp.float32) -> "UNet":
+        """The Flax module, freshly initialised."""
+        return UNet(self, rngs, param_dtype)
 
 
 class Convolution(nnx.Module):

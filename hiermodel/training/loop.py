@@ -22,12 +22,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Key, Num
 
-from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.grammar.rules import symbol_dtype
 from hiermodel.networks.layers import rounded_rate
-from hiermodel.networks.learned import NetworkConfig, data_shape
-from hiermodel.networks.unet import UNetConfig
+from hiermodel.networks.network import Network, takes
 from hiermodel.training.checkpoints import (
     Checkpoints,
     StackedCheckpoints,
@@ -83,7 +81,7 @@ class Member:
         checkpoints: where it is kept.
     """
 
-    network: NetworkConfig
+    network: Network
     training: TrainingConfig
     schedule: Schedule
     key: Key[Array, ""]
@@ -96,16 +94,26 @@ class Member:
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _untrained(key: Key[Array, ""], network: NetworkConfig, averaged: bool) -> TrainState:
+def _untrained(key: Key[Array, ""], network: Network, averaged: bool) -> TrainState:
     return init_member(key, network, averaged=averaged)
 
 
-def program_of(network: NetworkConfig, training: TrainingConfig) -> tuple[Any, TrainingConfig]:
+def program_of(network: Network, training: TrainingConfig) -> tuple[Any, TrainingConfig]:
     """Equal for networks that one program can train, given data of the same shape and noise.
 
     Learning rate, weight decay and dropout may differ between them.
     """
-    return dataclasses.replace(network, dropout=0.0), dataclasses.replace(training, **_STANDARD)
+    return _without_dropout(network), dataclasses.replace(training, **_STANDARD)
+
+
+def _without_dropout(network: Any) -> Any:
+    """The network without its own rate of dropout, if its members may differ in it."""
+    return dataclasses.replace(network, dropout=0.0) if takes(network, "dropout") else network
+
+
+def _dropout(network: Any) -> float:
+    """The rate that members may differ in; 0 where they may not."""
+    return rounded_rate(network.dropout) if takes(network, "dropout") else 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -320,6 +328,8 @@ def _train_group(members, loaded, **options):
     order = {id(sequences): number for number, sequences in enumerate(distinct)}
     splits = jnp.array([order[id(member.sequences)] for member in stacked], jnp.int32)
 
+    target = members[0].network.target
+
     def save(states: TrainState, but_for: Collection[int], keep_params: bool) -> None:
         arrays = flatten_state(gather_members(states))  # cut in host memory: compiles nothing
         if jax.process_index() > 0:
@@ -332,7 +342,7 @@ def _train_group(members, loaded, **options):
     chunks = train_stacked(
         states,
         ensemble_of(stacked),
-        jnp.asarray(np.stack([_checked(members[0].network, own) for own in distinct])),
+        jnp.asarray(np.stack([target.checked("sequences", own) for own in distinct])),
         splits,
         save,
         **options,
@@ -349,13 +359,13 @@ def ensemble_of(members: Sequence[Member]) -> Ensemble:
     first = members[0]
     own = MemberSettings(
         learning_rate=_where_different([one.training.learning_rate for one in members]),
-        dropout=_where_different([rounded_rate(one.network.dropout) for one in members]),
+        dropout=_where_different([_dropout(one.network) for one in members]),
         weight_decay=_where_different([one.training.weight_decay for one in members]),
     )
     varied = {name: value for name, value in _STANDARD.items() if getattr(own, name) is not None}
     training, network = dataclasses.replace(first.training, **varied), first.network
     if own.dropout is not None:
-        network = dataclasses.replace(network, dropout=0.0)
+        network = _without_dropout(network)
     return Ensemble(network, training, first.schedule, len(members), own=own)
 
 
@@ -376,24 +386,4 @@ def _check_alike(members: Sequence[Member]) -> None:
     steps = {member.schedule.num_steps for member in members}
     alike = len(programs) == len(shapes) == len(steps) == 1
     require(alike, "members", f"{len(members)} networks", "of one program and one shape of data")
-    _checked(members[0].network, members[0].sequences)
-
-
-def _checked(network: NetworkConfig, sequences: Array | np.ndarray) -> np.ndarray:
-    """The data of a member, of the dtype that training takes."""
-    shape, event = np.shape(sequences), data_shape(network)
-    images = isinstance(network, UNetConfig)
-    fits = len(shape) == len(event) + 1 and shape[1:] == tuple(event) and shape[0] > 0
-    allowed = (
-        f"of shape ({'num_images' if images else 'num_sequences'}, {', '.join(map(str, event))})"
-    )
-    require(fits, "sequences", shape, allowed)
-    values = np.asarray(sequences)
-    if images:
-        fits = values.dtype == np.uint8 or np.issubdtype(values.dtype, np.floating)
-        require(fits, "sequences", values.dtype, "images of dtype uint8 or floating")
-        finite = values.dtype == np.uint8 or bool(np.isfinite(values).all())
-        require(finite, "sequences", "pixels that are not finite", "finite everywhere")
-        return values
-    check_symbols("sequences", sequences, network.vocab_size)
-    return values.astype(symbol_dtype(network.vocab_size))
+    members[0].network.target.checked("sequences", members[0].sequences)

@@ -1,33 +1,10 @@
 """What training minimises: how wrong a network is about x_0 (science.md#loss-and-rates)."""
 
-from typing import Literal
-
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from hiermodel.diffusion.schedule import Schedule
-
-LossName = Literal["cross_entropy", "squared_error"]
-
-
-def position_losses(
-    logits: Float[Array, "*batch leaves vocab"], x_0: Int[Array, "*batch leaves"], loss: LossName
-) -> Float[Array, "*batch leaves"]:
-    """Loss of each position.
-
-    Args:
-        logits: unnormalised log-probabilities of x_0.
-        x_0: clean symbols.
-        loss: "cross_entropy", −log softmax(logits)[x_0] in nats; or "squared_error",
-            |softmax(logits) − one-hot(x_0)|². In expectation both are least at the exact posterior.
-    """
-    if loss == "cross_entropy":
-        # A product with the one-hot symbols: its gradient has no scatter.
-        one_hot = jax.nn.one_hot(x_0, logits.shape[-1], dtype=logits.dtype)
-        return -(jax.nn.log_softmax(logits, axis=-1) * one_hot).sum(-1)
-    probs = jax.nn.softmax(logits, axis=-1)
-    return ((probs - jax.nn.one_hot(x_0, logits.shape[-1], dtype=probs.dtype)) ** 2).sum(-1)
+from hiermodel.networks.targets import LossName, position_losses
 
 
 def batch_loss(
@@ -51,14 +28,6 @@ def batch_loss(
     """
     rows = position_losses(logits, x_0, loss).mean(-1)
     return mean_over_rows(rows, row_weights, step_weights, total_weight)
-
-
-def noise_losses(
-    predicted: Float[Array, "*batch pixels channels"],
-    noise: Float[Array, "*batch pixels channels"],
-) -> Float[Array, "*batch"]:
-    """Squared error of the predicted noise, mean over pixels and channels (DDPM, equation 14)."""
-    return jnp.square(predicted - noise).mean((-2, -1))
 
 
 def mean_over_rows(

@@ -7,8 +7,6 @@ import os
 import jax
 import jax.numpy as jnp
 
-from hiermodel.networks.learned import data_shape
-from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.epochs import runs_side_by_side
 from hiermodel.training.state import Ensemble, init_member
 from hiermodel.training.step import Batch, step_loss
@@ -46,9 +44,8 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training
     rows = min(training.batch_size, training.rows_at_once)
-    network = ensemble.network
-    dtype = jnp.uint8 if isinstance(network, UNetConfig) else jnp.int32
-    x_0 = jnp.zeros((rows, *data_shape(network)), dtype)
+    target = ensemble.network.target
+    x_0 = jnp.zeros((rows, *target.shape), target.dtype)
     batch = Batch(x_0, jnp.ones(rows, jnp.float32), jnp.arange(rows, dtype=jnp.uint32))
 
     def kept_in_step(params):

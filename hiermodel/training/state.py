@@ -12,9 +12,9 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.networks.learned import MatmulPrecision, NetworkConfig, Params, init_params
+from hiermodel.networks.network import MatmulPrecision, Network, Params, init_params
+from hiermodel.networks.targets import LossName
 from hiermodel.random_bits import threefry_key
-from hiermodel.training.losses import LossName
 from hiermodel.training.privacy import PrivacyConfig
 
 OPTIMISER = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
@@ -210,7 +210,7 @@ class Ensemble:
         own: settings in which members differ, each an array (members,).
     """
 
-    network: NetworkConfig = dataclasses.field(metadata={"static": True})
+    network: Network = dataclasses.field(metadata={"static": True})
     training: TrainingConfig = dataclasses.field(metadata={"static": True})
     schedule: Schedule
     num_splits: int = dataclasses.field(default=1, metadata={"static": True})
@@ -243,7 +243,7 @@ def member_key(key: Key[Array, ""], split: int | Array, seed: int | Array) -> Ke
 
 def init_member(
     key: Key[Array, ""],
-    network: NetworkConfig,
+    network: Network,
     dtype: DTypeLike = jnp.float32,
     *,
     averaged: bool = False,

@@ -5,23 +5,18 @@ axis. Steps t, noise and dropout are drawn by row (``RowKey``), so neither chang
 rounding.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num, UInt
 
-from hiermodel.diffusion.corruption import one_hot, pixels
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.networks.learned import NetworkConfig, Params, apply
-from hiermodel.networks.unet import UNetConfig
+from hiermodel.networks.network import Network, Params, apply
 from hiermodel.random_bits import RowKey, random_integers, random_normal
 from hiermodel.training.losses import (
     mean_over_rows,
-    noise_losses,
-    position_losses,
     variational_weights,
     window_weights,
 )
@@ -55,15 +50,6 @@ def draw_inputs(
     return schedule.mix(x_0, noise, t), t, noise
 
 
-def clean_inputs(
-    network: NetworkConfig, x_0: Num[Array, "batch ..."], dtype: DTypeLike
-) -> Float[Array, "batch leaves vocab"]:
-    """What noise is added to: one-hot symbols, or pixels, as the network's data are."""
-    if isinstance(network, UNetConfig):
-        return pixels(x_0, jnp.dtype(dtype))
-    return one_hot(x_0, network.vocab_size, jnp.dtype(dtype))
-
-
 def step_weights_of(
     training: TrainingConfig, schedule: Schedule
 ) -> Float[Array, " steps_plus_1"] | None:
@@ -75,9 +61,23 @@ def step_weights_of(
     return None
 
 
+def network_options(
+    training: TrainingConfig, dropout: Float[Array, ""] | None = None
+) -> dict[str, Any]:
+    """What the settings ask of a network's ``apply``: only that in which they are not usual."""
+    options: dict[str, Any] = {}
+    if training.compute_dtype != "parameters":
+        options["compute_dtype"] = training.compute_dtype
+    if training.remat:
+        options["remat"] = True
+    if dropout is not None:
+        options["dropout"] = dropout
+    return options
+
+
 def step_loss(
     params: Params,
-    network: NetworkConfig,
+    network: Network,
     training: TrainingConfig,
     schedule: Schedule,
     batch: Batch,
@@ -92,26 +92,14 @@ def step_loss(
     """
     input_key, dropout_key = RowKey(key, batch.rows).split(2)
     dtype = jax.tree.leaves(params)[0].dtype
-    x_t, t, noise = draw_inputs(input_key, schedule, clean_inputs(network, batch.x_0, dtype))
-    compute_dtype = None if training.compute_dtype == "parameters" else training.compute_dtype
-    output = apply(
-        network,
-        params,
-        x_t,
-        t,
-        dropout_key,
-        compute_dtype=compute_dtype,
-        precision=training.matmul_precision,
-        remat=training.remat,
-        dropout=dropout,
-    )
+    x_t, t, noise = draw_inputs(input_key, schedule, network.target.clean(batch.x_0, dtype))
+    options = network_options(training, dropout)
+    precision = training.matmul_precision
+    output = apply(network, params, x_t, t, dropout_key, precision=precision, **options)
     by_step = step_weights_of(training, schedule)
     step_weights = None if by_step is None else by_step[t].astype(dtype)
     weights = batch.weights.astype(dtype)
-    if isinstance(network, UNetConfig):
-        rows = noise_losses(output, noise)
-    else:
-        rows = position_losses(output, batch.x_0, training.loss).mean(-1)
+    rows = network.target.losses(output, batch.x_0, noise, training.loss)
     return mean_over_rows(rows, weights, step_weights, total_weight)
 
 
@@ -129,7 +117,7 @@ def cut(batch: Batch, num_parts: int) -> Batch:
 
 def loss_and_gradient(
     params: Params,
-    network: NetworkConfig,
+    network: Network,
     training: TrainingConfig,
     schedule: Schedule,
     batch: Batch,
@@ -203,7 +191,7 @@ def _private_loss_and_gradient(
 def train_step(
     params: Params,
     opt_state: optax.OptState,
-    network: NetworkConfig,
+    network: Network,
     training: TrainingConfig,
     schedule: Schedule,
     batch: tuple[Num[Array, "batch ..."], Float[Array, " batch"]],

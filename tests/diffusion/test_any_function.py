@@ -9,8 +9,9 @@ import hiermodel as hm
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser
 from hiermodel.measures.u_turn import repeated_u_turns
-from hiermodel.networks.learned import init_params, learned_denoiser
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import init_params
 
 KEY = jax.random.key(0)
 SCHEDULE, OTHER = hm.Schedule.linear(30), hm.Schedule.linear(31)
@@ -186,7 +187,7 @@ def denoisers_of_30_steps():
         ),
         "independent": hm.independent_denoiser(SCHEDULE, np.log(np.full((4, 3), 1 / 3))),
         "empirical": hm.empirical_denoiser(SCHEDULE, CLEAN, 3),
-        "learned": learned_denoiser(config, init_params(KEY, config), 30),
+        "learned": learned_denoiser(config, init_params(KEY, config), hm.Schedule.linear(30)),
     }
 
 

@@ -8,8 +8,9 @@ import pytest
 import hiermodel as hm
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
-from hiermodel.networks.learned import init_params, learned_denoiser, learned_pixel_denoiser
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import init_params
 from hiermodel.networks.unet import UNetConfig
 
 GRAMMAR = hm.Grammar.random(jax.random.key(0), vocab_size=3, depth=3, rules_per_symbol=2)
@@ -43,7 +44,7 @@ DENOISERS = {
 
 def learned_pixels():
     config = UNetConfig(4, 4, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2)
-    return learned_pixel_denoiser(config, init_params(jax.random.key(4), config), SHORT_OF_NOISE)
+    return learned_denoiser(config, init_params(jax.random.key(4), config), SHORT_OF_NOISE)
 
 
 IMAGES = np.random.default_rng(2).normal(size=(6, 16, 1)).astype(np.float32)

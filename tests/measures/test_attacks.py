@@ -16,8 +16,9 @@ from hiermodel.measures import (
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.membership import auc, tpr_at_fpr
 from hiermodel.measures.reproduction import near_copies
-from hiermodel.networks.learned import init_params, learned_denoiser
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import init_params
 
 GRAMMAR, SCHEDULE = hm.paper_grammar(), hm.Schedule.linear(40)
 LEAVES = np.asarray(hm.sample_leaves(jax.random.key(0), GRAMMAR, 240))
@@ -29,7 +30,7 @@ BLIND = MLPConfig(16, 6, width=8, num_blocks=1)
 
 def blind_network(seed):
     params = init_params(jax.random.key(seed), BLIND)
-    return learned_denoiser(BLIND, params, num_steps=40)
+    return learned_denoiser(BLIND, params, hm.Schedule.linear(40))
 
 
 def scores(denoiser, reference, steps):

@@ -10,7 +10,8 @@ from hiermodel.diffusion.corruption import add_noise
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
 from hiermodel.measures import attack_losses, evaluate_attack, membership_score
 from hiermodel.measures.loss import stratified_steps
-from hiermodel.networks.learned import init_params, learned_pixel_denoiser
+from hiermodel.networks.learned import learned_denoiser
+from hiermodel.networks.network import init_params
 from hiermodel.networks.unet import UNetConfig
 
 SCHEDULE = hm.Schedule.linear(40)
@@ -40,7 +41,7 @@ def blind_network():
         name: 0.2 * jax.random.normal(key, value.shape)
         for key, (name, value) in zip(keys, shapes.items(), strict=True)
     }
-    return learned_pixel_denoiser(config, params, SCHEDULE)
+    return learned_denoiser(config, params, SCHEDULE)
 
 
 @pytest.mark.parametrize("referred", [False, True])

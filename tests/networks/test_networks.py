@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.layers import dropout, time_features
-from hiermodel.networks.learned import apply, init_params, learned_denoiser
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.random_bits import (
@@ -23,6 +25,7 @@ from hiermodel.random_bits import (
 )
 
 KEY = jax.random.key(0)
+SCHEDULE = Schedule.linear(50)
 TRANSFORMER = TransformerConfig(4, 3, width=8, num_layers=2, num_heads=2, dropout=0.2)
 CONFIGS = {
     "transformer": TRANSFORMER,
@@ -39,7 +42,7 @@ def config(request):
 
 @pytest.fixture
 def denoiser(config):
-    return learned_denoiser(config, init_params(KEY, config), num_steps=50)
+    return learned_denoiser(config, init_params(KEY, config), SCHEDULE)
 
 
 def noisy(*batch):
@@ -72,7 +75,9 @@ def test_steps_broadcast(denoiser):
 
 def test_members_stacked_on_an_axis_run_under_vmap(config):
     keys = jax.random.split(KEY, 3)
-    stacked = learned_denoiser(config, jax.vmap(lambda key: init_params(key, config))(keys), 50)
+    stacked = learned_denoiser(
+        config, jax.vmap(lambda key: init_params(key, config))(keys), SCHEDULE
+    )
     together = jax.jit(jax.vmap(lambda one: one(noisy(2), 5)))(stacked)
     alone = learned_denoiser(config, init_params(keys[1], config))(noisy(2), 5)
     np.testing.assert_allclose(together[1], alone, atol=1e-5)
@@ -90,7 +95,7 @@ def test_members_stacked_on_an_axis_run_under_vmap(config):
     ],
 )
 def test_wrong_input_is_refused(x_t, t, complaint, unchecked_types):
-    denoiser = learned_denoiser(TRANSFORMER, init_params(KEY, TRANSFORMER), num_steps=50)
+    denoiser = learned_denoiser(TRANSFORMER, init_params(KEY, TRANSFORMER), SCHEDULE)
     with pytest.raises(ValueError, match=complaint):
         denoiser(x_t, t)
 
@@ -115,7 +120,7 @@ def test_wrong_params_are_refused(config):
         (TransformerConfig, "vocab_size", 1),
         (TransformerConfig, "dropout", 1.0),
         (TransformerConfig, "time_features", 31),
-        (TransformerConfig, "init", "zeros"),
+        (TransformerConfig, "start", "zeros"),
         (MLPConfig, "width", 0),
         (MLPConfig, "num_blocks", 0),
         (MLPConfig, "dropout", -0.1),
@@ -275,12 +280,12 @@ def test_initial_values_follow_pytorch():
     assert abs(embedding.std() - 1) < 5 / math.sqrt(2 * embedding.size)
 
 
-@pytest.mark.parametrize("init", ["copied_blocks", "independent_blocks"])
-def test_blocks_start_alike_only_if_copied(init):
-    params = init_params(KEY, dataclasses.replace(TRANSFORMER, init=init))
+@pytest.mark.parametrize("start", ["copied_blocks", "independent_blocks"])
+def test_blocks_start_alike_only_if_copied(start):
+    params = init_params(KEY, dataclasses.replace(TRANSFORMER, start=start))
     for name in ("attention.query_key_value.kernel", "feedforward_in.bias"):
         alike = np.array_equal(params[f"blocks.0.{name}"], params[f"blocks.1.{name}"])
-        assert alike == (init == "copied_blocks")
+        assert alike == (start == "copied_blocks")
 
 
 def test_parameters_of_a_block_are_not_copies_of_each_other():

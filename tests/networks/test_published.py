@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hiermodel.networks.learned import LearnedDenoiser, bind, init_params, learned_denoiser
+from hiermodel.networks.learned import LearnedDenoiser, learned_denoiser
+from hiermodel.networks.network import init_params
 from hiermodel.networks.published import (
     load_torch_checkpoint,
     transformer_from_state_dict,
@@ -51,7 +52,7 @@ def test_logits_agree_with_the_reference(imported, arrays):
 
 
 def loss_from_features(params, config, x, features, x_0):
-    logits = bind(config, params).from_time_features(x, features)
+    logits = config.bind(params).from_time_features(x, features)
     return batch_loss(logits, x_0, jnp.ones(len(x), x.dtype)), logits
 
 
@@ -60,7 +61,7 @@ def test_loss_and_all_gradients_agree_with_the_reference(imported, arrays):
     x, features = (jnp.asarray(arrays[name], dtype) for name in ("x", "t_emb"))
     x_0 = jnp.asarray(arrays["x0"].astype(np.int32))
     gradient_of = jax.jit(jax.value_and_grad(loss_from_features, has_aux=True), static_argnums=1)
-    (loss, logits), gradient = gradient_of(denoiser.params, denoiser.config, x, features, x_0)
+    (loss, logits), gradient = gradient_of(denoiser.params, denoiser.network, x, features, x_0)
     np.testing.assert_allclose(logits, arrays["logits"], rtol=0, atol=tolerance)
     np.testing.assert_allclose(loss, arrays["loss"], rtol=0, atol=tolerance)
     per_token = position_losses(logits, x_0, "cross_entropy")
@@ -68,7 +69,7 @@ def test_loss_and_all_gradients_agree_with_the_reference(imported, arrays):
     weights = jnp.asarray(arrays["vlb_weight"], dtype)
     weighted = batch_loss(logits, x_0, jnp.ones(len(x_0), dtype), weights)
     np.testing.assert_allclose(weighted, arrays["loss_vlb"], rtol=tolerance, atol=tolerance)
-    named = transformer_to_state_dict(learned_denoiser(denoiser.config, gradient))
+    named = transformer_to_state_dict(learned_denoiser(denoiser.network, gradient))
     expected = saved(arrays, "grad")
     assert named.keys() == expected.keys()
     for name, value in expected.items():
@@ -76,7 +77,7 @@ def test_loss_and_all_gradients_agree_with_the_reference(imported, arrays):
 
 
 def test_shape_of_the_network_is_read_from_the_weights(imported):
-    config = imported[0].config
+    config = imported[0].network
     assert config == TransformerConfig(
         num_leaves=16, vocab_size=6, width=32, num_layers=2, num_heads=4, feedforward_factor=2
     )

@@ -10,7 +10,8 @@ import strategies
 
 import hiermodel as hm
 from hiermodel.inference import messages
-from hiermodel.networks.learned import apply, init_params, learned_denoiser, param_shapes
+from hiermodel.networks.learned import learned_denoiser
+from hiermodel.networks.network import apply, init_params, param_shapes
 from hiermodel.networks.tree_unet import TreeUNetConfig
 
 KEY = jax.random.key(0)
@@ -270,7 +271,7 @@ def test_weights_set_by_hand_are_the_papers_exact_denoiser():
 def assert_is_exact(grammar):
     schedule = hm.Schedule.linear(50)
     config, params = belief_propagation(grammar, 50)
-    network = learned_denoiser(config, params, 50)
+    network = learned_denoiser(config, params, hm.Schedule.linear(50))
     exact = hm.exact_denoiser(grammar, schedule)
     leaves = hm.sample_leaves(KEY, grammar, 12)
     t = jnp.array([1, 2, 4, 7, 10, 15, 20, 25, 30, 35, 40, 50])

@@ -11,7 +11,8 @@ import pytest
 import hiermodel as hm
 from hiermodel.diffusion.denoiser import MeanDenoiser
 from hiermodel.networks import unet
-from hiermodel.networks.learned import apply, init_params, learned_pixel_denoiser, param_shapes
+from hiermodel.networks.learned import learned_denoiser
+from hiermodel.networks.network import apply, init_params, param_shapes
 from hiermodel.networks.unet import Convolution, UNetConfig
 from hiermodel.random_bits import row_key
 from hiermodel.training.loop import train
@@ -46,7 +47,7 @@ def noisy(*batch, config=CONFIG):
 
 def test_it_starts_by_predicting_no_noise_and_is_a_mean_denoiser():
     params = init_params(KEY, CONFIG)
-    denoiser = learned_pixel_denoiser(CONFIG, params, SCHEDULE)
+    denoiser = learned_denoiser(CONFIG, params, SCHEDULE)
     assert isinstance(denoiser, MeanDenoiser)
     x_t = noisy(2, 3).astype(jnp.float32)
     np.testing.assert_array_equal(denoiser.noise(x_t, 7), 0)

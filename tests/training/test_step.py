@@ -9,8 +9,8 @@ import pytest
 
 from hiermodel.diffusion.corruption import one_hot
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.networks.learned import apply
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.network import apply
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.random_bits import row_key
 from hiermodel.training.losses import batch_loss, position_losses, variational_weights
