@@ -41,7 +41,7 @@ def _draw(axis: Axes, results: Results) -> None:
     ):
         curves = style.by_set(results, measured[name].values.T)
         style.curve_with_band(axis, x, curves, color=color, ls=line, label=label)
-    axis.set(xlabel="turning point $t/T$", ylabel="overlap with the random string")
+    axis.set(xlabel="turning point $t/T$", ylabel="overlap with the random string\n1: unchanged")
     axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.2)
 
 

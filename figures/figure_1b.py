@@ -40,7 +40,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
     style.name_runs(runs, list(results))
     drawn = [axes for axes, own in zip(runs, results.values(), strict=True) if "evaluation" in own]
     if drawn:
-        style.legend_below(figure, drawn[0][0])
+        style.legend_below(figure, drawn[0])
     return figure
 
 
@@ -54,7 +54,8 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
         axis.set_title(title)
     if "evaluation" in results:
         test.sharey(train)
-        train.set_ylabel("KL divergence\n(nats per sequence)")
+        for axis in (train, test):
+            axis.set_ylabel("KL divergence\n(nats per sequence)\n↓ nearer the oracle")
 
 
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
@@ -70,8 +71,7 @@ def _draw_networks(axis: Axes, results: Results) -> None:
     _draw_splits(axis, results, 1, SPLIT_CURVES)
     _mark_splits(axis, results)
     axis.axhline(0, color=style.GREY, lw=0.8)
-    style.leave_room_above(axis, 0.35)
-    axis.legend(loc="upper left", handlelength=1.6)
+    axis.set_ylabel("(nats per sequence)\n↓ more alike")
     style.training_axis(axis)
 
 

@@ -32,7 +32,7 @@ def draw(runs: Mapping[str, Results]) -> Figure:
     style.draw_panel(loss, results, STAGES, figure_1a.draw_loss)
     if "evaluation" in results:
         test.sharey(train)
-        style.legend_below(figure, train)
+        style.legend_below(figure, [train])
     return figure
 
 

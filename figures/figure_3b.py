@@ -66,7 +66,9 @@ def _draw_filtered(axis: Axes, results: Results) -> None:
         height = np.interp(peak, x, curve)
         axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
         style.dot_on_bar(axis, peak, height, np.array(True), color)
-    axis.set(xlabel="noise $t/T$", ylabel="KL from exact (nats per sequence)", ylim=(0, None))
+    axis.set(
+        xlabel="noise $t/T$", ylabel="KL from exact\n(nats per sequence), ↓ better", ylim=(0, None)
+    )
     axis.legend(loc="upper right", title="maximum at $t/T$", title_fontsize=7.5)
 
 

@@ -54,6 +54,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
     for axes, own in zip(runs, results.values(), strict=True):
         _draw_run(axes, own)
     style.name_runs(runs, list(results))
+    style.legend_below(figure, figure.axes)
     return figure
 
 
@@ -65,11 +66,10 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
     style.draw_panel(losses, results, ("evaluation",), _draw_losses)
     for axis, (name, moment) in zip((bias, test), MOMENTS.items(), strict=True):
         style.draw_panel(axis, results, ("u_turns",), _ratios_at(moment))
-        axis.set_title(f"U-turns of networks at {name}")
+        axis.set_title(f"U-turns at {name}")
     if "u_turns" in results:
         test.sharey(bias)
-        bias.set_ylabel("overlap, network / exact")
-        bias.legend(loc="best")
+        bias.set_ylabel("overlap, network / exact\n1 is right")
 
 
 def _draw_neighbours(axis: Axes, results: Results) -> None:
@@ -81,7 +81,7 @@ def _draw_neighbours(axis: Axes, results: Results) -> None:
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
     minima = style.onset(results, "tau_neighbour")
     style.mark_minimum(axis, epochs, curves.mean(1), *minima, style.BLUE)
-    axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)")
+    axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)\n↓ nearer the law")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -93,7 +93,7 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    axis.set(title="own–other gap", ylabel="symbols")
+    axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -109,9 +109,8 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), *minima, color)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
-    axis.set(title="loss above its floor", ylabel="nats per position")
+    axis.set(title="loss above its floor", ylabel="nats per position\n↓ better")
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
-    axis.legend(loc="best")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 

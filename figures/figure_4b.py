@@ -38,9 +38,9 @@ def draw(runs: Mapping[str, Results]) -> Figure:
         _draw(top, results, "distillation", ending)
         _draw(bottom, results, "excess", ending)
         top.set_title(title)
-    axes[0].set_ylabel("distillation − floor\n(nats per position)")
-    axes[2].set_ylabel("excess\n(nats per position)")
-    style.legend_below(figure, axes[0])
+    axes[0].set_ylabel("distillation − floor\n(nats per position)\n↓ better")
+    axes[2].set_ylabel("excess\n(nats per position)\n0: nothing remembered")
+    style.legend_below(figure, axes)
     if "tau_neighbour" not in results.get("onsets", {}):
         style.mark_partial(figure)
     return figure

@@ -49,7 +49,7 @@ def draw(runs: Mapping[str, Results]) -> Figure:
     for axis, (title, needs, draw_one) in zip(axes, panels, strict=True):
         style.draw_panel(axis, results, needs, draw_one)
         axis.set_title(title, loc="left")
-    style.legend_below(figure, axes[1])
+    style.legend_below(figure, axes[1:2])
     return figure
 
 
@@ -94,7 +94,7 @@ def _draw_excess(axis: Axes, results: Results) -> None:
             style.curve_with_band(axis, epochs, curves, color=color, label=f"level {level}")
             shown = significant[:, level]
             axis.plot(epochs[shown], curves.mean(1)[shown], "o", color=color, ms=3)
-    axis.set_ylabel("fraction, own − other")
+    axis.set_ylabel("fraction, own − other\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -106,7 +106,7 @@ def _draw_p_values(axis: Axes, results: Results) -> None:
         for level, color in _levels(results):
             axis.plot(epochs, measured["onset_p"].values[trained, level], ".-", color=color, ms=4)
         axis.axhline(float(measured["significance"].values), color=style.GREY, lw=0.8, ls=":")
-    axis.set(yscale="log", ylabel="corrected $p$")
+    axis.set(yscale="log", ylabel="corrected $p$\n↓ dependent")
     style.training_axis(axis)
 
 
@@ -133,7 +133,7 @@ def _draw_invalid(axis: Axes, results: Results) -> None:
     for level in reversed(range(num_levels - 1)):  # single leaves are always derivable
         color = style.level_color(level, num_levels)
         style.curve_with_band(axis, epochs, invalid[..., level], color=color)
-    axis.set(ylabel="fraction of nodes", ylim=(0, 1))
+    axis.set(ylabel="fraction of nodes\n↓ better", ylim=(0, 1))
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -150,7 +150,7 @@ def _draw_correlations(axis: Axes, results: Results) -> None:
         curves = errors[..., distance - 1]
         style.curve_with_band(axis, epochs, curves, color=color)
         axis.axhline(floor[distance - 1], color=color, ls=":", lw=0.9)
-    axis.set_ylabel("error (probability)")
+    axis.set_ylabel("error (probability)\n↓ better")
     style.log_height(axis)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)

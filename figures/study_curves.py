@@ -35,7 +35,7 @@ def draw(found: Outcome) -> Figure | None:
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:
         axis.set_visible(False)
-    style.legend_below(figure, max(axes[: len(runs)], key=_num_labels))
+    style.legend_below(figure, axes[: len(runs)])
     return figure
 
 
@@ -43,10 +43,6 @@ def _short(name: str) -> str:
     """Settings without the folders that they lie in, a line for every two of them."""
     parts = [style.plain(part) for part in name.split(", ")]
     return "\n".join(", ".join(parts[i : i + 2]) for i in range(0, len(parts), 2))
-
-
-def _num_labels(axis: Axes) -> int:
-    return len(axis.get_legend_handles_labels()[1])
 
 
 def _draw_samples(axis: Axes, results: Results) -> None:

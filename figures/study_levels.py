@@ -38,7 +38,7 @@ def draw(found: Outcome) -> Figure | None:
         style.log_height(axis)
         across.finish(axis)
     axes[0].set_ylabel("time of the minimum (epochs)")
-    style.legend_below(figure, axes[-1])
+    style.legend_below(figure, axes)
     return figure
 
 

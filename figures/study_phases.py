@@ -109,7 +109,7 @@ def draw(found: Outcome) -> Figure | None:
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     if series:
-        style.legend_below(figure, axes[0], style.plain(series.path))
+        style.legend_below(figure, axes[:1], style.plain(series.path))
     return figure
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -31,7 +31,7 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILION, PURPLE = (
     "#D55E00",
     "#CC79A7",
 )
-GREY = "#7F7F7F"
+GREY, BROWN = "#7F7F7F", "#7A5200"
 
 SHADE, FADING = 0.12, 16
 """Opacity of the shading, and in how many steps it fades."""
@@ -253,7 +253,7 @@ def log_height(axis: Axes) -> None:
 def shade_biased_phase(
     axis: Axes, results: Results, begin: str = "tau_neighbour", end: str = "tau_test"
 ) -> None:
-    """Shade where bias has set in and the test loss still falls, between located minima.
+    """Shade where bias has set in and the test loss still falls, and write there what it is.
 
     Nothing is shaded unless all minima of ``begin`` were located. Where some of ``end`` were not,
     the shading fades from where bias sets in: how far it should reach is not known.
@@ -270,6 +270,10 @@ def shade_biased_phase(
     start, stop = log_interval(first)[0], log_interval(last)[0]
     if start >= stop or not first_located.all():
         return
+    words = {"color": BROWN, "size": 6, "ha": "left", "va": "top", "zorder": 6}
+    place = {"transform": axis.get_xaxis_transform(), "clip_on": True}
+    known = "biased phase" if last_located.all() else "biased phase …"
+    axis.text(start, 0.99, f" {known}", **words, **place)
     if last_located.all():
         axis.axvspan(start, stop, color=ORANGE, alpha=SHADE, lw=0, zorder=0)
         return
@@ -289,18 +293,15 @@ def training_axis(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-def legend_below(figure: Figure, axis: Axes, title: str | None = None) -> None:
-    """One legend for all panels, of the curves of one of them, below the figure."""
-    handles, labels = axis.get_legend_handles_labels()
-    if handles:
-        columns = {"loc": "outside lower center", "ncols": len(handles), "columnspacing": 1.4}
-        figure.legend(handles, labels, title=title, handlelength=1.8, **columns)
-
-
-def leave_room_above(axis: Axes, share: float) -> None:
-    """Raise the upper end of a linear vertical axis, for a legend."""
-    low, high = axis.get_ylim()
-    axis.set_ylim(low, high + share * (high - low))
+def legend_below(figure: Figure, panels: Iterable[Axes], title: str | None = None) -> None:
+    """One legend for these panels, each label once, below the figure."""
+    found = {}
+    for axis in panels:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    if found:
+        columns = {"loc": "outside lower center", "ncols": len(found), "columnspacing": 1.4}
+        figure.legend(found.values(), found, title=title, handlelength=1.8, **columns)
 
 
 def draw_panel(
