@@ -5,7 +5,7 @@ mean of x_0 (science.md#denoisers).
 """
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -89,7 +89,7 @@ def own_num_steps(denoiser: AnyDenoiser) -> int | None:
     return getattr(getattr(denoiser, "schedule", None), "num_steps", num_steps)
 
 
-def gives_means(denoiser: AnyDenoiser) -> bool:
+def gives_means(denoiser: AnyDenoiser) -> TypeGuard[MeanDenoiser]:
     """Whether a denoiser's output is E[x_0 | x_t] itself, not log-probabilities: a MeanDenoiser."""
     return hasattr(denoiser, "event_shape")
 
@@ -117,6 +117,11 @@ def expectation(
 def finished(denoiser: AnyDenoiser, process: Process, x_0: Array) -> Array:
     """What a sampler returns of x_0: int32 symbols, FAILED where NaN was; or pixels themselves."""
     return x_0 if gives_means(denoiser) else process.decode(x_0)
+
+
+def known_vocab_size(denoiser: AnyDenoiser, process: Process) -> int | None:
+    """Number of clean symbols, as the noise or the denoiser says; None if neither does."""
+    return process.vocab_size or getattr(denoiser, "vocab_size", None)
 
 
 def check_drawn(denoiser: AnyDenoiser, drawn: Array) -> Array:

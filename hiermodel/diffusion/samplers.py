@@ -30,6 +30,7 @@ from hiermodel.diffusion.denoiser import (
     event_shape,
     expectation,
     finished,
+    known_vocab_size,
 )
 from hiermodel.diffusion.inputs import check_input
 from hiermodel.diffusion.process import Noisy, Process
@@ -168,7 +169,7 @@ def _clean(denoiser: AnyDenoiser, process: Process, x_0: Array) -> Array:
     """Clean data in the process's layout, if they are given as symbols."""
     if jnp.issubdtype(x_0.dtype, jnp.floating):
         return x_0
-    vocab_size = process.vocab_size or getattr(denoiser, "vocab_size", None)
+    vocab_size = known_vocab_size(denoiser, process)
     if vocab_size is None:
         raise InputError(
             f"x_0 with dtype {x_0.dtype} is not allowed: {denoiser_name(denoiser)} has no "
@@ -231,7 +232,7 @@ def _draw(denoiser, key: Key[Array, ""], process: Process, x_t: Array, t: Array)
     num_rows = prod(batch)
     x_0 = denoiser.draw(sample_keys(key, num_rows), x_t.reshape(num_rows, *event), t)
     dtype = x_t.dtype if process.num_states is None else None
-    vocab_size = process.vocab_size or denoiser.vocab_size
-    one_hot = jax.nn.one_hot(x_0, vocab_size, dtype=dtype or jnp.result_type(float))
+    num_symbols = process.vocab_size or denoiser.vocab_size
+    one_hot = jax.nn.one_hot(x_0, num_symbols, dtype=dtype or jnp.result_type(float))
     one_hot = jnp.where((x_0 < 0)[..., None], jnp.nan, one_hot)
     return one_hot.reshape(*batch, *one_hot.shape[1:])

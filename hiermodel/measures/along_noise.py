@@ -1,7 +1,7 @@
 """Evaluate the same sequences, under the same noise, at several diffusion steps.
 
-What is compared along t then differs by t alone: one noise vector per sequence, mixed in at the
-strength of each step. Rows are taken a few at a time, so that memory does not grow with their
+What is compared along t then differs by t alone: one noise per sequence, at the strength of each
+step. Rows are taken a few at a time, so that memory does not grow with their
 number.
 """
 
@@ -10,10 +10,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key, Shaped
 
-from hiermodel.diffusion.corruption import add_noise
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.process import Process
 
 PIECE = 128
 """Rows evaluated at a time."""
@@ -21,8 +20,8 @@ PIECE = 128
 
 def evaluate_along(
     key: Key[Array, ""],
-    schedule: Schedule,
-    x_0: Float[Array, "rows leaves vocab"],
+    schedule: Process,
+    x_0: Shaped[Array, "rows ..."],
     steps: Int[Array, " steps"],
     evaluate: Callable[..., Any],
     *known: Array,
@@ -33,8 +32,8 @@ def evaluate_along(
 
     Args:
         key: one typed key, for the noise; the same at every step.
-        schedule: the noise.
-        x_0: clean sequences.
+        schedule: the noise, any Process.
+        x_0: clean sequences, encoded by it.
         steps: steps in 1…num_steps.
         evaluate: function of (x_t, t, *known), for some of the rows, to arrays with those rows
             first.
@@ -45,7 +44,7 @@ def evaluate_along(
     """
 
     def at_step(t: Int[Array, ""]) -> Any:
-        x_t = add_noise(key, schedule, x_0, t)
+        x_t = schedule.corrupt(key, x_0, t)
         return in_pieces(lambda noisy, *rows: evaluate(noisy, t, *rows), x_t, *known)
 
     return jax.tree.map(lambda part: jnp.moveaxis(part, 0, 1), jax.lax.map(at_step, steps))

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hiermodel.checks import is_concrete
+from hiermodel.checks import InputError, is_concrete
 from hiermodel.diffusion.corruption import one_hot
 from hiermodel.measures.divergence import check_log_probs, check_same_shape
 from hiermodel.measures.loss import check_output
@@ -53,7 +53,7 @@ def decompose_loss(
     clean = one_hot(sequences, log_probs.shape[-1], log_probs.dtype)
     needed = (oracle > 0) | (clean > 0)
     if is_concrete(log_probs, needed) and bool((needed & (log_probs == -jnp.inf)).any()):
-        raise ValueError(
+        raise InputError(
             "log_probs holds −inf where oracle_log_probs or sequences have mass, which is not "
             "allowed: the parts of the loss would be infinite"
         )

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from hiermodel.checks import is_concrete, require
+from hiermodel.checks import InputError, is_concrete, require
 from hiermodel.diffusion.denoiser import Denoiser
-from hiermodel.diffusion.process import Steps
+from hiermodel.diffusion.process import Noisy, Steps
 
 CLIP = 1e-8
 """Probabilities below this are raised to it in the divergences of science.md#measures."""
@@ -86,7 +86,7 @@ def unsupported_mass(
 def denoiser_divergence(
     denoiser_p: Denoiser,
     denoiser_q: Denoiser,
-    x_t: Float[Array | np.ndarray, "..."],
+    x_t: Noisy,
     t: Steps,
     *,
     clip: float | None = CLIP,
@@ -100,7 +100,7 @@ def denoiser_divergence(
     Args:
         denoiser_p: gives P.
         denoiser_q: gives Q.
-        x_t: (..., num_leaves, vocab_size) noisy sequences.
+        x_t: noisy sequences, (..., num_leaves, vocab_size) or symbols of a discrete process.
         t: steps in 1…num_steps, broadcasting against the leading axes.
         clip: as in :func:`kl_divergence`.
 
@@ -124,7 +124,7 @@ def check_log_probs(argument: str, log_probs: Array | np.ndarray) -> Array:
         error = float(np.abs(total - 1).max(initial=0))
         # Written so that NaN fails too.
         if not error <= NORMALISATION_TOLERANCE:
-            raise ValueError(
+            raise InputError(
                 f"{argument} has rows whose probabilities sum to 1 ± {error:.3g}, which is not "
                 f"allowed: they must be log-probabilities, summing to 1 over the last axis"
             )
@@ -135,7 +135,7 @@ def check_log_probs(argument: str, log_probs: Array | np.ndarray) -> Array:
 def check_same_shape(argument: str, array: Array, other: str, reference: Array) -> None:
     """Refuse an array whose shape differs from that of ``reference``, called ``other``."""
     if array.shape != reference.shape:
-        raise ValueError(
+        raise InputError(
             f"{argument} has shape {array.shape}, which is not allowed: it must be that of "
             f"{other}, {reference.shape}"
         )

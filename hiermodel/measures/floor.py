@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, check_steps, require
-from hiermodel.diffusion.corruption import one_hot
 from hiermodel.diffusion.denoisers import exact_denoiser
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.process import Process
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.measures.along_noise import evaluate_along
@@ -21,7 +20,7 @@ from hiermodel.measures.uncertainty import Interval, student_interval
 def loss_floor(
     key: Key[Array, ""],
     grammar: Grammar,
-    schedule: Schedule,
+    schedule: Process,
     steps: Int[Array | np.ndarray, " steps"],
     num_sequences: int,
     *,
@@ -39,7 +38,7 @@ def loss_floor(
     Args:
         key: one typed key; more sequences leave the first ones as they were.
         grammar: the model of the data.
-        schedule: the noise.
+        schedule: the noise, any Process.
         steps: (steps,) integers in 1…num_steps.
         num_sequences: at least 2.
         filter_level: filter level k of the data.
@@ -66,7 +65,7 @@ def loss_floor(
 
 
 def check_step_list(
-    schedule: Schedule, steps: Int[Array | np.ndarray, " steps"]
+    schedule: Process, steps: Int[Array | np.ndarray, " steps"]
 ) -> Int[Array, " steps"]:
     """Return a list of steps as an array, after checking it."""
     require(np.ndim(steps) == 1 and len(steps) > 0, "steps", steps, "a list of at least one step")
@@ -78,7 +77,7 @@ def check_step_list(
 def _losses(
     key: Key[Array, ""],
     grammar: Grammar,
-    schedule: Schedule,
+    schedule: Process,
     steps: Int[Array, " steps"],
     num_sequences: int,
     filter_level: int,
@@ -86,7 +85,7 @@ def _losses(
 ) -> Float[Array, "num_sequences steps"]:
     data_key, noise_key = jax.random.split(key)
     leaves = sample_leaves(data_key, grammar, num_sequences, filter_level=filter_level)
-    x_0 = one_hot(leaves, grammar.vocab_size, grammar.log_weights.dtype)
+    x_0 = schedule.encode(leaves, grammar.vocab_size, grammar.log_weights.dtype)
     denoiser = exact_denoiser(grammar, schedule, filter_level=denoiser_level)
 
     def loss(x_t: Array, t: Array, clean: Array) -> Array:

@@ -7,11 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import check_integer, check_key, check_symbols, require
-from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoiser import Denoiser
-from hiermodel.diffusion.process import Steps
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.checks import InputError, check_integer, check_key, check_symbols, require
+from hiermodel.diffusion.denoiser import Denoiser, known_vocab_size
+from hiermodel.diffusion.process import Process, Steps
 from hiermodel.measures.divergence import check_log_probs
 from hiermodel.randomness import sample_keys
 
@@ -67,7 +65,7 @@ def stratified_steps(
 def evaluate_loss(
     key: Key[Array, ""],
     denoiser: Denoiser,
-    schedule: Schedule,
+    schedule: Process,
     sequences: Int[Array | np.ndarray, "..."],
     t: Steps,
     *,
@@ -78,11 +76,11 @@ def evaluate_loss(
     Args:
         key: one typed key, for the noise.
         denoiser: what is evaluated; the exact one gives the floor of all others.
-        schedule: the noise.
+        schedule: the noise, any Process.
         sequences: (..., num_leaves) clean symbols.
         t: steps in 1…num_steps, broadcasting against the leading axes; see
             :func:`stratified_steps`.
-        vocab_size: q; needed only if the denoiser takes any.
+        vocab_size: q; needed only if denoiser and noise take any.
 
     Returns:
         (...) nats per position.
@@ -90,12 +88,13 @@ def evaluate_loss(
     Raises:
         ValueError: for a wrong length, a symbol or step out of range, or an unknown vocabulary.
     """
-    size = denoiser.vocab_size if vocab_size is None else vocab_size
+    size = known_vocab_size(denoiser, schedule) if vocab_size is None else vocab_size
     if size is None:
-        raise ValueError("vocab_size=None is not allowed: this denoiser takes any, so name one")
+        raise InputError("vocab_size=None is not allowed: this denoiser takes any, so name one")
     size = check_integer("vocab_size", size, 2)
     check_symbols("sequences", sequences, size)
-    x_t = add_noise(key, schedule, one_hot(sequences, size), t)
+    check_key(key)
+    x_t = schedule.corrupt(key, schedule.encode(sequences, size), t)
     return denoising_loss(denoiser(x_t, t), sequences)
 
 

@@ -5,17 +5,24 @@ denoiser (the calibrated attack, which takes an oracle), or that of a reference 
 other data (which takes none). Give all the same key, and they see the same noise.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Num, Real
+from jaxtyping import Array, Float, Int, Key, Num, Real, Shaped
 
-from hiermodel.checks import check_integer, check_key, check_steps, check_symbols, require
+from hiermodel.checks import (
+    InputError,
+    check_integer,
+    check_key,
+    check_steps,
+    check_symbols,
+    require,
+)
 from hiermodel.diffusion.compiled import run_compiled
-from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoiser import AnyDenoiser, gives_means
+from hiermodel.diffusion.denoiser import AnyDenoiser, gives_means, known_vocab_size
+from hiermodel.diffusion.process import Process
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.along_noise import in_pieces
 from hiermodel.measures.divergence import CLIP
@@ -49,7 +56,7 @@ class Attack(NamedTuple):
 def attack_losses(
     key: Key[Array, ""],
     denoiser: AnyDenoiser,
-    schedule: Schedule,
+    schedule: Process,
     sequences: Num[Array | np.ndarray, "n ..."],
     steps: Int[Array | np.ndarray, " noises"],
     *,
@@ -64,11 +71,11 @@ def attack_losses(
     Args:
         key: one typed key, for the noise; more steps leave the noise of the first ones as it was.
         denoiser: what is attacked, or what it is compared with.
-        schedule: the noise.
+        schedule: the noise, any Process; a Schedule for images.
         sequences: (n, num_leaves) clean symbols; for a MeanDenoiser clean images, floating,
             (n, pixels, channels).
         steps: (noises,) a step for each noise: one step many times, or ``stratified_steps``.
-        vocab_size: q; needed only if the denoiser takes any.
+        vocab_size: q; needed only if denoiser and noise take any.
 
     Returns:
         (n,) nats per position, or squared error per pixel and channel.
@@ -80,41 +87,45 @@ def attack_losses(
     check_key(key)
     require(np.ndim(steps) == 1 and len(steps) > 0, "steps", steps, "a list of at least one step")
     check_steps(steps, schedule.num_steps)
-    x_0 = _clean(denoiser, sequences, vocab_size)
+    x_0 = _clean(denoiser, schedule, sequences, vocab_size)
     return np.asarray(run_compiled(_mean_losses, denoiser, key, schedule, x_0, jnp.asarray(steps)))
 
 
-def _clean(denoiser: AnyDenoiser, data: Array | np.ndarray, vocab_size: int | None) -> Array:
-    """Sequences, one-hot, or images as they are."""
+def _clean(
+    denoiser: AnyDenoiser, process: Process, data: Array | np.ndarray, vocab_size: int | None
+) -> Array:
+    """Sequences as the noise takes them, or images as they are."""
     if gives_means(denoiser):
         shape, x_0 = denoiser.event_shape, jnp.asarray(data)
         fits = x_0.shape[1:] == shape and jnp.issubdtype(x_0.dtype, jnp.floating)
         require(fits, "sequences", (x_0.shape, x_0.dtype), f"floating, of shape (n, *{shape})")
         return x_0
-    size = getattr(denoiser, "vocab_size", None) if vocab_size is None else vocab_size
+    size = known_vocab_size(denoiser, process) if vocab_size is None else vocab_size
     if size is None:
-        raise ValueError("vocab_size=None is not allowed: this denoiser takes any, so name one")
+        raise InputError("vocab_size=None is not allowed: this denoiser takes any, so name one")
     require(np.ndim(data) == 2, "sequences", np.shape(data), "of shape (n, num_leaves)")
     check_symbols("sequences", data, size)
-    return one_hot(data, size)
+    return process.encode(data, size)
 
 
 def _mean_losses(
     denoiser: AnyDenoiser,
     key: Key[Array, ""],
-    schedule: Schedule,
-    x_0: Float[Array, "n leaves vocab"],
+    schedule: Process,
+    x_0: Shaped[Array, "n ..."],
     steps: Int[Array, " noises"],
 ) -> Float[Array, " n"]:
     def of_noise(numbered: tuple[Array, Array]) -> Array:
         number, t = numbered
-        x_t = add_noise(jax.random.fold_in(key, number), schedule, x_0, t)
+        x_t = schedule.corrupt(jax.random.fold_in(key, number), x_0, t)
         output = in_pieces(lambda rows: denoiser(rows, t), x_t)
         if gives_means(denoiser):
             # The noise is what is left of x_t, so its error is that of x_0 in other units.
-            signal_to_noise = schedule.alpha_bar[t] / schedule.noise_variance[t]
+            noise = cast(Schedule, schedule)
+            signal_to_noise = noise.alpha_bar[t] / noise.noise_variance[t]
             return jnp.square(output - x_0).mean((-2, -1)) * signal_to_noise.astype(x_0.dtype)
-        log_probs = jnp.where(x_0 > 0, output, 0).sum(-1)
+        symbols = schedule.decode(x_0)[..., None]
+        log_probs = jnp.take_along_axis(output, symbols, -1)[..., 0]
         return -jnp.maximum(log_probs, np.log(CLIP)).mean(-1)
 
     return jax.lax.map(of_noise, (jnp.arange(len(steps)), steps)).mean(0)

@@ -13,8 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
-from hiermodel.diffusion.corruption import one_hot
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.process import Process
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_tree
 from hiermodel.grammar.statistics import symbol_log_marginals
@@ -61,7 +60,7 @@ class Reconstruction(NamedTuple):
 def reconstruct_ancestors(
     key: Key[Array, ""],
     grammar: Grammar,
-    schedule: Schedule,
+    schedule: Process,
     steps: Int[Array | np.ndarray, " steps"],
     num_sequences: int,
     *,
@@ -75,7 +74,7 @@ def reconstruct_ancestors(
     Args:
         key: one typed key; more sequences leave the first ones as they were.
         grammar: the model of the data.
-        schedule: the noise.
+        schedule: the noise, any Process.
         steps: (steps,) integers in 1…num_steps.
         num_sequences: at least 1.
         filter_level: filter level k of the data and of the inference; levels 1…k − 1 do not exist.
@@ -149,7 +148,7 @@ def crossing_time(
 def _reconstruct(
     key: Key[Array, ""],
     grammar: Grammar,
-    schedule: Schedule,
+    schedule: Process,
     steps: Int[Array, " steps"],
     num_sequences: int,
     filter_level: int,
@@ -157,7 +156,7 @@ def _reconstruct(
     tree_key, noise_key = jax.random.split(key)
     tree = sample_tree(tree_key, grammar, num_sequences, filter_level=filter_level)
     nodes = [symbols for symbols in tree if symbols is not None]
-    x_0 = one_hot(nodes[-1], grammar.vocab_size, grammar.log_weights.dtype)
+    x_0 = schedule.encode(nodes[-1], grammar.vocab_size, grammar.log_weights.dtype)
 
     def evaluate(x_t: Array, t: Array, *truth: Array) -> tuple[Array, ...]:
         field = schedule.evidence(x_t, t)

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import check_integer, check_key, require
+from hiermodel.checks import InputError, check_integer, check_key, require
 from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.process import Process
 from hiermodel.diffusion.samplers import u_turn
-from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.uncertainty import check_values
 
 
@@ -34,7 +34,7 @@ def overlap(
     try:
         np.broadcast_shapes(start.shape, end.shape)
     except ValueError:
-        raise ValueError(
+        raise InputError(
             f"end has shape {end.shape}, which is not allowed: its leading axes must broadcast "
             f"against those of start, {start.shape}"
         ) from None
@@ -76,7 +76,7 @@ def overlap_ratio(
 def repeated_u_turns(
     key: Key[Array, ""],
     denoiser: Denoiser,
-    schedule: Schedule,
+    schedule: Process,
     starts: Int[Array | np.ndarray, "n leaves"],
     t: int,
     num_cycles: int,
@@ -89,8 +89,8 @@ def repeated_u_turns(
 
     Args:
         key: one typed key; more cycles leave the first ones as they were.
-        denoiser: gives E[x_0 | x_t] on the way back.
-        schedule: the noise.
+        denoiser: as in ``hiermodel.u_turn``, on the way back.
+        schedule: the noise, any Process.
         starts: (n, num_leaves) symbols, such as fresh sequences.
         t: the turning point, in 1…num_steps.
         num_cycles: at least 1.

@@ -21,7 +21,6 @@ from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.inference.belief_propagation import run_bp
-from hiermodel.randomness import categorical_per_sample, normal_per_sample, sample_keys
 from hiermodel.theory.correlations import path_grams
 from hiermodel.theory.ensemble import check_sizes
 from hiermodel.theory.evolution import LeafNoise, recovery_threshold
@@ -197,7 +196,8 @@ def _information(
 ) -> Float[Array, " num_samples"]:
     clean_key, noise_key = jax.random.split(key)
     x_0 = sample_leaves(clean_key, grammar, num_samples)
-    x_t = _corrupt(noise_key, grammar.vocab_size, process, x_0, t)
+    clean = process.encode(x_0, grammar.vocab_size, process.alpha_bar.dtype)
+    x_t = process.corrupt(noise_key, clean, t)
     field = process.evidence(x_t, t)
     own = jnp.take_along_axis(field, x_0[..., None], -1)[..., 0].sum(-1)
     size = min(PIECE, num_samples)
@@ -205,15 +205,6 @@ def _information(
     pieces = field[rows].reshape(-1, size, *field.shape[1:])
     evidence = jax.lax.map(lambda piece: run_bp(grammar, piece).log_evidence, pieces)
     return own - evidence.reshape(-1)[:num_samples]
-
-
-def _corrupt(key: Key[Array, ""], vocab_size: int, process, x_0: Array, t: Array) -> Array:
-    """x_t from x_0, by the process's own law."""
-    if process.num_states is not None:
-        return categorical_per_sample(sample_keys(key, len(x_0)), process.log_forward(x_0, t))
-    clean = jax.nn.one_hot(x_0, vocab_size, dtype=process.alpha_bar.dtype)
-    noise = normal_per_sample(key, (len(x_0),), clean.shape[1:], clean.dtype)
-    return jnp.sqrt(process.alpha_bar[t]) * clean + jnp.sqrt(process.noise_variance[t]) * noise
 
 
 def _kind(process, vocab_size: int) -> LeafNoise:

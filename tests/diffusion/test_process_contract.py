@@ -10,8 +10,18 @@ import oracles
 import pytest
 import scipy.special
 import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
 
 import hiermodel as hm
+from hiermodel.measures import (
+    attack_losses,
+    denoiser_divergence,
+    evaluate_loss,
+    loss_floor,
+    reconstruct_ancestors,
+    repeated_u_turns,
+)
 from hiermodel.random_bits import RowKey
 
 KEY = jax.random.key(0)
@@ -99,6 +109,13 @@ class TestEveryProcess:
         error = np.sqrt((shown[0].var(0) + shown[1].var(0)) / MANY)
         limit = scipy.stats.norm.isf(oracles.FALSE_ALARM / difference.size)
         assert np.all(np.abs(difference) <= limit * error)
+
+    def test_nothing_is_left_at_the_last_step(self, process, known):
+        x_T = process.corrupt(KEY, process.encode(known[:100], VOCAB), NUM_STEPS)
+        assert np.ptp(process.evidence(x_T, NUM_STEPS), -1).max() == 0
+        noise = process.pure_noise(KEY, 100, LEAVES, VOCAB)
+        assert (noise.shape, noise.dtype) == (x_T.shape, x_T.dtype)
+        assert np.ptp(process.evidence(noise, NUM_STEPS), -1).max() == 0
 
     def test_the_last_step_back_gives_the_clean_data(self, process, x_0):
         x_1 = process.corrupt(KEY, x_0, 1)
@@ -203,6 +220,8 @@ class TestEveryProcess:
         assert (many.shape, many.dtype) == ((30, LEAVES), jnp.int32)
         few = hm.sample_ancestral(KEY, denoiser, process, 4, joint=joint)
         np.testing.assert_array_equal(few, many[:4])
+        other = hm.sample_ancestral(jax.random.key(1), denoiser, process, 30, joint=joint)
+        assert not np.array_equal(other, many)
         if joint:
             assert set(map(tuple, many.tolist())) <= set(map(tuple, CLEAN.tolist()))
         turned = hm.u_turn(KEY, denoiser, process, CLEAN, 2, joint=joint)
@@ -210,9 +229,94 @@ class TestEveryProcess:
             hm.u_turn(KEY, denoiser, process, CLEAN[:2], 2, joint=joint), turned[:2]
         )
 
+    @pytest.mark.parametrize("joint", [False, True])
+    def test_samplers_run_compiled_mapped_and_with_any_leading_axes(self, process, joint):
+        denoiser = hm.empirical_denoiser(process, CLEAN, VOCAB)
+        x_T = process.corrupt(KEY, process.encode(CLEAN, VOCAB), 4)
+
+        @jax.jit
+        def draw(key, x_T):
+            return hm.sample_ancestral(key, denoiser, process, x_T=x_T, start=4, joint=joint)
+
+        whole = hm.sample_ancestral(KEY, denoiser, process, x_T=x_T, start=4, joint=joint)
+        nested = draw(KEY, x_T.reshape(2, 3, *x_T.shape[1:]))
+        np.testing.assert_array_equal(nested.reshape(6, LEAVES), whole)
+        np.testing.assert_array_equal(draw(KEY, x_T[0]), whole[0])
+        assert draw(KEY, x_T[:0]).shape == (0, LEAVES)
+        mapped = jax.vmap(draw, in_axes=(0, None))(jnp.stack([jax.random.key(9), KEY]), x_T)
+        np.testing.assert_array_equal(mapped[1], whole)
+
     def test_joint_samples_follow_the_law_of_the_data_in_few_steps(self, process):
         denoiser = hm.exact_denoiser(GRAMMAR, process)
         samples = hm.sample_ancestral(KEY, denoiser, process, 4000, joint=True)
         tensor = np.asarray(GRAMMAR.to_tensor(), float)
         law = oracles.leaf_law(oracles.list_trees([tensor] * 2, np.full(3, 1 / 3)))
         assert oracles.agrees_with_law(oracles.encode(samples, 3), law)
+
+    def test_losses_floors_and_divergences_are_of_one_kind(self, process):
+        """The exact denoiser's loss is the floor, and that of a poorer one lies its divergence above."""
+        steps, num = np.array([1, 2, 4, NUM_STEPS]), 2000
+        exact = hm.exact_denoiser(GRAMMAR, process)
+        prior = hm.run_bp(GRAMMAR, np.zeros((LEAVES, VOCAB))).log_marginals[-1]
+        blind = hm.independent_denoiser(process, prior)
+        floor = loss_floor(KEY, GRAMMAR, process, steps, num, level=1 - 1e-6)
+        assert np.all(np.diff(np.asarray(floor.estimate)) > -1e-6)
+        entropy = -(np.exp(prior) * np.asarray(prior)).sum(-1).mean()
+        assert floor.low[-1] < entropy < floor.high[-1]
+        clean = hm.sample_leaves(jax.random.key(7), GRAMMAR, num)
+        for t, low, high in zip(steps[1:3], floor.low[1:3], floor.high[1:3], strict=True):
+            of_exact, of_blind = (
+                evaluate_loss(KEY, d, process, clean, int(t)) for d in (exact, blind)
+            )
+            error = np.std(of_exact) / np.sqrt(num)
+            assert low - 5 * error < of_exact.mean() < high + 5 * error
+            x_t = hm.add_noise(KEY, process, process.encode(clean, VOCAB), int(t))
+            extra = denoiser_divergence(exact, blind, x_t, int(t)) / LEAVES
+            excess = np.asarray(of_blind - of_exact - extra)
+            assert abs(excess.mean()) < 5 * excess.std() / np.sqrt(num)
+            assert extra.mean() > 0.001
+
+    def test_reconstruction_attacks_and_repeated_u_turns_take_any_noise(self, process):
+        found = reconstruct_ancestors(KEY, GRAMMAR, process, np.array([1, NUM_STEPS]), 50)
+        np.testing.assert_allclose(
+            found.expected_success[:, 1].mean(0), found.chance_success, atol=1e-5
+        )
+        assert np.all(found.success[:, 0].mean(0) > found.chance_success)
+        memoriser = hm.empirical_denoiser(process, CLEAN, VOCAB)
+        other = (CLEAN + 1) % VOCAB
+        losses = attack_losses(
+            KEY, memoriser, process, np.concatenate([CLEAN, other]), np.full(8, 3)
+        )
+        assert losses[:6].mean() < losses[6:].mean()
+        chain = repeated_u_turns(KEY, memoriser, process, CLEAN, 1, 2)
+        assert (chain.shape, chain.dtype) == ((3, 6, LEAVES), CLEAN.dtype)
+
+
+@given(data=st.data())
+def test_any_law_of_noise_is_a_chain_of_matrices_and_bayes_rule(data):
+    """Any betas and any law: products of one-step matrices forward, Bayes' rule back."""
+    numbers = st.floats(0, 1)
+    mask = data.draw(st.booleans())
+    weights = np.array(data.draw(st.lists(numbers, min_size=VOCAB + mask, max_size=VOCAB + mask)))
+    weights[data.draw(st.integers(0, len(weights) - 1))] += 0.1
+    law = weights / weights.sum()
+    betas = np.array(data.draw(st.lists(st.floats(1e-6, 1), min_size=4, max_size=4)))
+    process = hm.DiscreteProcess.from_betas(betas, law, VOCAB)
+    one_step = [(1 - beta) * np.eye(len(law)) + beta * law for beta in betas]
+    products = [np.eye(len(law))]
+    for matrix in one_step:
+        products.append(products[-1] @ matrix)
+    tolerance = 1e-12 if process.alpha_bar.dtype == np.float64 else 1e-5
+    x_t, x_0 = (grid.ravel() for grid in np.indices((len(law), VOCAB)))
+    for t in range(1, 5):
+        forward = np.exp(process.log_forward(np.arange(VOCAB), t))
+        np.testing.assert_allclose(forward, products[t][:VOCAB], atol=tolerance)
+        field, constant = process.log_likelihood(np.arange(len(law))[:, None], t)
+        likelihood = np.exp(np.asarray(field)[:, 0] + np.asarray(constant)[:, None])
+        known = likelihood.max(1) > 0
+        np.testing.assert_allclose(likelihood[known], products[t][:VOCAB].T[known], atol=tolerance)
+        back = np.exp(process.log_posterior(x_t, x_0, t))
+        joint = products[t - 1][x_0] * one_step[t - 1][:, x_t].T
+        possible = products[t][x_0, x_t] > 1e-9
+        expected = joint[possible] / products[t][x_0, x_t][possible, None]
+        np.testing.assert_allclose(back[possible], expected, atol=1e-6 + 1e3 * tolerance)
