@@ -246,25 +246,6 @@ def test_corrupted_sequences_follow_the_forward_law(kind):
     assert oracles.agrees_with_law(oracles.encode(x_t, len(forward)), law)
 
 
-def test_corruption_takes_steps_that_broadcast_and_keeps_the_first_samples():
-    process, key = process_of("masked", 3), jax.random.key(1)
-    x_0 = np.ones((4, 50), int)
-    each = hm.add_noise(key, process, x_0, np.array([1, 2, 4, 5]))
-    assert np.all(each[3] == 3)  # at T all is masked
-    np.testing.assert_array_equal(each[:2], hm.add_noise(key, process, x_0[:2], np.array([1, 2])))
-    np.testing.assert_array_equal(each[1], hm.add_noise(key, process, x_0, 2)[1])
-    apart = hm.add_noise(key, process, x_0[0], np.full((6, 1), 2))
-    assert apart.shape == (6, 1, 50)
-    assert len(np.unique(apart.reshape(6, 50), axis=0)) == 6
-    nested = hm.add_noise(key, process, x_0.reshape(2, 2, 50), np.array([[1, 2], [4, 5]]))
-    np.testing.assert_array_equal(nested.reshape(4, 50), each)
-    mapped = jax.vmap(hm.add_noise, in_axes=(0, None, 0, 0))(
-        jax.random.split(key, 4), process, jnp.asarray(x_0), jnp.array([1, 2, 4, 5])
-    )
-    assert np.all(mapped[3] == 3)
-    assert hm.add_noise(key, process, x_0[:0], 2).shape == (0, 50)
-
-
 def discrete_denoisers(process):
     grammar = CASE.grammar
     train = hm.sample_leaves(jax.random.key(2), grammar, 20)

@@ -200,26 +200,6 @@ def test_the_memoriser_draws_evenly_and_every_sample_from_its_own_key_and_start(
     np.testing.assert_array_equal(np.where(x_T < 3, x_T, flat), flat)  # what is known stays
 
 
-def test_samplers_take_one_sequence_or_none():
-    denoiser, process = memoriser()
-    for x_T in (np.full(4, 3), np.full((0, 2, 4), 3)):
-        samples = hm.sample_ancestral(jax.random.key(0), denoiser, process, x_T=x_T)
-        assert (samples.shape, samples.dtype) == (x_T.shape, np.int32)
-
-
-def test_samplers_run_inside_jit_and_vmap():
-    denoiser, process = memoriser()
-    keys = jax.random.split(jax.random.key(12), 2)
-
-    @jax.jit
-    def both(keys, denoiser, process):
-        draw = functools.partial(hm.sample_ancestral, num_samples=20, joint=True)
-        return jax.vmap(draw, in_axes=(0, None, None))(keys, denoiser, process)
-
-    expected = [hm.sample_ancestral(key, denoiser, process, 20, joint=True) for key in keys]
-    np.testing.assert_array_equal(both(keys, denoiser, process), expected)
-
-
 @pytest.mark.parametrize("joint", [False, True])
 def test_sequences_off_the_grammar_are_filled_in_all_the_same(joint):
     """No completion of this pair is derivable, so at every step it is as if x_t said nothing.

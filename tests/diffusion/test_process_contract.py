@@ -3,6 +3,8 @@
 Statistical tests fail a correct program once in 1e6 (oracles.FALSE_ALARM).
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -59,6 +61,11 @@ def is_calibrated(process, x_0, x_t, t, *seen):
             tests = VOCAB * VOCAB * (2 + len(seen))
             fine &= bool((deviation < scipy.stats.norm.isf(oracles.FALSE_ALARM / tests)).all())
     return fine
+
+
+@functools.partial(jax.jit, static_argnames="joint")
+def compiled_sampler(key, denoiser, process, x_T, joint):
+    return hm.sample_ancestral(key, denoiser, process, x_T=x_T, start=4, joint=joint)
 
 
 @pytest.fixture(scope="module")
@@ -234,9 +241,8 @@ class TestEveryProcess:
         denoiser = hm.empirical_denoiser(process, CLEAN, VOCAB)
         x_T = process.corrupt(KEY, process.encode(CLEAN, VOCAB), 4)
 
-        @jax.jit
         def draw(key, x_T):
-            return hm.sample_ancestral(key, denoiser, process, x_T=x_T, start=4, joint=joint)
+            return compiled_sampler(key, denoiser, process, x_T, joint)
 
         whole = hm.sample_ancestral(KEY, denoiser, process, x_T=x_T, start=4, joint=joint)
         nested = draw(KEY, x_T.reshape(2, 3, *x_T.shape[1:]))
@@ -254,7 +260,7 @@ class TestEveryProcess:
         assert oracles.agrees_with_law(oracles.encode(samples, 3), law)
 
     def test_losses_floors_and_divergences_are_of_one_kind(self, process):
-        """The exact denoiser's loss is the floor, and that of a poorer one lies its divergence above."""
+        """The exact denoiser's loss is the floor; a poorer one's lies its divergence above."""
         steps, num = np.array([1, 2, 4, NUM_STEPS]), 2000
         exact = hm.exact_denoiser(GRAMMAR, process)
         prior = hm.run_bp(GRAMMAR, np.zeros((LEAVES, VOCAB))).log_marginals[-1]

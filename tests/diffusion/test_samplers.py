@@ -48,21 +48,6 @@ def test_the_empirical_denoiser_reproduces_its_training_set():
     assert set(map(tuple, sequences.tolist())) <= set(map(tuple, train.tolist()))
 
 
-def test_more_samples_leave_the_first_ones_alone():
-    denoiser = hm.exact_denoiser(TINY, SHORT)
-    few, many = (hm.sample_ancestral(jax.random.key(5), denoiser, SHORT, n) for n in (20, 200))
-    np.testing.assert_array_equal(few, many[:20])
-
-
-def test_the_key_fixes_the_samples_and_another_key_changes_them():
-    denoiser = hm.exact_denoiser(TINY, SHORT)
-    one, same, other = (
-        hm.sample_ancestral(jax.random.key(seed), denoiser, SHORT, 50) for seed in (6, 6, 7)
-    )
-    np.testing.assert_array_equal(one, same)
-    assert not np.array_equal(one, other)
-
-
 def test_two_denoisers_from_the_same_noise_see_the_same_steps():
     """So samples of the exact and of a poorer denoiser resemble each other, pair by pair."""
     x_T = np.random.default_rng(0).normal(size=(30, 2, 2))

@@ -111,17 +111,6 @@ def test_steps_broadcast_and_share_the_noise_of_their_sample():
         np.testing.assert_allclose(each[index], alone[index], rtol=1e-6)
 
 
-def test_several_steps_of_one_sequence_never_share_their_noise():
-    """Either a t with more axes than x_0 has is refused, or every row gets noise of its own."""
-    x_0, t = np.zeros((16, 6)), np.full(3, 100)
-    try:
-        x_t = np.asarray(hm.add_noise(jax.random.key(3), SCHEDULE, x_0, t))
-    except ValueError as error:
-        assert "t=" in str(error)  # noqa: PT017  the other way out is as good
-    else:
-        assert len(np.unique(x_t)) == x_t.size
-
-
 @pytest.mark.parametrize(
     "betas",
     [
