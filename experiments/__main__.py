@@ -3,49 +3,23 @@
 from experiments import command
 from experiments.command import Command
 
+STUDY = "experiments.study.commands"
+
 COMMANDS = {
-    "run": Command(
-        "experiments.study.commands",
-        "RunArguments",
-        "run",
-        "run a study, or one configuration",
-        "run set_size",
-    ),
-    "status": Command(
-        "experiments.study.commands",
-        "StatusArguments",
-        "status",
-        "what it costs, and how far it is",
-        "status set_size",
-    ),
+    "run": Command(f"{STUDY}:run", "run a study, or one configuration", "run set_size"),
+    "status": Command(f"{STUDY}:status", "what it costs, and how far it is", "status set_size"),
     "report": Command(
-        "figures.study_report",
-        "Arguments",
-        "report",
-        "its answer, figures and tables as a page",
-        "report set_size",
+        "figures.study_report:report", "its answer, figures and tables as a page", "report set_size"
     ),
     "submit": Command(
-        "experiments.launch",
-        "Arguments",
-        "submit_and_say",
-        "run it as jobs of a cluster",
-        "submit set_size --tasks 8",
+        "experiments.launch:submit_and_say", "run it as jobs of a cluster", "submit set_size"
     ),
-    "card": Command(
-        "experiments.audit", "Arguments", "write_card", "one page about a run", "card 1b3f"
-    ),
+    "card": Command("experiments.audit:write_card", "one page about a run", "card 1b3f"),
     "bench": Command(
-        "experiments.benchmarks.command",
-        "Arguments",
-        "measure",
-        "time the library",
-        "bench --suites training",
+        "experiments.benchmarks.command:measure", "time the library", "bench --suites training"
     ),
     "kill-test": Command(
-        "experiments.kill_test",
-        "Arguments",
-        "kill_and_compare",
+        "experiments.kill_test:kill_and_compare",
         "kill a run again and again",
         "kill-test --kills 3",
     ),

@@ -10,9 +10,11 @@ under ``python -X dev``.
 import contextlib
 import dataclasses
 import importlib
+import inspect
 import io
 import os
 import sys
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -35,23 +37,21 @@ class Command:
     """One of several commands of a program, loaded when it is called.
 
     Attributes:
-        module: where its arguments and its function are.
-        arguments: the name of the dataclass that describes its command line.
-        function: what does it, by its name.
+        place: the function that does it, as "module:function"; the type of its one argument
+            describes the command line.
         about: what it does.
         example: how it is typed, after the program's name.
     """
 
-    module: str
-    arguments: str
-    function: str
+    place: str
     about: str
     example: str
 
     def load(self) -> tuple[type[Any], Callable[[Any], int | None]]:
         """Its arguments and its function."""
-        module = importlib.import_module(self.module)
-        return getattr(module, self.arguments), getattr(module, self.function)
+        module, _, name = self.place.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        return typing.get_type_hints(function)["arguments"], function
 
 
 def choose(program: str, commands: Mapping[str, Command]) -> None:
@@ -127,8 +127,8 @@ def parse(
         SystemExit: for bad arguments, or after ``--help``.
     """
     said = io.StringIO()
-    about = (arguments.__doc__ or "").partition("\n\n    Attributes:")[0]
-    about += f" Example: {example}" if example else ""
+    about = inspect.cleandoc(arguments.__doc__ or "").partition("\n\nAttributes:")[0]
+    about += f"\n\nExample: {example}" if example else ""
     try:
         with contextlib.redirect_stderr(said):
             program = program or _program()

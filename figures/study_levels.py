@@ -1,15 +1,11 @@
 """When each filter level is learned, against what a study varies."""
 
-import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.study.outcome import Outcome
-from experiments.study.table import interval_of
 from figures import style
 from figures.figure import StudyPicture
-from figures.study_phases import Axis
+from figures.study_phases import Axis, draw_series
 
 CAPTION = (
     "Training time at which the divergence from the denoiser of each filter level k is lowest: "
@@ -32,7 +28,9 @@ def draw(found: Outcome) -> Figure | None:
     for axis, value in zip(axes, values, strict=True):
         own = rows if panels is None else rows[rows[panels.path] == value]
         for level in range(len(names)):
-            _draw_level(axis, own, across, level, len(names))
+            line = {"color": style.level_color(level, len(names)), "label": f"k = {level}"}
+            located = [f"tau_level_located_{level}"]
+            draw_series(axis, own, across, f"tau_level_{level}", located, logarithmic=True, **line)
         if panels:
             axis.set_title(f"{style.plain(panels.path)} {value}")
         style.log_height(axis)
@@ -40,27 +38,6 @@ def draw(found: Outcome) -> Figure | None:
     axes[0].set_ylabel("time of the minimum (epochs)")
     style.legend_below(figure, axes)
     return figure
-
-
-def _draw_level(axis: Axes, rows: pd.DataFrame, across: Axis, level: int, num_levels: int) -> None:
-    color = style.level_color(level, num_levels)
-    x: list[float] = []
-    y: list[float] = []
-    flags: list[np.ndarray] = []
-    for place, value in zip(across.places(), across.values, strict=True):
-        own = rows[rows[across.path] == value]
-        own = own[np.isfinite(own[f"tau_level_{level}"])]
-        interval = interval_of(own, f"tau_level_{level}", logarithmic=True) if len(own) else None
-        if interval is not None:
-            ends = [float(interval.low), float(interval.high)]  # NaN, not drawn, with too few
-            axis.plot([place, place], ends, color=color, lw=1.0)
-            x.append(float(place))
-            y.append(float(interval.estimate))
-            flags.append(own[f"tau_level_located_{level}"].to_numpy(bool))
-    if x:
-        axis.plot(x, y, color=color, label=f"k = {level}")
-    for place, height, located in zip(x, y, flags, strict=True):
-        style.dot_on_bar(axis, place, height, located, color)
 
 
 PICTURE = StudyPicture(

@@ -27,10 +27,13 @@ CAPTION = (
 PANELS = (
     ("tau_bias", "onset of bias τ_bias (epochs)", True),
     ("tau_test", "test-loss minimum τ_test (epochs)", True),
-    ("ratio", "biased phase τ_test / τ_bias", True),
-    ("excess_copies", "excess of copies at τ_test", False),
+    ("ratio", "biased phase τ_test / τ_bias\n1: there is none", True),
+    ("excess_copies", "excess of copies at τ_test\n0: there is none", False),
 )
 """Column, its label, and whether it is drawn along a logarithm."""
+
+MINIMA = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
+"""Minima that a column rests on, if it is none itself."""
 
 COLORS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE, style.ORANGE, style.SKY)
 
@@ -95,10 +98,14 @@ def draw(found: Outcome) -> Figure | None:
         names = series.values if series else [None]
         for index, value in enumerate(names):
             own = rows if series is None else rows[rows[series.path] == value]
-            color = COLORS[index % len(COLORS)]
+            line = {"color": COLORS[index % len(COLORS)]}
+            line |= {} if value is None else {"label": value}
             shift = 0.015 * (index - (len(names) - 1) / 2)  # bars beside one another
-            _draw_series(axis, own, across, column, logarithmic, color, value, shift)
-        axis.set_title(label)
+            flags = [f"{name}_located" for name in MINIMA.get(column, (column,))]
+            draw_series(
+                axis, own, across, column, flags, logarithmic=logarithmic, shift=shift, **line
+            )
+        axis.set_title(style.symbols(label))
         if column == "ratio":
             axis.axhline(1, color=style.GREY, lw=0.8, zorder=0)
         if logarithmic:
@@ -113,35 +120,43 @@ def draw(found: Outcome) -> Figure | None:
     return figure
 
 
-def _draw_series(
+def draw_series(
     axis: Axes,
     rows: pd.DataFrame,
     across: Axis,
     column: str,
+    flags: Sequence[str],
+    *,
     logarithmic: bool,
-    color: str,
-    label: Any,
-    shift: float,
+    shift: float = 0.0,
+    **line: Any,
 ) -> None:
-    """A line through the means, with their intervals."""
-    minima = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
-    x: list[float] = []
-    y: list[float] = []
-    flags: list[np.ndarray] = []
+    """A line through the means of a column, with their intervals; hollow where not located.
+
+    Args:
+        axis: where to draw.
+        rows: a row per network.
+        across: what it is drawn against.
+        column: what is drawn.
+        flags: columns that say whether the minima in it are located.
+        logarithmic: geometric means.
+        shift: to the side, as a share of the axis.
+        line: its properties, a color among them.
+    """
+    dots = []
     for place, value in zip(across.places(shift), across.values, strict=True):
         own = rows[(rows[across.path] == value) & np.isfinite(rows[column])]
-        interval = interval_of(own, column, logarithmic=logarithmic) if len(own) else None
+        interval = interval_of(own, column, logarithmic=logarithmic)
         if interval is None:
             continue
-        names = (f"{name}_located" for name in minima.get(column, (column,)))
-        axis.plot([place, place], [float(interval.low), float(interval.high)], color=color, lw=1.0)
-        x.append(float(place))
-        y.append(float(interval.estimate))
-        flags.append(own[list(names)].to_numpy(bool).ravel())
-    line = {"label": label} if label is not None else {}
-    axis.plot(x, y, color=color, **line)
-    for place, height, located in zip(x, y, flags, strict=True):
-        style.dot_on_bar(axis, place, height, located, color)
+        ends = [float(interval.low), float(interval.high)]  # NaN, not drawn, with too few
+        axis.plot([place, place], ends, color=line["color"], lw=1.0)
+        located = own[list(flags)].to_numpy(bool)
+        dots.append((float(place), float(interval.estimate), located))
+    if dots:
+        axis.plot(*zip(*(dot[:2] for dot in dots), strict=True), **line)
+    for x, y, located in dots:
+        style.dot_on_bar(axis, x, y, located, line["color"])
 
 
 PICTURE = StudyPicture(

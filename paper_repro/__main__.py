@@ -60,16 +60,12 @@ class Arguments:
 
 COMMANDS = {
     "publish": Command(
-        "paper_repro.publish",
-        "Arguments",
-        "publish_and_say",
+        "paper_repro.publish:publish_and_say",
         "put a finished result into the READMEs",
         "publish runs/report-laptop",
     ),
     "oracles": Command(
-        "paper_repro.oracles",
-        "Arguments",
-        "draw_and_say",
+        "paper_repro.oracles:draw_and_say",
         "what noise leaves to be known, exactly",
         "oracles --study.num-sequences 500",
     ),
