@@ -41,7 +41,7 @@ class Cost:
         return Cost(self.spent + other.spent, self.operations + other.operations)
 
     def seconds_left(self, rate: float) -> float:
-        """Expected time of what is not finished, at so many GFLOP/s of a matrix product."""
+        """Expected time of what is not finished, given the GFLOP/s of a matrix product."""
         return self.operations / (EFFICIENCY * rate * 1e9)
 
     def text(self, rate: float) -> str:

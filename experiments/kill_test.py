@@ -83,7 +83,7 @@ def kill_again_and_again(
     seed: int,
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
-    """Start a command until so many SIGKILLs have hit it, and then once more to its end.
+    """Start a command until it has been killed ``num_kills`` times, then once more to its end.
 
     Args:
         command: works under ``root``, and goes on where it stopped.

@@ -80,7 +80,7 @@ class OracleStudy:
 
 
 def run_study(study: OracleStudy, root: Path | str) -> dict[str, Measurement]:
-    """Make the measurements of a study, part by part, less those that are there already."""
+    """Make the measurements of a study, part by part; those that are there are only read."""
     identity = configs.identity(study)
     run = store.RunFolder.open(root, identity, configs.to_json(study))
     measured = {

@@ -4,7 +4,7 @@ import math
 
 
 def number_text(value: float | None, digits: int = 3) -> str:
-    """A number in so many digits; nothing for None or NaN, "none" for a time that never came."""
+    """A number, rounded; nothing for None or NaN, "none" for a time that never came."""
     if value is None or math.isnan(value):
         return ""
     return "none" if math.isinf(value) else f"{value:.{digits}g}"

@@ -156,7 +156,7 @@ def _parting_before_fit(run: Run) -> list[Claim]:
         ("split", "the divergence between networks of disjoint splits (after its transient)"),
         (
             "excess",
-            "what disjoint splits add to the divergence between seeds (likewise)",
+            "what disjoint splits add to the divergence between seeds (after the same transient)",
         ),
     ):
         if f"tau_{name}" not in run.results["onsets"]:

@@ -188,7 +188,7 @@ def _copies_of_own_data(run: Run) -> Claim:
         name="copies-own",
         statement="at the test-loss minimum, samples repeat sequences of their own training set "
         "more often",
-        about="fraction of samples in the own split − in the other, mean over both directions",
+        about="fraction of samples in their own split − in the other, mean over both directions",
         note=border_note(τ_test=test),
     )
 

@@ -19,16 +19,14 @@ CAPTION = (
     "What is learned at which level of the tree, and from when it depends on the training set; "
     "light: small blocks of leaves (coarse knowledge), dark: the whole tree. (a) Circles: turn of "
     "the model–oracle divergence of each filter level k (95 % interval over training sets if there "
-    "are four; hollow: on the border). Squares: first checkpoint at which blocks under nodes "
-    "of that level are "
-    "significantly more often repeated from the own training set than from another split's; it "
-    "needs no oracle. (b) How much more often: block reproduction, own − other split, both "
-    "directions; dots: significant. (c) Its p-value, from permutations of the "
-    "splits, corrected for looking at all checkpoints. (d) Each level's share in the sum of (b) at "
-    "the test-loss minimum: how many levels further a leaf's surroundings follow the own data. "
-    "(e) Blocks of samples that the grammar cannot produce. (f) Error of the pair correlations of "
-    "samples, in the colour of the level of the pair's last common ancestor; dotted: fresh data of "
-    f"the same number. {style.BANDS}; shading {style.SHADED}."
+    "are four; hollow: on the border). Squares: first checkpoint at which blocks under nodes of "
+    "that level are found significantly more often in the network's own training set than in "
+    "another; no oracle is needed. (b) How much more often: block reproduction, own − other split, "
+    "both directions; dots: significant. (c) Its p-value, from permutations of the splits, "
+    "corrected for looking at all checkpoints. (d) Each level's share in the sum of (b) at the "
+    "test-loss minimum. (e) Blocks of samples that the grammar cannot produce. (f) Error of the "
+    "pair correlations of samples, in the colour of the level of the pair's last common ancestor; "
+    f"dotted: the same number of fresh sequences. {style.BANDS}; shading {style.SHADED}."
 )
 
 STAGES = ("evaluation", "comparison", "levels")
@@ -193,7 +191,7 @@ def _depends_before_test(run: Run, level: int) -> Claim:
         name=f"dependence-{level}",
         statement=f"blocks of level {level} depend on the training set before the test loss is "
         "lowest",
-        about="blocks found in the own split − in the other, at the last checkpoint before τ_test",
+        about="blocks found in their own split − the other, at the last checkpoint before τ_test",
         note=border_note(τ_test=test),
     )
 

@@ -16,12 +16,11 @@ from figures.figure import StudyPicture
 
 CAPTION = (
     "Minima of the nearest-neighbour divergence (τ_bias; of images, of the dissimilarity of "
-    "paired samples) and of the test loss (τ_test), their "
-    "ratio, above 1 where there is a biased phase, and how many more samples at τ_test are copies "
-    "of the own training set than of another. Times and ratios are geometric means; bars are 95 % "
-    "Student intervals over training sets, or over pairs of them for copies, if there are "
-    "four. Hollow: some minima lie on "
-    "the border of the measured range and only bound the time."
+    "paired samples) and of the test loss (τ_test), their ratio, above 1 where there is a biased "
+    "phase, and how many more samples at τ_test are copies of their own training set than of "
+    "another. Times and ratios are geometric means; bars are 95 % Student intervals over training "
+    "sets, or over pairs of them for copies, if there are four. Hollow: some minima lie on the "
+    "border of the measured range and only bound the time."
 )
 
 PANELS = (

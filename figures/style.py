@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from experiments.store import Measurements
 from hiermodel.measures.uncertainty import Interval
@@ -243,9 +243,15 @@ def dot_on_bar(axis: Axes, x: float, y: float, located: np.ndarray, color) -> No
 
 
 def log_height(axis: Axes) -> None:
-    """A logarithmic vertical axis with plain numbers at 1, 2 and 5 of every decade."""
+    """A logarithmic vertical axis with plain numbers; to be called when all is drawn.
+
+    They stand at 1, 2 and 5 of every decade, or where these are too few, evenly spaced.
+    """
     axis.set_yscale("log")
-    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    low, high = axis.get_ylim()
+    axis.yaxis.set_major_locator(
+        LogLocator(subs=(1, 2, 5)) if high > 6 * low else MaxNLocator(4, steps=[1, 2, 5, 10])
+    )
     axis.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.yaxis.set_minor_formatter(NullFormatter())
 

@@ -27,7 +27,7 @@ RESPONSES = {
     "test": "the test loss is lowest later",
     "ratio": "the biased phase lasts longer",
     "loss": "the loss at its minimum is further above the exact denoiser's",
-    "copies": "more samples at the test-loss minimum are copies of the own training set",
+    "copies": "more samples at the test-loss minimum copy their own training set",
 }
 """What is compared, in the words of a claim."""
 
@@ -78,7 +78,7 @@ def _effects(rows: pd.DataFrame) -> list[Claim]:
         ),
         "copies": (
             at_minimum(rows, "excess_copies", "tau_test"),
-            "change of own − other fraction",
+            "change of the fraction in their own − in another set",
             ("test",),
         ),
     }

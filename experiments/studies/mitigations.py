@@ -68,7 +68,7 @@ def variants(base: RunConfig) -> dict[str, Mapping[str, Any]]:
 
 
 def longer_pass(base: RunConfig, **changes: int) -> dict[str, Any]:
-    """Changes that make passes over the data longer, with so many fewer of them."""
+    """Changes that make each pass over the data longer, and passes fewer by the same factor."""
     run = dataclasses.replace(base, **changes)
     rows = run.split_size + run.num_duplicated * (run.num_copies - 1)
     factor = rows * run.augmentation / run.split_size

@@ -23,8 +23,8 @@ class RunArguments:
         memory: bound on each process's memory on the host, in GiB.
         retry: try failed runs again.
         over_budget: run although it takes longer than the study may.
-        shares: processes that are started on other machines, too: networks of one shape are cut
-            into so many parts, or as many as there are processes here.
+        shares: how many processes work on the study, on all machines together; networks of one
+            shape are cut into that many parts.
         distributed: this is one of several processes, on several hosts, that train each run
             together (jax.distributed); the same command without it, on one, then measures.
         progress: show progress bars.

@@ -2,7 +2,7 @@
 
 Several processes, on one machine or many, may run the same study in the same root at the same time:
 networks that another one trains and runs that another one measures are left to it, and looked at
-again later. There is nobody who hands out work.
+again later. No process hands out work to others.
 """
 
 import contextlib

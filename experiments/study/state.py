@@ -68,7 +68,7 @@ def standing(study: Study, config: Any, root: Path) -> Standing:
 
 
 def holder_of(folder: RunFolder) -> dict[str, Any] | None:
-    """Host, process id and start of who works in a folder, or last did; None if nobody."""
+    """Host, process id and start of the process that works in a folder, or last did."""
     try:
         return store.read_json(folder.holder_file)
     except (FileNotFoundError, ValueError):
@@ -81,7 +81,7 @@ def folders_of(config: Any, root: Path) -> list[RunFolder]:
 
 
 def _at_work(config: Any, root: Path) -> dict[str, Any] | None:
-    """Who works on a run, or one of those who do; None if nobody does."""
+    """A process that works on a run; None if there is none."""
     holders = map(_living_holder, folders_of(config, root))
     return next((holder for holder in holders if holder is not None), None)
 
