@@ -4,8 +4,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+DOCS := .venv-docs
 
-.PHONY: repro test test-long lint types format bench lock clean
+.PHONY: repro test test-long lint types format bench wheel docs lock lock-docs clean
 
 # The figures of the middle training-set size; all of them take half an hour: python -m paper_repro
 repro: $(READY)
@@ -31,6 +32,19 @@ format: $(READY)
 bench: $(READY)
 	$(BIN)/python -m experiments bench
 
+# Wheel and sdist in dist/, tried in fresh environments, with the oldest and the newest versions that pyproject allows.
+wheel:
+	$(PYTHON) tests/wheel/check.py --python $(PYTHON)
+
+# The site in docs/_build/html, its notebooks run. It has an environment of its own.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python -m sphinx --fail-on-warning --keep-going --jobs 2 docs docs/_build/html
+
+$(DOCS)/.ready: docs/requirements.lock requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --constraint requirements.lock --constraint docs/requirements.lock --editable '.[docs]'
+	touch $@
+
 # The environment is rebuilt in place whenever the pinned versions or the project's metadata change.
 $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
@@ -42,5 +56,9 @@ $(READY): requirements.lock pyproject.toml
 lock:
 	$(BIN)/python -m pip freeze --exclude-editable | grep '==' > requirements.lock
 
+# What only the site needs is pinned beside it.
+lock-docs:
+	$(DOCS)/bin/python -m pip freeze --exclude-editable | grep '==' | grep -vixFf requirements.lock > docs/requirements.lock
+
 clean:
-	rm -rf .venv runs
+	rm -rf .venv .venv-docs docs/_build docs/api dist runs

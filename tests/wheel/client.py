@@ -32,7 +32,9 @@ def main() -> None:
     denoiser = hm.exact_denoiser(grammar, schedule)
     samples = hm.sample_ancestral(jax.random.key(1), denoiser, schedule, 6)
     assert_type(samples, jax.Array)
-    gap = hm.measures.own_other_gap(samples, leaves, hm.sample_leaves(jax.random.key(2), grammar, 5))
+    gap = hm.measures.own_other_gap(
+        samples, leaves, hm.sample_leaves(jax.random.key(2), grammar, 5)
+    )
     assert np.isfinite(gap).all()
     gap_of_pictures = hm.measures.own_other_gap(
         np.ones((2, 3, 3)), np.ones((1, 3, 3)), np.zeros((1, 3, 3)), metric="euclidean"
