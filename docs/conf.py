@@ -30,6 +30,7 @@ myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
 nb_execution_mode = "cache"
+nb_execution_cache_path = str(Path(__file__).parent / "_build/.jupyter_cache")
 nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_merge_streams = True
@@ -48,8 +49,14 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-signature", plain_signature)
 
 
+MARKED_UP = re.compile(
+    r"(``.*?``|:\w+:`.*?`|`[^`]*`__?|^\s*:.*?:|(?<!\S)\*\*?[^\s*][^*]*[^\s*]\*\*?(?!\w))"
+)
+"""What in a line means to be reStructuredText."""
+
+
 def quote_symbols(
-    _app: Any, _kind: str, _name: str, _thing: Any, _options: Any, lines: list
+    _app: Any, _kind: str, _name: str, _thing: Any, _options: Any, lines: list[str]
 ) -> None:
     """|a|² is no substitution and *batch no emphasis, but for ``code`` and ``>>>`` examples."""
     in_example = False
@@ -57,9 +64,7 @@ def quote_symbols(
         in_example = line.lstrip().startswith((">>>", "...")) or (in_example and bool(line.strip()))
         if in_example:
             continue
-        parts = re.split(
-            r"(``.*?``|:\w+:`.*?`|`[^`]*`__?|^\s*:.*?:|\*\*?[^\s*][^*]*[^\s*]\*\*?)", line
-        )
+        parts = MARKED_UP.split(line)
         lines[number] = "".join(
             part if place % 2 else re.sub(r"([|*])", r"\\\1", part)
             for place, part in enumerate(parts)
