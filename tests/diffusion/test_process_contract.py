@@ -3,6 +3,7 @@
 Statistical tests fail a correct program once in 1e6 (oracles.FALSE_ALARM).
 """
 
+import dataclasses
 import functools
 
 import jax
@@ -36,6 +37,27 @@ PROCESSES = {
     "uniform": hm.DiscreteProcess.from_betas(BETAS, [1 / 3, 1 / 3, 1 / 3], VOCAB),
     "a law of one's own": hm.DiscreteProcess.from_betas(BETAS, [0.3, 0, 0.1, 0.6], VOCAB),
 }
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class OnesOwn:
+    """A class of a user's own, which has what the protocol names and nothing else."""
+
+    _hidden: hm.DiscreteProcess
+    num_steps = property(lambda self: self._hidden.num_steps)
+    vocab_size = property(lambda self: self._hidden.vocab_size)
+    num_states = property(lambda self: self._hidden.num_states)
+
+
+def forward(name):
+    return lambda self, *given, **named: getattr(self._hidden, name)(*given, **named)
+
+
+METHODS = "encode decode corrupt evidence log_likelihood reverse_step pure_noise network_input"
+for method in METHODS.split():
+    setattr(OnesOwn, method, forward(method))
+PROCESSES["a class of one's own"] = OnesOwn(PROCESSES["uniform"])
 GRAMMAR = hm.Grammar.random(jax.random.key(3), vocab_size=3, depth=2, rules_per_symbol=2)
 CLEAN = np.random.default_rng(0).integers(VOCAB, size=(6, LEAVES))
 PRIOR = np.array([0.2, 0.5, 0.3])
