@@ -14,7 +14,7 @@ COMMANDS = {
     "submit": Command(
         "experiments.launch:submit_and_say", "run it as jobs of a cluster", "submit set_size"
     ),
-    "card": Command("experiments.audit:write_card", "one page about a run", "card 1b3f"),
+    "card": Command("figures.card:write_card", "one page about a run", "card 1b3f"),
     "bench": Command(
         "experiments.benchmarks.command:measure", "time the library", "bench --suites training"
     ),

@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from experiments import configs
+from experiments.runs.data import epochs_of, make_data, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.runs.training import open_run, train_run
 from experiments.stages import advice
 from experiments.stages.generation import generate
 from experiments.store import Measurements, stack
-from experiments.train import (
-    checkpoints_of,
-    epochs_of,
-    make_data,
-    open_run,
-    run_key,
-    train_run,
-)
 from hiermodel.checks import require
 from hiermodel.measures.advisor import Advice
 
@@ -59,7 +54,7 @@ def train_advised(
         train_run(config, root, until=epoch, progress=progress)
         params = checkpoints_of(config, run).load_params(epoch)
         key = run_key(config, "samples")
-        samples.append(generate(key, config.network, config.schedule, params, num_samples))
+        samples.append(generate(key, config, params, num_samples))
         looks.append(advice.look(config, settings, splits, params, samples[-1]))
         values = {name: each.values for name, each in stack(looks, "look").items()}
         values["epoch"] = np.array(epochs[1 : number + 1])

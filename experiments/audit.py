@@ -1,57 +1,21 @@
-"""The evaluation card of a finished run: ``python -m experiments card RUN``.
+"""What the evaluation card of a finished run says, from what has been measured.
 
-It is made of what has been measured. Attacks and advice, if they have not been, are computed from
-the checkpoints and samples there are; everything else that is missing is named.
+Attacks and advice, if they have not been, are computed from the checkpoints and samples there are;
+everything else that is missing is named.
 """
 
-import dataclasses
-import importlib
 from pathlib import Path
-from typing import Annotated, Any
 
-import tyro
-
-from experiments import command, configs, runtime, store
-from experiments.cards import grammar as grammar_card
-from experiments.cards import images as image_card
+from experiments import configs, store
+from experiments.cards import contents
 from experiments.cards.card import Card
-from experiments.images.configs import ImageRunConfig
-from experiments.images.files import prepare_images
+from experiments.configs import RunConfig
 from experiments.onsets import ensemble, find_onsets
+from experiments.runs.data import epochs_of
+from experiments.runs.members import checkpoints_of
 from experiments.store import Measurements, RunFolder
-from experiments.train import checkpoints_of, epochs_of
+from experiments.worlds.registry import from_json, world_of
 from hiermodel.checks import require
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Write a one-page card, card.html and card.json, about a run.
-
-    Attributes:
-        run: a run folder, or the first letters of one's name under the root.
-        root: where run folders are.
-        out: where to write the card; the run folder if left out.
-        images: pictures of a run on images of the user's own, as they were given for training.
-        compute: compute attacks and advice if they are missing.
-    """
-
-    run: Annotated[str, tyro.conf.Positional]
-    root: Path = Path("runs")
-    out: Path | None = None
-    images: Path | None = None
-    compute: bool = True
-
-
-def main(arguments: Arguments) -> Path:
-    """Make the card; returns the page."""
-    run = find_run(arguments.run, arguments.root)
-    config = config_of(run)
-    if arguments.images is not None and isinstance(config, ImageRunConfig):
-        file, _ = prepare_images(arguments.images, arguments.root / "images")
-        data = dataclasses.replace(config.data, file=file)
-        config = dataclasses.replace(config, data=data)
-    card = audit(run, config, compute=arguments.compute)
-    return importlib.import_module("figures.card").write(card.to_json(), arguments.out or run.path)
 
 
 def find_run(name: str, root: Path) -> RunFolder:
@@ -67,15 +31,27 @@ def find_run(name: str, root: Path) -> RunFolder:
     return RunFolder(folders[0])
 
 
-def config_of(run: RunFolder) -> configs.AnyRunConfig:
+def config_of(run: RunFolder) -> RunConfig:
     """The configuration that a folder was made for.
 
     Raises:
         ValueError: if it is of no run that is known.
     """
-    config = configs.from_json(store.read_json(run.config_file).get("config"))
-    require(type(config) in (configs.RunConfig, ImageRunConfig), "run", run.path, "a run's folder")
-    return config
+    stored = store.read_json(run.config_file).get("config") or {}
+    require(stored.get("type") == RunConfig.__name__, "run", run.path, "a run's folder")
+    return from_json(stored)
+
+
+def with_files(config: RunConfig, path: Path, root: Path) -> RunConfig:
+    """The run with the place where its data lie (``--images``).
+
+    Raises:
+        ValueError: if other data than the run's are there.
+    """
+    found = world_of(config).with_files(config, path, root)
+    same = configs.identity(found) == configs.identity(config)
+    require(same, "images", path, "what the run was trained on")
+    return found
 
 
 def finished(run: RunFolder) -> dict[str, Measurements]:
@@ -84,9 +60,7 @@ def finished(run: RunFolder) -> dict[str, Measurements]:
     return {path.stem.rpartition("-")[0]: store.load_measurements(path) for path in files}
 
 
-def audit(
-    run: RunFolder, config: configs.AnyRunConfig | None = None, *, compute: bool = True
-) -> Card:
+def audit(run: RunFolder, config: RunConfig | None = None, *, compute: bool = True) -> Card:
     """Fill in the card from what is finished, and compute what is cheap.
 
     Args:
@@ -99,14 +73,6 @@ def audit(
     if "evaluation" in results:
         compared = results.get("comparison", {})
         results["onsets"] = find_onsets(results["evaluation"], compared)
-    kind: Any = image_card if isinstance(config, ImageRunConfig) else grammar_card
     if compute and "samples" in results and checkpoints_of(config, run).complete(epochs_of(config)):
-        results = {**kind.compute(config, run, results), **results}
-    return kind.fill_in(config, run, results)
-
-
-def write_card(arguments: Arguments) -> None:
-    """Make the card, and say where it is."""
-    command.check_folder("out", arguments.out)
-    runtime.prepare(arguments.root)
-    print(main(arguments))
+        results = {**contents.compute(config, run, results), **results}
+    return contents.fill_in(config, run, results)

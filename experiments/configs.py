@@ -1,73 +1,18 @@
 """What a run is: frozen dataclasses whose hash is the run's identity.
 
-Nothing here depends on where or when a run happens, so equal settings share one run folder.
+Nothing here depends on where or when a run happens, so equal settings share one run folder. The
+data are described by a dataclass of their world (``experiments.worlds``).
 """
 
 import dataclasses
 import hashlib
 import json
-import typing
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-import jax
-
-from experiments.images.configs import OF_RUN, ImageRunConfig
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.grammar.rules import Grammar, legacy_tensor
-from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.transformer import TransformerConfig
-from hiermodel.random_bits import THREEFRY
 from hiermodel.training.state import OMIT_DEFAULT, TrainingConfig
-
-
-@dataclasses.dataclass(frozen=True)
-class GrammarConfig:
-    """Which grammar makes the data (science.md#data).
-
-    Attributes:
-        kind: "paper" draws with NumPy's legacy generator in the authors' order, "random" is the
-            same ensemble from a JAX key, "hierarchy" the random hierarchy model.
-        seed: seed of the grammar itself.
-        shared: whether all levels share their rules ("random" only).
-    """
-
-    kind: Literal["paper", "random", "hierarchy"] = "paper"
-    vocab_size: int = 6
-    depth: int = 4
-    branching: int = 2
-    rules_per_symbol: int = 4
-    sigma: float = 1.0
-    shared: bool = True
-    seed: int = 0
-
-    def build(self) -> Grammar:
-        """The grammar itself.
-
-        Raises:
-            ValueError: for an unknown kind or settings that the kind does not have.
-        """
-        sizes = {
-            "vocab_size": self.vocab_size,
-            "depth": self.depth,
-            "branching": self.branching,
-            "rules_per_symbol": self.rules_per_symbol,
-        }
-        if self.kind == "random":
-            key = jax.random.key(self.seed, impl=THREEFRY)
-            return Grammar.random(key, **sizes, sigma=self.sigma, shared=self.shared)
-        if self.kind == "hierarchy":
-            return Grammar.random_hierarchy(jax.random.key(self.seed, impl=THREEFRY), **sizes)
-        require(self.kind == "paper", "kind", self.kind, "'paper', 'random' or 'hierarchy'")
-        require(self.branching == 2, "branching", self.branching, "2 for the paper's grammar")
-        rho = legacy_tensor(self.seed, self.vocab_size, self.rules_per_symbol, self.sigma)
-        return Grammar.from_tensor(rho, depth=self.depth)
-
-
-def num_cells(num_splits: int) -> int:
-    """The next power of two, all that a training set depends on (``splits.make_splits``)."""
-    return 1 << (num_splits - 1).bit_length()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,39 +20,36 @@ class RunConfig:
     """One ensemble of networks: splits × seeds, trained alike (science.md#training).
 
     Attributes:
-        grammar: the law of the data.
-        filter_level: filter level of the data; 0 is the full model.
-        num_splits: disjoint training sets.
-        num_seeds: networks per training set.
-        split_size: n, sequences per training set.
-        test_size: sequences in the test set, draws from the law.
-        num_steps: T, diffusion steps.
+        data: the law of the data, or where they come from; its type says which world it is of.
         network: architecture of every member.
         training: optimiser, rate, batch and number of epochs.
+        num_splits: disjoint training sets.
+        num_seeds: networks per training set.
+        split_size: n, examples per training set.
+        test_size: examples in the test set.
+        num_steps: T, diffusion steps.
         first_checkpoint: epoch of the first checkpoint after the initial one.
         num_checkpoints: log-spaced checkpoints, both ends included.
         seed: of data, initialisation and noise.
-        num_duplicated: so many sequences of each training set, the first, stand in it several times
+        num_duplicated: so many examples of each training set, the first, stand in it several times
             while training.
         num_copies: how many times.
-        augmentation: variants of each sequence to train on, the first being itself; the others
-            have their lowest families drawn again (``redraw_leaves``), which keeps the data's law.
-            An epoch is a pass over all copies and variants.
+        augmentation: variants of each example to train on, the first being itself; the others are
+            changed so that the law of the data is kept (``World.vary``). An epoch is a pass over
+            all copies and variants.
     """
 
-    grammar: GrammarConfig
-    network: TransformerConfig | MLPConfig
+    data: Any
+    network: Any
     training: TrainingConfig
-    filter_level: int = 0
-    num_splits: int = dataclasses.field(default=2, metadata={"of_run": num_cells})
-    num_seeds: int = dataclasses.field(default=2, metadata=OF_RUN)
+    num_splits: int = 2
+    num_seeds: int = 2
     split_size: int = 12_000
-    test_size: int = dataclasses.field(default=3000, metadata=OF_RUN)
+    test_size: int = 3000
     num_steps: int = 500
     first_checkpoint: int = 100
     num_checkpoints: int = 25
     seed: int = 0
-    world: ClassVar[str] = "grammar"
     num_duplicated: int = dataclasses.field(default=0, metadata=OMIT_DEFAULT)
     num_copies: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
     augmentation: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
@@ -128,9 +70,6 @@ class RunConfig:
         return Schedule.linear(self.num_steps)
 
 
-AnyRunConfig = RunConfig | ImageRunConfig
-
-
 @dataclasses.dataclass(frozen=True)
 class Protocol:
     """A run and how it is measured: all that its measurements depend on.
@@ -140,7 +79,7 @@ class Protocol:
         stages: settings of measuring stages by name; standard ones for all others.
     """
 
-    run: AnyRunConfig
+    run: RunConfig
     stages: Mapping[str, Any]
 
 
@@ -166,29 +105,3 @@ def identity(*configs: Any) -> str:
     """SHA-256 of the configurations, in hexadecimal."""
     text = json.dumps(to_json(configs), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def from_json(value: Any) -> Any:
-    """What ``to_json`` gave, as the configuration again.
-
-    Raises:
-        ValueError: for a type that no configuration has, or settings that it refuses.
-    """
-    if isinstance(value, Mapping):
-        known = {cls.__name__: cls for cls in _types(RunConfig) | _types(ImageRunConfig)}
-        require(value.get("type") in known, "config", value, f"of the types {sorted(known)}")
-        fields = {name: from_json(each) for name, each in value.items() if name != "type"}
-        cls = known[value["type"]]
-        names = [field.name for field in dataclasses.fields(cls)]
-        unknown = sorted(set(fields) - set(names))
-        require(not unknown, cls.__name__, unknown, f"out of {names}")
-        return cls(**fields)
-    return tuple(map(from_json, value)) if isinstance(value, list) else value
-
-
-def _types(cls: type) -> set[type]:
-    """A configuration's class and those of what it holds, to any depth."""
-    hints = typing.get_type_hints(cls).values()
-    parts = [part for hint in hints for part in (typing.get_args(hint) or (hint,))]
-    held = [part for part in parts if dataclasses.is_dataclass(part) and isinstance(part, type)]
-    return {cls}.union(*map(_types, held))

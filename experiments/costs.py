@@ -16,8 +16,8 @@ import jax.numpy as jnp
 
 from experiments.configs import Protocol
 from experiments.progress import progress_of
+from experiments.runs.data import num_training_rows
 from experiments.stages.registry import context_of, stages_of
-from experiments.train import num_training_rows
 from experiments.words import duration
 from hiermodel.networks.network import apply, init_params
 

@@ -6,9 +6,10 @@ A shallow tree, few sequences and a narrow, pre-norm network without dropout; ch
 
 import dataclasses
 
-from experiments.configs import GrammarConfig, RunConfig
+from experiments.configs import RunConfig
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
 
@@ -17,7 +18,7 @@ NETWORK = TransformerConfig(
 )
 
 BASE = RunConfig(
-    grammar=GrammarConfig(depth=3),
+    data=GrammarConfig(depth=3),
     network=NETWORK,
     training=TrainingConfig(num_epochs=1500, batch_size=112, learning_rate=2e-3),
     num_splits=2,
@@ -30,7 +31,7 @@ BASE = RunConfig(
     seed=1,
 )
 
-EVALUATION = EvaluationConfig(num_sequences=300, num_noises=2, num_loss_noises=3)
+EVALUATION = EvaluationConfig(num_examples=300, num_noises=2, num_loss_noises=3)
 
 SAMPLES = SamplesConfig(num_samples=400, every=2)
 

@@ -39,7 +39,7 @@ def measure_run(
     context = context_of(own, root, make=True)
     names = _names(own, wanted)
     for name in names:
-        make(context, name, stages_of(own.run.world)[name].plan(context), progress)
+        make(context, name, stages_of(own.run)[name].plan(context), progress)
     return _results(context, names)
 
 
@@ -58,7 +58,7 @@ def load_finished(
 
 
 def _names(own: Protocol, wanted: Collection[str] | None) -> list[str]:
-    return with_needs(own.run.world, tuple(own.stages) if wanted is None else wanted)
+    return with_needs(own.run, tuple(own.stages) if wanted is None else wanted)
 
 
 def _results(context: Context, names: list[str]) -> dict[str, Measurements]:

@@ -42,18 +42,16 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     add("tau_test", loss, ("member",), "the test loss")
     if "model_oracle" in evaluation:
         oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
-        add("tau_level", oracle, ("member", "level"), "the model–oracle divergence of the level")
-    if "noise_cosine" in evaluation:
-        cosine = _minima(evaluation, "noise_cosine", _maximum_after_transient, set_index=TEST)
-        what = "1 − the cosine of predicted noises, after its transient,"
-        add("tau_cosine", cosine, ("pair", "noise_level"), what)
+        dims = ("member", "level", *evaluation["model_oracle"].dims[4:])
+        add("tau_level", oracle, dims, "the model–oracle divergence of the level")
     if "sample_split" in evaluation:
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
-        add("tau_split", split, ("pair",), "the sample-split divergence, after its transient,")
+        dims = ("pair", *evaluation["sample_split"].dims[3:])
+        add("tau_split", split, dims, "the sample-split divergence, after its transient,")
     if "split_excess" in evaluation:
         excess = _excess_minima(evaluation)
         what = "the sample-split divergence above its control, after the transient of the former,"
-        add("tau_excess", excess, ("pair",), what)
+        add("tau_excess", excess, ("pair", *evaluation["split_excess"].dims[3:]), what)
     if "dissimilarity" in comparison:
         pair = _minima(comparison, "dissimilarity", minimum_after_transient)
         add(
@@ -115,7 +113,3 @@ def _minima(
     if set_index is not None:
         curves = curves[:, :, set_index]
     return locate(epochs, np.moveaxis(curves, 0, -1))
-
-
-def _maximum_after_transient(times: np.ndarray, curves: np.ndarray) -> Minimum:
-    return minimum_after_transient(times, np.maximum(1 - curves, 0))

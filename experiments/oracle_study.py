@@ -13,9 +13,9 @@ import jax
 import numpy as np
 
 from experiments import configs, store
-from experiments.configs import GrammarConfig
 from experiments.store import Measurement
-from hiermodel.checks import check_integer
+from experiments.worlds.grammar import GrammarConfig
+from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.floor import loss_floor
 from hiermodel.measures.reconstruction import crossing_time, reconstruct_ancestors
@@ -63,6 +63,8 @@ class OracleStudy:
     seed: int = 0
 
     def __post_init__(self):
+        level = self.grammar.filter_level
+        require(level == 0, "grammar.filter_level", level, "0: all levels are looked at anyhow")
         check_integer("num_times", self.num_times, 2, self.num_steps)
         for name in ("num_sequences", "num_hierarchy_sequences"):
             check_integer(name, getattr(self, name), 2)

@@ -218,7 +218,7 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
 def load(source: Any, root: Path | str = "runs", *, per: str = "member") -> "pandas.DataFrame":
     """Results of many runs in one call: a pandas table, a row per network or per run.
 
-    Columns are the settings that vary, by their dotted paths, such as ``table["grammar.depth"]``,
+    Columns are the settings that vary, by their dotted paths, such as ``table["data.depth"]``,
     and what came out, such as ``table["tau_bias"]``; per run, means with the ends of their
     intervals, such as ``table["tau_bias_low"]``. What is not measured is NaN.
     ``table.attrs["about"]`` says of every column "unit; what it is".

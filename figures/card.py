@@ -1,20 +1,23 @@
-"""The evaluation card: one HTML page, and the same as JSON, about one run.
+"""The evaluation card of a run, one HTML page and the same as JSON: ``python -m experiments card``.
 
-It knows nothing of what was trained: it draws the fields of ``experiments.cards.card.Card``.
+The page knows nothing of what was trained: it draws the fields of ``experiments.cards.card.Card``.
 """
 
+import dataclasses
 import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from experiments import audit, command, runtime
 from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
 from figures import style
@@ -22,6 +25,42 @@ from figures.pages import data_uri, render
 
 COLUMNS = 3
 COLORS = (style.BLUE, style.VERMILION, style.GREEN, style.PURPLE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Write a one-page card, card.html and card.json, about a run.
+
+    Attributes:
+        run: a run folder, or the first letters of one's name under the root.
+        root: where run folders are.
+        out: where to write the card; the run folder if left out.
+        images: pictures of a run on images of the user's own, as they were given for training.
+        compute: compute attacks and advice if they are missing.
+    """
+
+    run: Annotated[str, tyro.conf.Positional]
+    root: Path = Path("runs")
+    out: Path | None = None
+    images: Path | None = None
+    compute: bool = True
+
+
+def main(arguments: Arguments) -> Path:
+    """Make the card; returns the page."""
+    run = audit.find_run(arguments.run, arguments.root)
+    config = audit.config_of(run)
+    if arguments.images is not None:
+        config = audit.with_files(config, arguments.images, arguments.root)
+    card = audit.audit(run, config, compute=arguments.compute)
+    return write(card.to_json(), arguments.out or run.path)
+
+
+def write_card(arguments: Arguments) -> None:
+    """Make the card, and say where it is."""
+    command.check_folder("out", arguments.out)
+    runtime.prepare(arguments.root)
+    print(main(arguments))
 
 
 def write(card: Mapping[str, Any], folder: Path) -> Path:

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import Measurement, Measurements, trained_checkpoints
 from figures import figure_1a, style
 from figures.claims import Run, at_times, border_note, located, of_other_units, per_pair
 from figures.figure import FigureSpec
@@ -40,13 +40,13 @@ def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
     evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
     times = evaluation["noise_level"].values
-    cosine = style.by_pair(results, evaluation["noise_cosine"].values[trained, :, index])
+    cosine = 1 - style.by_pair(results, evaluation["sample_split"].values[trained, :, index])
     for place, time in enumerate(times):
         color = style.level_color(place, len(times))
         curves = cosine[..., place]
         style.curve_with_band(axis, epochs, curves, color=color, label=f"t/T = {time:g}")
         if index == 1:
-            minima = style.onset(results, "tau_cosine", place)
+            minima = style.onset(results, "tau_split", place)
             style.mark_minimum(axis, epochs, curves.mean(1), *minima, color)
     # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
     later = cosine[len(cosine) // 5 :].mean(1)
@@ -62,12 +62,12 @@ def seeing_the_same(run: Run) -> list[Claim]:
     A maximum lies above any other point of the same noisy curve. So where the cosine is largest is
     taken from the other pairs of training sets, and its fall from there is tested on each.
     """
-    if "tau_cosine" not in run.results["onsets"]:
+    if "tau_split" not in run.results["onsets"]:
         return []
     evaluation, test = run.results["evaluation"], run.times_of_pairs("tau_test")
     claims = []
     for place, time in enumerate(evaluation["noise_level"].values):
-        tau = run.times_of_pairs("tau_cosine", place)
+        tau = run.times_of_pairs("tau_split", place)
         best = of_other_units(tau, run.num_splits // 2)
         note = border_note(**{"τ_test": test, f"maximum at t/T = {time:g}": tau})
         cosine = {**evaluation, "here": _at_place(evaluation, place)}
@@ -100,9 +100,8 @@ def seeing_the_same(run: Run) -> list[Claim]:
 
 def _at_place(evaluation: Measurements, place: int):
     """The cosine on test images at one of the times of the noise, (checkpoint, pair)."""
-    cosine = evaluation["noise_cosine"]
-    about = ("checkpoint", "pair")
-    return type(cosine)(cosine.values[:, :, 1, place], about, cosine.units, cosine.definition)
+    cosine = 1 - evaluation["sample_split"].values[:, :, 1, place]
+    return Measurement(cosine, ("checkpoint", "pair"), "cosine", "of predicted noises")
 
 
 FIGURE = FigureSpec(

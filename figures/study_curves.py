@@ -29,8 +29,9 @@ def draw(found: Outcome) -> Figure | None:
     num_rows = -(-len(runs) // COLUMNS)
     figure, axes = style.new_figure(COLUMNS, 0.4 + 1.7 * num_rows, num_rows)
     for axis, (name, results) in zip(axes, runs.items(), strict=False):
-        draw_run = _draw_samples if "comparison" in results else _draw_levels
-        draw_run = _draw_images if "noise_cosine" in results["evaluation"] else draw_run
+        samples = "neighbour_divergence" in results.get("comparison", {})
+        levels = "model_oracle" in results.get("evaluation", {})
+        draw_run = _draw_samples if samples else _draw_levels if levels else _draw_images
         style.draw_panel(axis, results, ("evaluation",), draw_run)
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:

@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from experiments.benchmarks.timing import matmul_rate
-from experiments.configs import AnyRunConfig, Protocol
+from experiments.configs import Protocol
 from experiments.costs import Cost, cost, device_name
-from experiments.images.configs import ImageRunConfig
 from experiments.progress import Progress, progress_of
+from experiments.runs.data import epochs_of
 from experiments.stages.registry import complete_settings, with_needs
-from experiments.train import epochs_of
+from experiments.worlds.registry import world_of
 from figures.figure import all_figures, figure_named
 from paper_repro.protocol import Scale, quick
 
@@ -28,7 +28,7 @@ def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path)
 
 def _stages(own: Protocol, stages: Collection[str]) -> list[str]:
     """All that must be made for some stages, training first."""
-    return ["train", *with_needs(own.run.world, stages)]
+    return ["train", *with_needs(own.run, stages)]
 
 
 def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: Path) -> str:
@@ -50,41 +50,22 @@ def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: 
 
 def settings_of(own: Protocol) -> dict[str, str]:
     """The settings of one size in words, for the list and the report."""
-    run, network = own.run, own.run.network
+    run, network, world = own.run, own.run.network, world_of(own.run)
     words = {
-        "n": f"{run.split_size} {examples(run)} per training set",
+        "n": f"{run.split_size} {world.examples} per training set",
         "networks": f"{run.num_splits} splits × {run.num_seeds} seeds",
         "training": f"{run.training.num_epochs} epochs, batch {run.training.batch_size}, rate "
         f"{run.training.learning_rate:g}",
         "checkpoints": f"{len(epochs_of(run)) - 1}, log-spaced from epoch {run.first_checkpoint}",
-        "data": f"{_data_words(run)}, T = {run.num_steps}, seed {run.seed}",
+        "data": f"{world.describe(run)}, test set of {run.test_size}, T = {run.num_steps}, "
+        f"seed {run.seed}",
         "network": ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(network).items()),
     }
-    further = complete_settings(run.world, own.stages)
+    further = complete_settings(run, own.stages)
     return words | {
         stage: ", ".join(f"{k} {v}" for k, v in dataclasses.asdict(settings).items())
         for stage, settings in further.items()
     }
-
-
-def examples(run: AnyRunConfig) -> str:
-    """What the run's data are examples of."""
-    return "images" if isinstance(run, ImageRunConfig) else "sequences"
-
-
-def label_of(run: AnyRunConfig) -> str:
-    """What tells a run from others in a figure or statement."""
-    if not isinstance(run, ImageRunConfig):
-        return f"n = {run.split_size}"
-    level = run.data.filter_level
-    coarse = f"blocks of {2**level} × {2**level}"
-    return {"none": "whole", "haar": coarse, "pca": f"{level} components"}[run.data.filtering]
-
-
-def _data_words(run: AnyRunConfig) -> str:
-    if not isinstance(run, ImageRunConfig):
-        return f"depth {run.grammar.depth}"
-    return f"{run.data.source}, {label_of(run)}, test set of {run.test_size}"
 
 
 def _size_text(size: str, own: Protocol) -> str:

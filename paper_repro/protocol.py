@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.configs import GrammarConfig, Protocol, RunConfig
+from experiments.configs import Protocol, RunConfig
 from experiments.laptop import BASE
 from experiments.stages.along_time import AlongTimeConfig
 from experiments.stages.decomposition import DecompositionConfig
@@ -17,20 +17,24 @@ from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.levels import LevelsConfig
 from experiments.stages.u_turns import RandomUTurnConfig, UTurnConfig
+from experiments.worlds.grammar import GrammarConfig
+from experiments.worlds.images import ImageDataConfig
+from experiments.worlds.registry import world_of
 from figures.figure import all_figures
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
-from paper_repro.image_protocol import (
-    IMAGE_SIZES,
-    laptop_images,
-    paper_images,
-    smoke_images,
-    with_images,
-)
 
 SIZES = ("small", "middle", "large")
 """Training-set sizes: n = 5k, 12k and 70k in the paper."""
+
+IMAGE_SIZES = ("images", "images_haar", "images_pca")
+"""The runs on images, by what is left in them: all, or only coarse structure (wavelets, principal
+components)."""
+
+NOISE_LEVELS = (0.1, 0.2, 0.4)
+"""t/T at which the noises that networks predict in images are compared."""
 
 ALL_SIZES = (*SIZES, *IMAGE_SIZES)
 """All runs: those of the controlled model by size, those on images by what is left in them."""
@@ -66,11 +70,16 @@ class Scale:
         """The same with the images of a folder or file in place of its own; unchanged for None.
 
         Raises:
-            ValueError: as ``image_protocol.with_images``.
+            ValueError: as ``ImageWorld.with_files``.
         """
         if path is None:
             return self
-        sizes = with_images(self.sizes, path, root, progress=progress)
+        sizes = {
+            size: dataclasses.replace(
+                own, run=world_of(own.run).with_files(own.run, path, root, progress=progress)
+            )
+            for size, own in self.sizes.items()
+        }
         return dataclasses.replace(self, sizes=sizes)
 
 
@@ -84,7 +93,7 @@ def smoke() -> Scale:
     """Every part once; its numbers mean nothing."""
     middle = Protocol(
         run=RunConfig(
-            grammar=GrammarConfig(depth=2),
+            data=GrammarConfig(depth=2),
             network=TransformerConfig(
                 num_leaves=4, vocab_size=6, width=16, num_layers=1, num_heads=2, dropout=0.1
             ),
@@ -99,7 +108,7 @@ def smoke() -> Scale:
         ),
         # No more sequences than the small sets hold: the same compiled programs for every size.
         stages={
-            "evaluation": EvaluationConfig(num_sequences=32, num_noises=2, num_loss_noises=2),
+            "evaluation": EvaluationConfig(num_examples=32, num_noises=2, num_loss_noises=2),
             "samples": SamplesConfig(num_samples=64),
             "comparison": ComparisonConfig(num_floor_repeats=4),
             "decomposition": DecompositionConfig(num_sequences=32, num_noises=2),
@@ -116,9 +125,31 @@ def smoke() -> Scale:
             "small": _with_run(middle, split_size=32),
             "middle": middle,
             "large": _with_run(middle, split_size=64),
-            **smoke_images(),
+            **_smoke_images(),
         },
     )
+
+
+def _smoke_images() -> dict[str, Protocol]:
+    images = Protocol(
+        run=RunConfig(
+            data=ImageDataConfig(),
+            network=UNetConfig(8, 8, base_width=8, multipliers=(1,), num_res_blocks=1),
+            training=TrainingConfig(num_epochs=24, batch_size=16, learning_rate=3e-3),
+            num_splits=2,
+            num_seeds=2,
+            split_size=16,
+            test_size=32,
+            num_steps=40,
+            first_checkpoint=4,
+            num_checkpoints=4,
+        ),
+        stages={
+            "evaluation": EvaluationConfig(16, 1, NOISE_LEVELS, num_loss_noises=2),
+            "samples": SamplesConfig(num_samples=8),
+        },
+    )
+    return _filtered(images, haar=1, pca=8)
 
 
 def laptop() -> Scale:
@@ -132,7 +163,7 @@ def laptop() -> Scale:
     middle = Protocol(
         run=dataclasses.replace(BASE, num_seeds=4),
         stages={
-            "evaluation": EvaluationConfig(num_sequences=500, num_noises=2, num_loss_noises=4),
+            "evaluation": EvaluationConfig(num_examples=500, num_noises=2, num_loss_noises=4),
             "samples": SamplesConfig(num_samples=1000, every=2),
             "decomposition": DecompositionConfig(num_sequences=500, num_noises=2),
             "along_time": AlongTimeConfig(num_sequences=500),
@@ -152,9 +183,35 @@ def laptop() -> Scale:
             "small": _with_run(middle, split_size=48, num_epochs=1000),
             "middle": middle,
             "large": _with_run(middle, split_size=224, num_epochs=2000, num_seeds=3),
-            **laptop_images(),
+            **_laptop_images(),
         },
     )
+
+
+def _laptop_images() -> dict[str, Protocol]:
+    """Handwritten digits, 8 × 8: the paper's experiment in small. Chosen on seeds from 1000."""
+    images = Protocol(
+        run=RunConfig(
+            data=ImageDataConfig(),
+            network=UNetConfig(8, 8, base_width=16, multipliers=(1, 2), num_res_blocks=1),
+            training=TrainingConfig(
+                num_epochs=600, batch_size=64, learning_rate=2e-3, rate_schedule="constant"
+            ),
+            num_splits=4,
+            num_seeds=2,
+            split_size=64,
+            test_size=500,
+            num_steps=50,
+            first_checkpoint=12,
+            num_checkpoints=15,
+            seed=1,
+        ),
+        stages={
+            "evaluation": EvaluationConfig(200, 1, NOISE_LEVELS, num_loss_noises=3),
+            "samples": SamplesConfig(num_samples=48),
+        },
+    )
+    return _filtered(images, haar=1, pca=8, num_splits=2)
 
 
 def paper() -> Scale:
@@ -163,7 +220,7 @@ def paper() -> Scale:
     def size(split_size: int, num_epochs: int) -> Protocol:
         return Protocol(
             run=RunConfig(
-                grammar=GrammarConfig(),
+                data=GrammarConfig(),
                 network=TransformerConfig(num_leaves=16, vocab_size=6),
                 training=TrainingConfig(num_epochs=num_epochs),
                 num_splits=15,
@@ -184,21 +241,58 @@ def paper() -> Scale:
             "small": size(5000, 20_000),
             "middle": size(12_000, 30_000),
             "large": size(70_000, 35_000),
-            **paper_images(),
+            **_paper_images(),
         },
     )
+
+
+def _paper_images() -> dict[str, Protocol]:
+    """CelebA, 32 × 32 grey: 10k steps are 5k epochs of 2 batches.
+
+    What the paper does not say is this project's choice: halvings and blocks of the U-Net, the test
+    set, what is filtered away.
+    """
+    images = Protocol(
+        run=RunConfig(
+            data=ImageDataConfig(source="file", checksum="not given: --images PATH"),
+            network=UNetConfig(
+                32, 32, base_width=32, multipliers=(1, 2, 4), attention_heights=(16,)
+            ),
+            training=TrainingConfig(
+                num_epochs=5000, batch_size=512, learning_rate=1e-4, rate_schedule="constant"
+            ),
+            num_splits=15,
+            num_seeds=1,
+            split_size=1024,
+            test_size=2048,
+            num_steps=1000,
+            first_checkpoint=20,
+        ),
+        stages={
+            "evaluation": EvaluationConfig(2048, 1, NOISE_LEVELS),
+            "samples": SamplesConfig(num_samples=512),
+        },
+    )
+    return _filtered(images, haar=2, pca=64)
+
+
+def _filtered(images: Protocol, haar: int, pca: int, **changes: int) -> dict[str, Protocol]:
+    """The run, and those on filtered images, otherwise the same up to ``changes``."""
+    sizes = {"images": images}
+    for filtering, level in (("haar", haar), ("pca", pca)):
+        data = dataclasses.replace(images.run.data, filtering=filtering, filter_level=level)
+        sizes[f"images_{filtering}"] = _with_run(images, data=data, **changes)
+    return sizes
 
 
 SCALES = {"smoke": smoke, "laptop": laptop, "paper": paper}
 
 
 def figures_without_images(scale: str) -> tuple[str, ...]:
-    """Figures that can be made where no images are given: all, or those of the tree at "paper"."""
-    return tuple(
-        name
-        for name, spec in all_figures().items()
-        if scale != "paper" or not set(spec.sizes) & set(IMAGE_SIZES)
-    )
+    """Figures that can be made where no images are given: those whose data are all there."""
+    sizes = protocol(scale).sizes
+    missing = {size for size, own in sizes.items() if world_of(own.run).missing(own.run.data)}
+    return tuple(name for name, spec in all_figures().items() if not set(spec.sizes) & missing)
 
 
 def quick() -> tuple[str, ...]:

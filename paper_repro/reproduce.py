@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from experiments import configs, store
-from experiments.configs import Protocol
+from experiments.configs import Protocol, RunConfig
 from experiments.measure import load_finished, measure_run
+from experiments.runs.data import steps_per_epoch
+from experiments.runs.members import available_splits
+from experiments.runs.training import train_run
 from experiments.stages.registry import complete_settings, context_of, stages_of
 from experiments.store import Measurements
-from experiments.train import available_splits, steps_per_epoch, train_run
+from experiments.worlds.registry import world_of
 from figures import report, style, tables
 from figures.claims import Run
 from figures.figure import FigureSpec, all_figures, examine_runs, figure_named
 from hiermodel.checks import require
-from paper_repro.listing import examples, label_of, settings_of
+from paper_repro.listing import settings_of
 from paper_repro.protocol import ALL_SIZES, Scale, protocol
 
 Results = Mapping[str, Measurements]
@@ -158,9 +161,7 @@ def _results(job: Job, size: str, stages: Collection[str]) -> Results:
 
 def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) -> Results:
     """What is finished of one size; its folder is not made if it is not there."""
-    return load_finished(
-        own, job.root, wanted=stages_of(own.run.world) if stages is None else stages
-    )
+    return load_finished(own, job.root, wanted=stages_of(own.run) if stages is None else stages)
 
 
 def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
@@ -174,7 +175,7 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
         for size in spec.sizes
         if size in job.sizes or size in results
     }
-    labelled = {label_of(job.scale.sizes[size].run): own for size, own in shown.items()}
+    labelled = {_label_of(job.scale.sizes[size].run): own for size, own in shown.items()}
     paths = style.save(spec.draw(labelled), job.folder, f"figure_{name}")
     data, numbers = [], []
     for size, own in shown.items():
@@ -215,7 +216,7 @@ def _state(job: Job, spec: FigureSpec, shown: Mapping[str, Results]) -> str:
 def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
     """What a figure's numbers depend on: of each size, one hash over all its settings."""
     return {
-        size: configs.identity(own.run, *complete_settings(own.run.world, own.stages).values())
+        size: configs.identity(own.run, *complete_settings(own.run, own.stages).values())
         for size, own in job.measured.items()
         if size in sizes
     }
@@ -246,20 +247,24 @@ def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
     report.write(job.folder)
 
 
+def _label_of(run: RunConfig) -> str:
+    return world_of(run).label(run)
+
+
 def _run(job: Job, size: str) -> Run:
     own = job.measured[size]
     run = own.run
     steps = steps_per_epoch(run)
     results = _finished(job, own)
-    label = "" if size == "images" else label_of(run)
-    samples = complete_settings(run.world, own.stages)["samples"].num_samples
+    label = "" if size == "images" else _label_of(run)
+    samples = complete_settings(run, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 
 
 def _test_set(job: Job, own: Protocol) -> str:
     """What the test set is, and how much of it was trained on, where that is known."""
     found = _finished(job, own, ("evaluation",)).get("evaluation", {}).get("test_in_train")
-    text = f"{own.run.test_size} {examples(own.run)}"
+    text = f"{own.run.test_size} {world_of(own.run).examples}"
     if found is None:
         return text
     count = int(found.values.sum())
@@ -276,11 +281,11 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
             "run": configs.to_json(own.run),
             **{
                 stage: configs.to_json(settings)
-                for stage, settings in complete_settings(own.run.world, own.stages).items()
+                for stage, settings in complete_settings(own.run, own.stages).items()
             },
         },
         "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
-        f"n = {own.run.split_size} {examples(own.run)} each",
+        f"n = {own.run.split_size} {world_of(own.run).examples} each",
         "test set": _test_set(job, own),
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from experiments.configs import GrammarConfig, RunConfig
-from experiments.train import run_key
+from experiments.configs import RunConfig
+from experiments.runs.data import run_key
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.network import init_params
 from hiermodel.random_bits import THREEFRY, threefry_key

@@ -11,6 +11,7 @@ IMPLEMENTATIONS = {
     "networks": r"Network\b|NetworkConfig|(Transformer|MLP|TreeUNet|UNet)(Config)?\b",
     "processes": r"\b(DiscreteProcess|Process|Schedule)\b",
     "denoisers": r"\w*Denoiser\b",
+    "worlds": r"(World|RunConfig|Splits)\b|\b(Grammar|Image)\w*",
 }
 """By protocol: the names of its implementations."""
 
@@ -45,6 +46,7 @@ def test_the_search_sees_every_way_to_ask():
         "isinstance(x, (int, hm.DiscreteProcess))\n"
         "type(x) is Schedule\n"
         "match x:\n    case MeanDenoiser():\n        pass\n"
+        "x = splits.unseen if isinstance(f(splits), Splits) else splits.test\n"
     )
-    for name in ("UNetConfig", "DiscreteProcess", "Schedule", "MeanDenoiser"):
+    for name in ("Splits", "UNetConfig", "DiscreteProcess", "Schedule", "MeanDenoiser"):
         assert any(name in question for question in questions(text))

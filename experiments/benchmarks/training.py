@@ -176,18 +176,20 @@ def sampling(
 FIRST_STEP = f"""
 import sys
 from pathlib import Path
-from experiments import configs, runtime, train
+from experiments import configs, runtime
+from experiments.runs.training import train_run
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import TrainingConfig
 root, seed = Path(sys.argv[1]), int(sys.argv[2])
 runtime.prepare(root)
 config = configs.RunConfig(
-    configs.GrammarConfig(),
+    GrammarConfig(),
     TransformerConfig(16, 6, width=64, num_layers=3),
     TrainingConfig(num_epochs=1, batch_size={BATCH}),
     num_splits=1, num_seeds=1, split_size={BATCH}, test_size=1, first_checkpoint=1, seed=seed,
 )
-train.train_run(config, root, progress=False)
+train_run(config, root, progress=False)
 """
 
 

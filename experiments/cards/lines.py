@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import store
 from experiments.cards.card import QUESTIONS, Curve, Number, over_units
-from experiments.configs import AnyRunConfig
+from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs, values_at
 from experiments.stages import advice
 from experiments.stages.membership import NO_ORACLE, ORACLE
@@ -20,7 +20,7 @@ Results = Mapping[str, Measurements]
 """The newest result of every stage of a run, and "onsets"."""
 
 
-def training_facts(config: AnyRunConfig, run: store.RunFolder) -> dict[str, str]:
+def training_facts(config: RunConfig, run: store.RunFolder) -> dict[str, str]:
     """How a run was trained, and which it is."""
     training = config.training
     return {

@@ -20,9 +20,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from experiments import configs
-from experiments.configs import AnyRunConfig
+from experiments.configs import RunConfig
 from experiments.runs.data import epochs_of
 from experiments.store import RunFolder, read_json
+from experiments.worlds.registry import world_of
 from hiermodel.checks import require
 from hiermodel.training.checkpoints import Checkpoints, StackedCheckpoints
 from hiermodel.training.epochs import agree_all
@@ -41,7 +42,7 @@ class Member:
         seed: which of the networks on it.
     """
 
-    config: AnyRunConfig
+    config: RunConfig
     split: int
     seed: int
 
@@ -76,7 +77,7 @@ class Member:
         return f"network {self.name} (split {self.split}, seed {self.seed})"
 
 
-def member(config: AnyRunConfig, split: int, seed: int) -> Member:
+def member(config: RunConfig, split: int, seed: int) -> Member:
     """A network of a run, equal to that of any other run which has the same.
 
     Raises:
@@ -84,16 +85,12 @@ def member(config: AnyRunConfig, split: int, seed: int) -> Member:
     """
     require(0 <= split < config.num_splits, "split", split, f"within 0…{config.num_splits - 1}")
     require(0 <= seed < config.num_seeds, "seed", seed, f"within 0…{config.num_seeds - 1}")
-    fields = {
-        field.name: field.metadata["of_run"](getattr(config, field.name))
-        for field in dataclasses.fields(config)
-        if "of_run" in field.metadata
-    }
-    return Member(dataclasses.replace(config, **fields), split, seed)
+    shared = world_of(config).shared(config)
+    return Member(dataclasses.replace(config, **shared), split, seed)
 
 
 def members(
-    config: AnyRunConfig, splits: range | None = None, seeds: range | None = None
+    config: RunConfig, splits: range | None = None, seeds: range | None = None
 ) -> list[Member]:
     """The networks of a run, in the order of its axis of members; or of some splits and seeds.
 
@@ -107,12 +104,12 @@ def members(
     ]
 
 
-def checkpoints_of(config: AnyRunConfig, run: RunFolder) -> StackedCheckpoints:
+def checkpoints_of(config: RunConfig, run: RunFolder) -> StackedCheckpoints:
     """The networks that a run has kept, on a leading axis of members."""
     return StackedCheckpoints([own.checkpoints(run.path.parent) for own in members(config)])
 
 
-def available_splits(config: AnyRunConfig, root: Path | str) -> int:
+def available_splits(config: RunConfig, root: Path | str) -> int:
     """Of how many splits, from the first on, all networks are finished.
 
     An ensemble of the first splits is one in its own right, if it has the same training sets.

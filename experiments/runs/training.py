@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from experiments import configs, runtime, signals, store
-from experiments.configs import AnyRunConfig
+from experiments.configs import RunConfig
 from experiments.runs.data import (
     epochs_of,
     make_data,
@@ -63,12 +63,12 @@ class MembersFailedError(RuntimeError):
         self.errors = dict(errors)
 
 
-def open_run(config: AnyRunConfig, root: Path | str) -> RunFolder:
+def open_run(config: RunConfig, root: Path | str) -> RunFolder:
     """The folder of a run."""
     return RunFolder.open(root, configs.identity(config), configs.to_json(config))
 
 
-def report_privacy(config: AnyRunConfig, run: RunFolder) -> None:
+def report_privacy(config: RunConfig, run: RunFolder) -> None:
     """Write what a private run gives away, for adding or removing one sequence, by checkpoint."""
     privacy, training = config.training.privacy, config.training
     if privacy is None or run.privacy_file.exists():
@@ -78,7 +78,7 @@ def report_privacy(config: AnyRunConfig, run: RunFolder) -> None:
     store.write_json(run.privacy_file, {"delta": 1 / config.split_size, "epsilon": epsilons})
 
 
-def shape_of(config: AnyRunConfig) -> Any:
+def shape_of(config: RunConfig) -> Any:
     """Equal for runs whose networks can be trained as one program.
 
     What may differ: the data's law and all seeds, numbers of splits and seeds, size of the test
@@ -100,7 +100,7 @@ def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]
     return list(alike.values())
 
 
-def members_that_fit(config: AnyRunConfig) -> int:
+def members_that_fit(config: RunConfig) -> int:
     """How many networks like those of a run can be trained together here, at least 1.
 
     Counted are parameters, Adam's state, gradients and activations of a batch, against the memory
@@ -124,13 +124,13 @@ def cut(wanted: Sequence[Member], most: int, shares: int = 1) -> list[list[Membe
     return [list(wanted[a:b]) for a, b in itertools.pairwise(bounds)]
 
 
-def train_run(config: AnyRunConfig, root: Path | str, **options: Any) -> None:
+def train_run(config: RunConfig, root: Path | str, **options: Any) -> None:
     """Train the networks of a run; options and errors are those of ``train_runs``."""
     train_runs([config], root, **options)
 
 
 def train_runs(
-    runs: Sequence[AnyRunConfig],
+    runs: Sequence[RunConfig],
     root: Path | str,
     *,
     splits: range | None = None,
@@ -264,10 +264,10 @@ def _with_data(mine: Sequence[Member], root: Path | str) -> list[loop.Member]:
     """What the library needs to train them; those of one training set share its memory."""
     first = mine[0].config
 
-    def law(config: AnyRunConfig) -> AnyRunConfig:
+    def law(config: RunConfig) -> RunConfig:
         return dataclasses.replace(config, network=first.network, training=first.training)
 
-    most: dict[AnyRunConfig, int] = {}
+    most: dict[RunConfig, int] = {}
     for own in mine:
         most[law(own.config)] = max(own.split + 1, most.get(law(own.config), 1))
     data = {}

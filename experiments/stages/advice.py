@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
-from experiments.configs import AnyRunConfig, RunConfig
-from experiments.images.data import ImageSplits
-from experiments.stages.denoising import log_probs
+from experiments.configs import RunConfig
+from experiments.runs.data import data_as_drawn, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.stages.denoising import denoisers_of
 from experiments.stages.evaluation import split_pairs
-from experiments.stages.generation import sampled_epochs
+from experiments.stages.generation import sampled_epochs, samples_of
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
-from experiments.stages.registry import Stage
+from experiments.stages.registry import Stage, any_world
 from experiments.stages.settings import (
     check_counts,
     check_relative_times,
@@ -24,15 +25,12 @@ from experiments.stages.settings import (
     num_sampled,
     step_at,
 )
-from experiments.stages.u_turns import members_of
 from experiments.store import Measurement, Measurements, trained_checkpoints
-from experiments.train import checkpoints_of, make_data, run_key
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import Splits, World
 from hiermodel.checks import require
-from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.grammar.sampling import sample_leaves
-from hiermodel.grammar.splits import Splits
+from hiermodel.diffusion.corruption import add_noise
 from hiermodel.measures.advisor import Advice, advise_stop
-from hiermodel.measures.divergence import kl_divergence
 from hiermodel.measures.gap_test import permuted_gap
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.membership import attack_losses
@@ -48,16 +46,16 @@ class AdviceConfig:
     """What the stopping advisor looks at, at every checkpoint that is sampled.
 
     Attributes:
-        num_sequences: test sequences for the loss and for the divergence between networks.
-        num_noises: noises per sequence, for each.
+        num_examples: test examples for the loss and for the divergence between networks.
+        num_noises: noises per example, for each.
         relative_time: t/T of the divergence.
         num_batches: batches of samples, for the nearest-neighbour divergence.
-        tolerated_gap: own–other gap in symbols that is no cause for alarm.
+        tolerated_gap: own–other gap, in the units of distances, that is no cause for alarm.
         false_alarm: rate allowed over all looks.
         num_permutations: rows of chance.
     """
 
-    num_sequences: int = 3000
+    num_examples: int = 3000
     num_noises: int = 4
     relative_time: float = 0.15
     num_batches: int = 20
@@ -66,12 +64,12 @@ class AdviceConfig:
     num_permutations: int = 2000
 
     def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises", "num_batches", "num_permutations")
+        check_counts(self, "num_examples", "num_noises", "num_batches", "num_permutations")
         check_relative_times(self.relative_time)
 
 
 SIGNALS = ("test loss", "own–other gap", "split divergence", "nearest-neighbour divergence")
-"""In the order of the advisor's evidence; there is none of the last for images."""
+"""In the order of the advisor's evidence; the last is for sequences of a grammar alone."""
 
 
 def plan(context: Context) -> Plan:
@@ -82,15 +80,14 @@ def plan(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
-        sequences = context.load("samples")["sequences"].values
-        splits = make_data(config)
+        drawn, splits = samples_of(context), data_as_drawn(config)
 
         def at_epoch(epoch: int) -> Measurements:
-            samples = sequences[epochs.index(epoch)]
+            samples = drawn[epochs.index(epoch)]
             return look(config, settings, splits, checkpoints.load_params(epoch), samples)
 
         def finish(joined: Measurements) -> Measurements:
-            return with_advice(config, settings, splits, joined, sequences)
+            return with_advice(config, settings, splits, joined, drawn)
 
         return Recipe(at_epoch, finish=finish)
 
@@ -98,16 +95,13 @@ def plan(context: Context) -> Plan:
 
 
 def with_advice(
-    config: AnyRunConfig,
+    config: RunConfig,
     settings: AdviceConfig,
-    splits: Splits | ImageSplits,
+    splits: Splits,
     joined: Measurements,
     drawn: Num[np.ndarray, "checkpoint member sample ..."],
 ) -> Measurements:
-    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them.
-
-    Images are laid out as pixels, in the splits and in what was drawn.
-    """
+    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them."""
     trained, epochs = trained_checkpoints(joined)
     looks = {name: each.values[trained] for name, each in joined.items()}
     samples = drawn[trained]
@@ -116,9 +110,9 @@ def with_advice(
 
 
 def _control(
-    config: AnyRunConfig,
+    config: RunConfig,
     settings: AdviceConfig,
-    splits: Splits | ImageSplits,
+    splits: Splits,
     epochs: Int[np.ndarray, " look"],
     samples: Num[np.ndarray, "look member sample ..."],
 ) -> dict[str, Measurement]:
@@ -129,7 +123,7 @@ def _control(
     size = config.split_size
     if config.num_seeds < 2 or len(splits.test) < 2 * size:
         return {}
-    unseen = splits.unseen if isinstance(splits, Splits) else splits.test
+    unseen = splits.unseen
     if len(unseen) < 2 * size:
         return {}
     key, alarms = jax.random.fold_in(run_key(config, "advice"), 2), []
@@ -142,7 +136,7 @@ def _control(
             unseen[:size],
             unseen[size : 2 * size],
             num_permutations=settings.num_permutations,
-            metric="hamming" if isinstance(splits, Splits) else "euclidean",
+            metric=world_of(config).metric,
         )
         advice = advise_stop(
             key, epochs, np.zeros((len(epochs), 2)), gap=gap, num_looks=len(epochs),
@@ -159,47 +153,52 @@ def look(
     settings: AdviceConfig,
     splits: Splits,
     params: Any,
-    samples: Int[np.ndarray, "member sample leaves"],
+    samples: Num[np.ndarray, "member sample ..."],
 ) -> dict[str, Measurement]:
     """What the advisor sees of one checkpoint, besides the samples: units of every signal.
 
     Nothing here comes from an oracle but fresh sequences, for which any held-out set would do.
     """
     step_key, loss_key, noise_key = jax.random.split(run_key(config, "advice"), 3)
-    schedule, clean = config.schedule, splits.test[: settings.num_sequences]
+    schedule, world = config.schedule, world_of(config)
+    clean = splits.test[: settings.num_examples]
     steps = stratified_steps(step_key, schedule.num_steps, settings.num_noises)
     losses = [
         attack_losses(loss_key, network, schedule, clean, steps)
-        for network in members_of(config, params)
+        for network in denoisers_of(config, params)
     ]
-    x_0 = jnp.broadcast_to(
-        one_hot(clean, config.network.vocab_size),
-        (settings.num_noises, *clean.shape, config.network.vocab_size),
-    )
+    x_0 = world.clean(config.data, clean)
     t = step_at(settings.relative_time, schedule)
-    x_t = add_noise(noise_key, schedule, x_0, t)
+    repeated = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
+    x_t = add_noise(noise_key, schedule, repeated, t)
     pairs = jnp.array(split_pairs(config.num_splits, config.num_seeds))
-    divergence = np.asarray(_pair_divergence(config.network, params, pairs, x_t, t))
-    batches = _batch_divergences(config, settings, splits, samples)
-    return {
+    divergence = np.asarray(_pair_divergence(world, config.network, params, pairs, x_t, t))
+    found = {
         "test_loss": Measurement(
-            np.stack(losses), ("member", "sequence"), "nats per position", "denoising loss on test"
+            np.stack(losses), ("member", "example"), world.units["loss"], "denoising loss on test"
         ),
         "split_divergence": Measurement(
-            divergence, ("pair", "sequence"), "nats per sequence", "KL(model A ‖ model B) on test"
-        ),
-        "neighbour_divergence": Measurement(
-            batches, ("member", "batch"), "nats", "nearest-neighbour divergence of batches"
+            divergence,
+            ("pair", "example"),
+            world.units["divergence"],
+            f"{world.about['divergence']}, A and B trained on disjoint splits, on test",
         ),
     }
+    if world.grammar is None:
+        return found
+    batches = _batch_divergences(config, settings, splits, samples)
+    about = "nearest-neighbour divergence of batches"
+    of_batches = Measurement(batches, ("member", "batch"), "nats", about)
+    return {**found, "neighbour_divergence": of_batches}
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("world", "network"))
 def _pair_divergence(
+    world: World,
     network: Any,
     params: Any,
     pairs: Int[Array, "pair two"],
-    x_t: Float[Array, "noises n leaves vocab"],
+    x_t: Float[Array, "noises n _ _"],
     t: int,
 ) -> Float[Array, "pair n"]:
     def one_pair(pair: Array) -> Array:
@@ -208,8 +207,9 @@ def _pair_divergence(
         ]
 
         def one_noise(noisy: Array) -> Array:
-            log_p, log_q = (log_probs(network, own, noisy, t) for own in both)
-            return kl_divergence(log_p, log_q)
+            return world.divergence(
+                *(world.prediction(network, own, noisy, jnp.asarray(t)) for own in both)
+            )
 
         return jax.lax.map(one_noise, x_t).mean(0)
 
@@ -228,12 +228,7 @@ def _batch_divergences(
     def counts(rows: np.ndarray, own: np.ndarray) -> np.ndarray:
         return distance_histogram(nearest_neighbours(rows, own).distance, num_leaves)
 
-    grammar = config.grammar.build()
-    fresh = np.asarray(
-        sample_leaves(
-            run_key(config, "fresh"), grammar, samples.shape[1], filter_level=config.filter_level
-        )
-    )
+    fresh = np.asarray(world_of(config).fresh(run_key(config, "fresh"), config, samples.shape[1]))
     divergences = []
     for split, own in enumerate(splits.train):
         expected = counts(fresh, own)
@@ -244,9 +239,9 @@ def _batch_divergences(
 
 
 def advise(
-    config: AnyRunConfig,
+    config: RunConfig,
     settings: AdviceConfig,
-    splits: Splits | ImageSplits,
+    splits: Splits,
     looks: Mapping[str, np.ndarray],
     samples: Num[np.ndarray, "look member sample ..."],
     num_looks: int,
@@ -257,8 +252,8 @@ def advise(
         config: the run.
         settings: of the advisor.
         splits: the training sets.
-        looks: what :func:`look` gave, by name, with a leading axis of looks; and "epoch". For
-            images there is no nearest-neighbour divergence.
+        looks: what :func:`look` gave, by name, with a leading axis of looks; and "epoch". The
+            nearest-neighbour divergence may be missing.
         samples: of every look.
         num_looks: planned.
     """
@@ -274,7 +269,7 @@ def advise(
             splits.train[a // config.num_seeds],
             splits.train[b // config.num_seeds],
             num_permutations=settings.num_permutations,
-            metric="hamming" if isinstance(splits, Splits) else "euclidean",
+            metric=world_of(config).metric,
         )
         advice.append(
             advise_stop(
@@ -325,8 +320,10 @@ def _recorded(advice: Sequence[Advice]) -> dict[str, Measurement]:
 
 def _passes(run: Any, settings: Mapping[str, Any]) -> float:
     own = settings["advice"]
-    per_network = 2.0 * min(own.num_sequences, run.test_size) * own.num_noises
+    per_network = 2.0 * min(own.num_examples, run.test_size) * own.num_noises
     return num_sampled(run, settings) * num_members(run) * per_network
 
 
-STAGES = (Stage("advice", AdviceConfig, plan, reads=("samples",), passes=_passes),)
+STAGES = (
+    Stage("advice", AdviceConfig, plan, reads=("samples",), measures=any_world, passes=_passes),
+)

@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from experiments.onsets import nearest_epochs
+from experiments.runs.data import make_data, run_key
+from experiments.runs.members import checkpoints_of
 from experiments.stages.denoising import log_probs, mean_and_error, params_at
 from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
 from experiments.stages.registry import Stage
 from experiments.stages.settings import check_counts, num_members
 from experiments.store import Measurement, Measurements
-from experiments.train import checkpoints_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import TreeDenoiser, exact_denoiser
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
@@ -54,7 +55,7 @@ PER_SEQUENCE = "filtered_by_sequence"
 def plan(context: Context) -> Plan:
     """The stage "along_time"."""
     config, settings = context.config, context.own["along_time"]
-    grammar, schedule = config.grammar.build(), config.schedule
+    grammar, schedule = config.data.build(), config.schedule
     steps = range(1, schedule.num_steps + 1, settings.stride)
 
     def prepare() -> Recipe:

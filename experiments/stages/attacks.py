@@ -6,12 +6,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key, Num
 
 from experiments.configs import RunConfig
+from experiments.runs.data import data_as_drawn, run_key
 from experiments.stages.membership import DIMS, ENDS, ORACLE, TIMES, attack_scores, membership
 from experiments.stages.pipeline import Context, Plan
-from experiments.stages.registry import Stage
+from experiments.stages.registry import Stage, any_world
 from experiments.stages.sampled import plan_sampled
 from experiments.stages.settings import (
     check_counts,
@@ -21,13 +22,11 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
-from experiments.train import make_data, run_key
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import Splits
 from hiermodel.checks import check_integer, require
-from hiermodel.diffusion.denoiser import Denoiser
-from hiermodel.diffusion.denoisers import exact_denoiser
+from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.samplers import sample_ancestral
-from hiermodel.grammar.sampling import sample_leaves
-from hiermodel.grammar.splits import Splits
 from hiermodel.measures.canaries import epsilon_lower_bound
 from hiermodel.measures.extraction import find_clusters, score_claims
 from hiermodel.measures.loss import stratified_steps
@@ -43,8 +42,8 @@ class AttacksConfig:
     """What attackers are given, at every checkpoint that is sampled (science.md#measures).
 
     Attributes:
-        num_sequences: members and others per attack (all of a set, if it is smaller).
-        num_noises: noises per sequence at the fixed step, and as many at stratified ones.
+        num_examples: members and others per attack (all of a set, if it is smaller).
+        num_noises: noises per example at the fixed step, and as many at stratified ones.
         relative_time: t/T of the fixed step, and of the turning point of repeated U-turns.
         radii: Hamming distances up to which a sample counts as a near-copy.
         num_fresh: fresh sequences that samples are compared with.
@@ -54,7 +53,7 @@ class AttacksConfig:
         delta: δ of the audit of privacy, which takes the extra ``privacy``; None for no audit.
     """
 
-    num_sequences: int = 3000
+    num_examples: int = 3000
     num_noises: int = 16
     relative_time: float = 0.15
     radii: tuple[int, ...] = (0, 1, 2)
@@ -65,7 +64,7 @@ class AttacksConfig:
     delta: float | None = None
 
     def __post_init__(self):
-        check_counts(self, "num_sequences", "num_noises", "num_fresh")
+        check_counts(self, "num_examples", "num_noises", "num_fresh")
         check_counts(self, "claim_size", "num_resamples")
         check_integer("num_cycles", self.num_cycles, 0)
         require(bool(self.radii), "radii", self.radii, "at least one distance")
@@ -87,10 +86,11 @@ class Setting:
         cycle_key: of the U-turns.
         test_key: of the bootstrap.
         steps: (times, noises) steps of the attacks.
-        pool: (n, leaves) every training split, then test sequences that are in none of them, since
-            an attack on membership needs others that are no members.
-        exact: (times, n) losses of the exact denoiser.
-        baselines: samples that know of no training set, in the order of ``BASELINES``.
+        pool: (n, ...) every training split, then test examples that are in none of them, since an
+            attack on membership needs others that are no members.
+        exact: (times, n) losses of the exact denoiser; None if there is none.
+        baselines: sequences that know of no training set, in the order of ``BASELINES``; none
+            where the data are not from a grammar.
     """
 
     config: RunConfig
@@ -100,11 +100,11 @@ class Setting:
     cycle_key: Key[Array, ""]
     test_key: Key[Array, ""]
     steps: Int[np.ndarray, "times noises"]
-    pool: Int[np.ndarray, "n leaves"]
-    exact: Float[np.ndarray, "times n"]
-    baselines: tuple[np.ndarray, np.ndarray]
+    pool: Num[np.ndarray, "n ..."]
+    exact: Float[np.ndarray, "times n"] | None
+    baselines: tuple[np.ndarray, ...]
 
-    def losses(self, denoiser: Denoiser) -> Float[np.ndarray, "times n"]:
+    def losses(self, denoiser: AnyDenoiser) -> Float[np.ndarray, "times n"]:
         """Losses on the whole pool."""
         schedule = self.config.schedule
         return np.stack(
@@ -116,7 +116,7 @@ class Setting:
 
     def rows_of(self, split: int) -> slice:
         """Where in the pool a split is; −1 for what is in no split."""
-        size = min(self.config.split_size, self.own.num_sequences)
+        size = min(self.config.split_size, self.own.num_examples)
         start = size * (split if split >= 0 else self.config.num_splits)
         return slice(start, start + size if split >= 0 else None)
 
@@ -130,13 +130,15 @@ def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Set
     """Draw the noise's steps and the baselines; evaluate the exact denoiser."""
     keys = jax.random.split(run_key(config, "attacks"), 6)
     step_key, noise_key, cycle_key, test_key, fresh_key, exact_key = keys
-    splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
+    splits, schedule, world = data_as_drawn(config), config.schedule, world_of(config)
     fixed = np.full(own.num_noises, step_at(own.relative_time, schedule))
     spread = np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_noises))
-    parts = [rows[: own.num_sequences] for rows in (*splits.train, splits.unseen)]
-    exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
-    fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
-    by_exact = sample_ancestral(exact_key, exact, schedule, num_samples)
+    parts = [rows[: own.num_examples] for rows in (*splits.train, splits.unseen)]
+    exact, baselines = world.exact(config), ()
+    if exact is not None and world.grammar is not None:
+        fresh = world.fresh(fresh_key, config, own.num_fresh)
+        by_exact = np.asarray(sample_ancestral(exact_key, exact, schedule, num_samples))
+        baselines = (np.asarray(fresh), by_exact)
     setting = Setting(
         config,
         own,
@@ -146,25 +148,32 @@ def make_setting(config: RunConfig, own: AttacksConfig, num_samples: int) -> Set
         test_key,
         np.stack([fixed, spread]),
         np.concatenate(parts),
-        np.zeros(0),
-        (np.asarray(fresh), np.asarray(by_exact)),
+        None,
+        baselines,
     )
+    if exact is None:
+        return setting
     return dataclasses.replace(setting, exact=setting.losses(exact))
 
 
 def measure(
     setting: Setting,
-    networks: Sequence[Denoiser],
-    samples: Int[np.ndarray, "member sample leaves"],
+    networks: Sequence[AnyDenoiser],
+    samples: Num[np.ndarray, "member sample ..."],
 ) -> Measurements:
-    """All attacks at one checkpoint."""
+    """All attacks at one checkpoint; copies are looked for among sequences of a grammar alone."""
     losses = np.stack([setting.losses(network) for network in networks])
     scores = attack_scores(setting.config, losses, setting.exact)
     rows = [setting.rows_of(member // setting.config.num_seeds) for member in range(len(networks))]
     num_resamples = setting.own.num_resamples
-    return {
+    found = {
         **membership(setting.test_key, scores, rows, setting.rows_of(-1), num_resamples),
         **audit(setting, scores),
+    }
+    if not setting.baselines:
+        return found
+    return {
+        **found,
         **reproduction(setting, samples),
         **extraction(setting, samples),
         **cycles(setting, networks),
@@ -242,7 +251,7 @@ def _number(value: Interval | int) -> float:
     return float(value.estimate) if isinstance(value, Interval) else value
 
 
-def cycles(setting: Setting, networks: Sequence[Denoiser]) -> Measurements:
+def cycles(setting: Setting, networks: Sequence[AnyDenoiser]) -> Measurements:
     """Copies of the training set along repeated U-turns from test sequences."""
     if not setting.own.num_cycles:
         return {}
@@ -256,6 +265,8 @@ def cycles(setting: Setting, networks: Sequence[Denoiser]) -> Measurements:
 
 def chance(setting: Setting) -> Measurements:
     """What the exact denoiser's chain and fresh data give instead."""
+    if not setting.baselines:
+        return {}
     config, train = setting.config, setting.splits.train
     fresh = setting.baselines[0][: len(setting.baselines[1])]  # as many as there are samples
     claims = find_clusters(fresh, min_size=setting.own.claim_size).centre
@@ -263,9 +274,7 @@ def chance(setting: Setting) -> Measurements:
     about = "precision of the same claims made from fresh data"
     results = {"precision_fresh": Measurement(np.array(precision), ("split",), "fraction", about)}
     if setting.own.num_cycles:
-        exact = exact_denoiser(
-            config.grammar.build(), config.schedule, filter_level=config.filter_level
-        )
+        exact = world_of(config).exact(config)
         copies = np.stack([_copies_along(setting, exact, own) for own in train])
         about = "cycle_copies of the exact denoiser"
         results["cycle_copies_exact"] = Measurement(copies, ("split", "cycle"), "fraction", about)
@@ -273,10 +282,10 @@ def chance(setting: Setting) -> Measurements:
 
 
 def _copies_along(
-    setting: Setting, denoiser: Denoiser, own: Int[np.ndarray, "n leaves"]
+    setting: Setting, denoiser: Any, own: Int[np.ndarray, "n leaves"]
 ) -> Float[np.ndarray, " cycle"]:
     settings, schedule = setting.own, setting.config.schedule
-    starts = setting.splits.test[: settings.num_sequences]
+    starts = setting.splits.test[: settings.num_examples]
     t = step_at(settings.relative_time, schedule)
     chain = repeated_u_turns(setting.cycle_key, denoiser, schedule, starts, t, settings.num_cycles)
     return np.array([near_copies(rows, own, (0,)).mean() for rows in chain])
@@ -290,11 +299,13 @@ def _own_train(setting: Setting) -> Iterator[np.ndarray]:
 
 def _passes(run: Any, settings: Mapping[str, Any]) -> float:
     own = settings["attacks"]
-    test = min(own.num_sequences, run.test_size)
-    train = run.num_splits * min(own.num_sequences, run.split_size)
+    test = min(own.num_examples, run.test_size)
+    train = run.num_splits * min(own.num_examples, run.split_size)
     turned = test * own.num_cycles * own.relative_time * run.num_steps
     per_network = 2.0 * (train + test) * own.num_noises + turned
     return num_sampled(run, settings) * num_members(run) * per_network
 
 
-STAGES = (Stage("attacks", AttacksConfig, plan, reads=("samples",), passes=_passes),)
+STAGES = (
+    Stage("attacks", AttacksConfig, plan, reads=("samples",), measures=any_world, passes=_passes),
+)

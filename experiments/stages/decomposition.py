@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
+from experiments.runs.data import epochs_of, make_data, run_key
+from experiments.runs.members import checkpoints_of
 from experiments.stages.denoising import denoise_rows, log_probs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage
@@ -21,7 +23,6 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
-from experiments.train import checkpoints_of, epochs_of, make_data, run_key
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
@@ -75,7 +76,7 @@ def plan(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
-        splits, grammar = make_data(config), config.grammar.build()
+        splits, grammar = make_data(config), config.data.build()
         keys = jax.random.split(run_key(config, "decomposition"), len(splits.train) + 1)
         make = functools.partial(make_inputs, settings, grammar, config.schedule)
         train = [make(key, rows) for key, rows in zip(keys[1:], splits.train, strict=True)]

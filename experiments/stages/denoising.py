@@ -1,5 +1,6 @@
 """Denoisers applied to many rows, and networks picked from checkpoints."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from experiments.configs import RunConfig
 from experiments.store import Measurement
-from hiermodel.diffusion.denoiser import Denoiser
+from hiermodel.diffusion.compiled import run_compiled
+from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.networks.network import apply
 from hiermodel.training.checkpoints import StackedCheckpoints
 
@@ -19,22 +22,21 @@ PIECE = 1024
 
 
 def denoise_rows(
-    denoiser: Denoiser, x_t: Float[Array, "... leaves vocab"], t: Int[Array, "..."]
-) -> Float[Array, "... leaves vocab"]:
+    denoiser: AnyDenoiser, x_t: Float[Array, "... _ _"], t: Int[Array, "..."]
+) -> Float[Array, "... _ _"]:
     """Apply a denoiser to any number of rows, so many at a time that it is compiled only once."""
     rows, steps = x_t.reshape(-1, *x_t.shape[-2:]), t.reshape(-1)
     padding = -len(rows) % PIECE
     rows = jnp.pad(rows, ((0, padding), (0, 0), (0, 0)))
     steps = jnp.pad(steps, (0, padding), constant_values=1)
     pieces = [
-        _denoise(denoiser, rows[start : start + PIECE], steps[start : start + PIECE])
+        run_compiled(_denoise, denoiser, rows[start : start + PIECE], steps[start : start + PIECE])
         for start in range(0, len(rows), PIECE)
     ]
     return jnp.concatenate(pieces)[: len(rows) - padding].reshape(x_t.shape)
 
 
-@jax.jit
-def _denoise(denoiser: Denoiser, x_t: Array, t: Array) -> Array:
+def _denoise(denoiser: AnyDenoiser, x_t: Array, t: Array) -> Array:
     return denoiser(x_t, t)
 
 
@@ -43,6 +45,19 @@ def log_probs(
 ) -> Float[Array, "... leaves vocab"]:
     """A network's output as log-probabilities, inside a compiled function."""
     return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
+
+
+def denoisers_of(config: RunConfig, params: Mapping[str, np.ndarray]) -> list[AnyDenoiser]:
+    """Every member as a denoiser of its own."""
+    target = config.network.target
+    return [
+        target.denoiser(
+            config.network,
+            {name: jnp.asarray(values[member]) for name, values in params.items()},
+            config.schedule,
+        )
+        for member in range(config.num_splits * config.num_seeds)
+    ]
 
 
 def params_at(

@@ -1,4 +1,4 @@
-"""Losses and divergences of an ensemble at one checkpoint, against the exact denoisers."""
+"""Losses and divergences of an ensemble at every checkpoint, and of what is known of the law."""
 
 import dataclasses
 import functools
@@ -11,20 +11,28 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.stages.denoising import denoise_rows, log_probs
+from experiments.configs import RunConfig
+from experiments.runs.data import data_as_drawn, epochs_of, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.spread import map_over_devices
+from experiments.stages.denoising import denoise_rows
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
-from experiments.stages.registry import Stage
-from experiments.stages.settings import num_members, num_rows, step_at
+from experiments.stages.registry import Stage, any_world
+from experiments.stages.settings import (
+    check_counts,
+    check_relative_times,
+    num_members,
+    num_rows,
+    step_at,
+)
 from experiments.store import Measurement, Measurements
-from experiments.train import checkpoints_of, epochs_of, make_data, run_key
-from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import exact_denoiser
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import Splits, World
+from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.splits import Splits
-from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
-from hiermodel.measures.loss import denoising_loss, stratified_steps
+from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.units import disjoint_pairs
+from hiermodel.randomness import normal_per_sample
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,16 +40,26 @@ class EvaluationConfig:
     """How losses and divergences are measured at a checkpoint (science.md#measures).
 
     Attributes:
-        num_sequences: clean sequences per set (all of the training split, if it is smaller).
-        num_noises: noises per sequence.
-        relative_time: t/T at which the divergences are taken.
-        num_loss_noises: noises per sequence for the loss, at stratified t.
+        num_examples: clean examples per set (all of the training split, if it is smaller).
+        num_noises: noises per example, at every relative time.
+        relative_time: t/T at which the divergences are taken; of several, they get an axis
+            "noise_level" at their end.
+        num_loss_noises: noises per example for the loss, at stratified t.
     """
 
-    num_sequences: int = 3000
+    num_examples: int = 3000
     num_noises: int = 5
-    relative_time: float = 0.15
+    relative_time: float | tuple[float, ...] = 0.15
     num_loss_noises: int = 5
+
+    def __post_init__(self):
+        check_counts(self, "num_examples", "num_noises", "num_loss_noises")
+        check_relative_times(*self.times)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """All of the relative times."""
+        return tuple(np.atleast_1d(self.relative_time).tolist())
 
 
 Inputs = TypeVar("Inputs")
@@ -50,25 +68,23 @@ Inputs = TypeVar("Inputs")
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class NoisyInputs:
-    """The same noisy sequences for every network and checkpoint, with the exact answers.
+    """The same noisy inputs for every network and checkpoint, with what the oracles say of them.
 
-    The axis ``noises`` is also how the work is cut into pieces that fit in memory. Training
-    inputs have one more axis, ``split``, in front.
+    The first axis is also how the work is cut into pieces that fit in memory. Training inputs have
+    one more axis, ``split``, in front.
 
     Attributes:
-        clean: the symbols before noising.
-        x_loss, t_loss: noised at stratified steps, for the loss.
-        exact_loss: cross-entropy of the exact denoiser there: the floor of the loss.
-        x_t: noised at the one step of the divergences.
-        oracles: log-probabilities of the denoisers of every filter level there.
+        x_loss, t_loss, target: noised at stratified steps, for the loss, and what is predicted.
+        x_t, t: noised at the steps of the divergences, every time with all its noises.
+        oracles: predictions of the denoisers of every level there; None if there are none.
     """
 
-    clean: Int[Array, "*split n leaves"]
-    x_loss: Float[Array, "*split loss_noises n leaves vocab"]
+    x_loss: Float[Array, "*split loss_noises n _ _"]
     t_loss: Int[Array, "*split loss_noises n"]
-    exact_loss: Float[Array, "*split"]
-    x_t: Float[Array, "*split noises n leaves vocab"]
-    oracles: Float[Array, "*split noises levels n leaves vocab"]
+    target: Array
+    x_t: Float[Array, "*split times n _ _"]
+    t: Int[Array, "*split times"]
+    oracles: Float[Array, "*split times levels n _ _"] | None
 
 
 def plan(context: Context) -> Plan:
@@ -76,47 +92,33 @@ def plan(context: Context) -> Plan:
     config, settings = context.config, context.own["evaluation"]
 
     def prepare() -> Recipe:
-        checkpoints = checkpoints_of(config, context.run)
-        splits = make_data(config)
-        inputs = make_inputs(
-            run_key(config, "evaluation"),
-            settings,
-            config.grammar.build(),
-            config.schedule,
-            splits,
-        )
+        checkpoints, splits = checkpoints_of(config, context.run), data_as_drawn(config)
+        inputs = make_inputs(run_key(config, "evaluation"), config, settings, splits)
 
         def at_epoch(epoch: int) -> Measurements:
-            params = checkpoints.load_params(epoch)
-            sizes = config.num_splits, config.num_seeds
-            return evaluate(config.network, config.schedule, settings, inputs, params, *sizes)
+            return evaluate(config, settings, inputs, checkpoints.load_params(epoch))
 
-        constant = {"loss_floor": loss_floor(inputs, config.num_seeds), **overlap_with_test(splits)}
-        return Recipe(at_epoch, constant)
+        overlap = world_of(config).overlap(splits)
+        times = _noise_levels(settings, config.schedule)
+        return Recipe(at_epoch, {**reference_losses(config, splits, inputs), **overlap, **times})
 
     return along_checkpoints(epochs_of(config), prepare)
 
 
-def overlap_with_test(splits: Splits) -> Measurements:
-    """How much of the test set, which is drawn from the law, was trained on."""
-    found = splits.test_in_train
-    about = f"test sequences, of {len(splits.test)}, that are also in the training split"
-    return {
-        "test_in_train": Measurement(found, ("split",), "sequences", about),
-        "test_share_in_train": Measurement(found / len(splits.test), ("split",), "fraction", about),
-    }
+def _noise_levels(settings: EvaluationConfig, schedule: Schedule) -> Measurements:
+    """Where the axis "noise_level" lies, if there is one."""
+    if np.ndim(settings.relative_time) == 0:
+        return {}
+    times = np.array([step_at(time, schedule) for time in settings.times]) / schedule.num_steps
+    return {"noise_level": Measurement(times, ("noise_level",), "t/T", "of the divergences")}
 
 
 def make_inputs(
-    key: Key[Array, ""],
-    settings: EvaluationConfig,
-    grammar: Grammar,
-    schedule: Schedule,
-    splits: Splits,
+    key: Key[Array, ""], config: RunConfig, settings: EvaluationConfig, splits: Splits
 ) -> dict[str, NoisyInputs]:
     """Noisy inputs from the test set, and from every training split (stacked)."""
     keys = jax.random.split(key, len(splits.train) + 1)
-    make = functools.partial(_noisy_inputs, settings, grammar, schedule)
+    make = functools.partial(_noisy_inputs, config, settings)
     train = [make(k, rows) for k, rows in zip(keys[1:], splits.train, strict=True)]
     return {
         "train": jax.tree.map(lambda *leaves: jnp.stack(leaves), *train),
@@ -125,36 +127,37 @@ def make_inputs(
 
 
 def _noisy_inputs(
-    settings: EvaluationConfig,
-    grammar: Grammar,
-    schedule: Schedule,
-    key: Key[Array, ""],
-    sequences: Int[np.ndarray, "size leaves"],
+    config: RunConfig, settings: EvaluationConfig, key: Key[Array, ""], examples: np.ndarray
 ) -> NoisyInputs:
-    clean = jnp.asarray(sequences[: settings.num_sequences], jnp.int32)
-    x_0 = one_hot(clean, grammar.vocab_size)
+    world, schedule = world_of(config), config.schedule
+    examples = examples[: settings.num_examples]
+    x_0 = world.clean(config.data, examples)
     step_key, loss_key, noise_key = jax.random.split(key, 3)
-
     t_loss = jnp.stack(
         [
-            stratified_steps(jax.random.fold_in(step_key, repeat), schedule.num_steps, len(clean))
+            stratified_steps(jax.random.fold_in(step_key, repeat), schedule.num_steps, len(x_0))
             for repeat in range(settings.num_loss_noises)
         ]
     )
-    repeated = jnp.broadcast_to(x_0, (settings.num_loss_noises, *x_0.shape))
-    x_loss = add_noise(loss_key, schedule, repeated, t_loss)
-    exact = denoise_rows(exact_denoiser(grammar, schedule), x_loss, t_loss)
-    exact_loss = denoising_loss(exact, jnp.broadcast_to(clean, exact.shape[:-1])).mean()
-
-    t = step_at(settings.relative_time, schedule)
-    repeated = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
-    x_t = add_noise(noise_key, schedule, repeated, t)
-    steps = jnp.full(x_t.shape[:-2], t)
+    noise = normal_per_sample(loss_key, t_loss.shape, x_0.shape[1:], x_0.dtype)
+    t = jnp.asarray(
+        np.repeat([step_at(time, schedule) for time in settings.times], settings.num_noises)
+    )
+    other = normal_per_sample(noise_key, (len(t), len(x_0)), x_0.shape[1:], x_0.dtype)
+    x_t = schedule.mix(x_0, other, t[:, None])
+    steps = jnp.broadcast_to(t[:, None], x_t.shape[:2])
     oracles = [
-        denoise_rows(exact_denoiser(grammar, schedule, filter_level=level), x_t, steps)
-        for level in range(grammar.depth + 1)
+        world.prediction_of(denoise_rows(denoiser, x_t, steps), schedule, x_t, steps)
+        for denoiser in world.oracles(config)
     ]
-    return NoisyInputs(clean, x_loss, t_loss, exact_loss, x_t, jnp.stack(oracles, 1))
+    return NoisyInputs(
+        schedule.mix(x_0, noise, t_loss),
+        t_loss,
+        world.target(examples, noise),
+        x_t,
+        t,
+        jnp.stack(oracles, 1) if oracles else None,
+    )
 
 
 def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
@@ -176,63 +179,52 @@ def same_data_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
 
 
 def evaluate(
-    network: Any,
-    schedule: Schedule,
-    settings: EvaluationConfig,
-    inputs: dict[str, NoisyInputs],
-    params: Any,
-    num_splits: int,
-    num_seeds: int,
+    config: RunConfig, settings: EvaluationConfig, inputs: dict[str, NoisyInputs], params: Any
 ) -> Measurements:
     """All losses and divergences of one checkpoint.
 
     Args:
-        network: the architecture's configuration.
-        schedule: the noise.
+        config: the run.
         settings: as the inputs were made with.
         inputs: from :func:`make_inputs`.
         params: parameters of all members, stacked on a leading axis, split by split.
-        num_splits: disjoint training sets.
-        num_seeds: members per training set.
     """
-    t = step_at(settings.relative_time, schedule)
-    member_split = jnp.repeat(jnp.arange(num_splits), num_seeds)
-    loss, oracle = _evaluate_members(network, t, inputs, params, member_split)
-    model_oracle, unsupported = np.moveaxis(np.asarray(oracle), -1, 0)
-    at = f"at step t = {t} of {schedule.num_steps}"
+    world, network = world_of(config), config.network
+    member_split = jnp.repeat(jnp.arange(config.num_splits), config.num_seeds)
+    loss, from_oracles = _evaluate_members(world, network, inputs, params, member_split)
+    steps = " and ".join(str(step_at(time, config.schedule)) for time in settings.times)
+    at = f"at step t = {steps} of {config.num_steps}"
+    units, about = world.units, world.about
 
-    results = {
-        "loss": Measurement(
-            np.asarray(loss),
-            ("member", "set"),
-            "nats per position",
-            "denoising cross-entropy, mean over stratified t",
-        ),
-        "model_oracle": Measurement(
-            model_oracle,
-            ("member", "set", "level"),
-            "nats per sequence",
-            f"KL(filtered-k denoiser ‖ model) {at}, probabilities at least {CLIP:g}",
-        ),
-        "model_oracle_unsupported": Measurement(
-            unsupported,
-            ("member", "set", "level"),
-            "positions",
-            f"mass of the filtered-k denoiser where the model is below {CLIP:g}, {at}",
-        ),
-    }
-    pairs = split_pairs(num_splits, num_seeds)
-    controls = same_data_pairs(num_splits, num_seeds)
+    def over_noises(values: Array) -> np.ndarray:
+        """Means over noises, from values along "times", which is their last axis."""
+        shape = (*values.shape[:-1], len(settings.times), settings.num_noises)
+        means = np.asarray(values).reshape(shape).mean(-1)
+        return means if np.ndim(settings.relative_time) else means[..., 0]
+
+    levels = ("noise_level",) * np.ndim(settings.relative_time)
+    definition = f"{about['loss']}, mean over stratified t"
+    results = {"loss": Measurement(np.asarray(loss), ("member", "set"), units["loss"], definition)}
+    for name, values in from_oracles.items():
+        extra = world.oracle_extras().get(name)
+        unit = units["divergence"] if extra is None else extra[0]
+        what = f"{about['divergence']}, A the filtered-k denoiser, B the model"
+        definition = f"{what if extra is None else extra[1]}, {at}"
+        dims = ("member", "set", "level", *levels)
+        results[name] = Measurement(over_noises(values), dims, unit, definition)
+    pairs = split_pairs(config.num_splits, config.num_seeds)
+    controls = same_data_pairs(config.num_splits, config.num_seeds)
     if not pairs + controls:
         return results
     listed = jnp.asarray(pairs + controls)  # all pairs at once, to compile once
-    divergence = np.asarray(_evaluate_pairs(network, t, inputs, params, member_split, listed))
+    divergence = over_noises(_evaluate_pairs(world, network, inputs, params, member_split, listed))
     of_pairs, of_controls = divergence[: len(pairs)], divergence[len(pairs) :]
 
-    def add(name: str, values: Float[np.ndarray, "pair set"], definition: str) -> None:
-        results[name] = Measurement(values, ("pair", "set"), "nats per sequence", definition)
+    def add(name: str, values: Float[np.ndarray, "pair set ..."], definition: str) -> None:
+        dims = ("pair", "set", *levels)
+        results[name] = Measurement(values, dims, units["divergence"], definition)
 
-    between = f"KL(model A ‖ model B) {at}, inputs of A's split, A and B trained"
+    between = f"{about['divergence']} {at}, inputs of A's split, A and B trained"
     if pairs:
         add("sample_split", of_pairs, f"{between} on disjoint splits")
     if controls:
@@ -245,94 +237,110 @@ def evaluate(
 
 
 def _control_of(
-    pair: tuple[int, int], controls: list[tuple[int, int]], divergence: Float[np.ndarray, "c set"]
-) -> Float[np.ndarray, " set"]:
+    pair: tuple[int, int],
+    controls: list[tuple[int, int]],
+    divergence: Float[np.ndarray, "control set ..."],
+) -> Float[np.ndarray, "set ..."]:
     """Mean same-data divergence over the control pairs that a member of ``pair`` is in."""
     shared = [bool(set(pair) & set(control)) for control in controls]
     return divergence[np.array(shared)].mean(0)
 
 
-def loss_floor(inputs: dict[str, NoisyInputs], num_seeds: int) -> Measurement:
-    """The exact denoiser's loss on each member's own inputs: (member, set)."""
-    train = np.repeat(np.asarray(inputs["train"].exact_loss), num_seeds)
-    test = np.full_like(train, inputs["test"].exact_loss)
-    return Measurement(
-        np.stack([train, test], -1),
-        ("member", "set"),
-        "nats per position",
-        "denoising cross-entropy of the exact denoiser on the same noisy inputs",
-    )
+def reference_losses(
+    config: RunConfig, splits: Splits, inputs: dict[str, NoisyInputs]
+) -> Measurements:
+    """The world's reference denoisers' losses on each member's own inputs: (member, set)."""
+    world, found = world_of(config), {}
+    for name, reference in world.references(config).items():
+        values = [
+            [_loss_of(config, reference.of(train), given) for given in own_inputs(inputs, split)]
+            for split, train in enumerate(splits.train)
+        ]
+        of_members = np.repeat(np.asarray(values), config.num_seeds, axis=0)
+        dims, units = ("member", "set"), world.units["loss"]
+        found[name] = Measurement(of_members, dims, units, reference.definition)
+    return found
 
 
-def own_inputs(inputs: Mapping[str, Inputs], split: Int[Array, ""]) -> tuple[Inputs, Inputs]:
-    """A member's inputs per set, in the order of SETS."""
+def _loss_of(config: RunConfig, denoiser: AnyDenoiser, given: NoisyInputs) -> float:
+    world, x_t, t = world_of(config), given.x_loss, given.t_loss
+    predicted = world.prediction_of(denoise_rows(denoiser, x_t, t), config.schedule, x_t, t)
+    return float(world.loss(predicted, given.target).mean())
+
+
+def own_inputs(inputs: Mapping[str, Inputs], split: int | Int[Array, ""]) -> tuple[Inputs, Inputs]:
+    """A member's inputs per set: training, then test."""
     return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("world", "network"))
 def _evaluate_members(
+    world: World,
     network: Any,
-    t: int,
     inputs: dict[str, NoisyInputs],
     params: Any,
     member_split: Int[Array, " member"],
-) -> tuple[Float[Array, "member set"], Float[Array, "member set level 2"]]:
-    """Losses; divergences from the oracles, and the mass of theirs that the network rules out."""
+) -> tuple[Float[Array, "member set"], dict[str, Float[Array, "member set level times"]]]:
+    """Losses; and what lies between oracles and networks, means over examples."""
+    measures = {"model_oracle": world.divergence} | {
+        name: function for name, (_, _, function) in world.oracle_extras().items()
+    }
 
-    def one_set(own: Any, given: NoisyInputs) -> tuple[Array, Array]:
-        losses = jax.lax.map(
-            lambda pair: denoising_loss(log_probs(network, own, *pair), given.clean).mean(),
-            (given.x_loss, given.t_loss),
-        )
+    def one_set(own: Any, given: NoisyInputs) -> tuple[Array, dict[str, Array]]:
+        def loss(piece: tuple[Array, Array, Array]) -> Array:
+            x_t, t, target = piece
+            return world.loss(world.prediction(network, own, x_t, t), target).mean()
 
-        def from_oracles(pair: tuple[Array, Array]) -> Array:
-            x_t, oracles = pair
-            learned = jnp.broadcast_to(log_probs(network, own, x_t, t), oracles.shape)
-            both = kl_divergence(oracles, learned), unsupported_mass(oracles, learned)
-            return jnp.stack(both, -1).mean(-2)
+        def from_oracles(piece: tuple[Array, Array, Array]) -> dict[str, Array]:
+            x_t, t, oracles = piece
+            learned = jnp.broadcast_to(world.prediction(network, own, x_t, t), oracles.shape)
+            return {name: of(oracles, learned).mean(-1) for name, of in measures.items()}
 
-        divergences = jax.lax.map(from_oracles, (given.x_t, given.oracles))
-        return losses.mean(), divergences.mean(0)
+        losses = jax.lax.map(loss, (given.x_loss, given.t_loss, given.target))
+        if given.oracles is None:
+            return losses.mean(), {}
+        found = jax.lax.map(from_oracles, (given.x_t, given.t, given.oracles))
+        return losses.mean(), {name: values.T for name, values in found.items()}
 
-    def one_member(member: tuple[Any, Array]) -> tuple[Array, Array]:
+    def one_member(member: tuple[Any, Array]) -> tuple[Array, dict[str, Array]]:
         own, split = member
         per_set = [one_set(own, given) for given in own_inputs(inputs, split)]
-        losses, divergences = zip(*per_set, strict=True)
-        return jnp.stack(losses), jnp.stack(divergences)
+        return jax.tree.map(lambda *values: jnp.stack(values), *per_set)
 
-    return jax.lax.map(one_member, (params, member_split))
+    return map_over_devices(one_member, (params, member_split))
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("world", "network"))
 def _evaluate_pairs(
+    world: World,
     network: Any,
-    t: int,
     inputs: dict[str, NoisyInputs],
     params: Any,
     member_split: Int[Array, " member"],
     pairs: Int[Array, "pair two"],
-) -> Float[Array, "pair set"]:
-    def one_set(first: Any, second: Any, given: NoisyInputs) -> Array:
-        def one_noise(x_t: Array) -> Array:
-            log_p, log_q = (log_probs(network, own, x_t, t) for own in (first, second))
-            return kl_divergence(log_p, log_q).mean()
-
-        return jax.lax.map(one_noise, given.x_t).mean()
-
+) -> Float[Array, "pair set times"]:
     def one_pair(pair: Array) -> Array:
-        first = jax.tree.map(lambda leaf: leaf[pair[0]], params)
-        second = jax.tree.map(lambda leaf: leaf[pair[1]], params)
+        both = [jax.tree.map(lambda leaf, own=own: leaf[own], params) for own in pair]
+
+        def one_noise(piece: tuple[Array, Array]) -> Array:
+            x_t, t = piece
+            return world.divergence(
+                *(world.prediction(network, own, x_t, t) for own in both)
+            ).mean()
+
         per_set = own_inputs(inputs, member_split[pair[0]])
-        return jnp.stack([one_set(first, second, given) for given in per_set])
+        return jnp.stack([jax.lax.map(one_noise, (given.x_t, given.t)) for given in per_set])
 
-    return jax.lax.map(one_pair, pairs)
+    return map_over_devices(one_pair, pairs)
 
 
-def _passes(run: Any, settings: Mapping[str, Any]) -> float:
+def _passes(run: RunConfig, settings: Mapping[str, Any]) -> float:
     own, sizes = settings["evaluation"], (run.num_splits, run.num_seeds)
     pairs = len(split_pairs(*sizes)) + len(same_data_pairs(*sizes))
-    noises = num_members(run) * (own.num_loss_noises + own.num_noises) + 2 * pairs * own.num_noises
-    return run.num_checkpoints * noises * num_rows(run, own.num_sequences)
+    oracles = len(world_of(run).oracles(run)) > 0
+    noises = own.num_noises * len(own.times)
+    per_row = num_members(run) * (own.num_loss_noises + oracles * noises) + 2 * pairs * noises
+    return run.num_checkpoints * per_row * num_rows(run, own.num_examples)
 
 
-STAGES = (Stage("evaluation", EvaluationConfig, plan, passes=_passes),)
+STAGES = (Stage("evaluation", EvaluationConfig, plan, measures=any_world, passes=_passes),)

@@ -1,41 +1,28 @@
-"""Samples of every network along training, compared with its data and with fresh data."""
+"""Samples of every network along training, compared with each other, their data and the law."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+import itertools
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Key, Num
 
+from experiments.configs import RunConfig
+from experiments.runs.data import data_as_drawn, epochs_of, run_key
+from experiments.runs.members import checkpoints_of
 from experiments.spread import map_over_devices
+from experiments.stages.evaluation import same_data_pairs, split_pairs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
-from experiments.stages.registry import Stage
+from experiments.stages.registry import Stage, any_world
 from experiments.stages.settings import check_counts, sampling_passes
 from experiments.store import Measurement, Measurements
-from experiments.train import (
-    AnyRunConfig,
-    checkpoints_of,
-    epochs_of,
-    make_data,
-    run_key,
-)
+from experiments.worlds.registry import world_of
+from hiermodel.checks import require
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.grammar.rules import Grammar, symbol_dtype
-from hiermodel.grammar.sampling import sample_leaves
-from hiermodel.inference.belief_propagation import log_prob
-from hiermodel.measures.neighbour_law import law_histogram, reference_law
-from hiermodel.measures.neighbours import (
-    distance_histogram,
-    histogram_divergence,
-    nearest_neighbours,
-)
-from hiermodel.measures.reproduction import block_reproduction
 from hiermodel.measures.units import partner_split
-from hiermodel.measures.validity import level_validity
-from hiermodel.networks.learned import learned_denoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +30,7 @@ class SamplesConfig:
     """How samples are drawn at a checkpoint.
 
     Attributes:
-        num_samples: sequences per member and checkpoint; x_T and step noise are shared by all.
+        num_samples: examples per member and checkpoint; x_T and step noise are shared by all.
         every: one out of so many checkpoints is sampled, counted back from the last.
     """
 
@@ -59,285 +46,185 @@ class ComparisonConfig:
     """How samples are compared with training sets and with fresh data.
 
     Attributes:
-        num_floor_repeats: repetitions of the finite-sample floor.
+        num_floor_repeats: repetitions of the finite-sample floor, where fresh data can be drawn.
         copy_radius: Hamming distance up to which a sample counts as a near-copy.
         num_reference: fresh sequences that stand for the law in the nearest-neighbour divergence,
             where it has too many sequences to list.
+        memorised_below: a sample of real numbers whose distance to the nearest training example is
+            below this share of that to the second nearest counts as memorised.
     """
 
     num_floor_repeats: int = 20
     copy_radius: int = 1
     num_reference: int = 1_000_000
+    memorised_below: float = 1 / 3
 
     def __post_init__(self):
         check_counts(self, "num_floor_repeats", "num_reference")
+        share = self.memorised_below
+        require(bool(0 < share < 1), "memorised_below", share, "above 0 and below 1")
 
 
 MAX_BATCH = 2048
-"""Sequences denoised at once; samples do not depend on it, since each has its own key."""
+"""Examples denoised at once."""
 
 
-def sampled_epochs(config: AnyRunConfig, settings: Any) -> list[int]:
+def sampled_epochs(config: RunConfig, settings: SamplesConfig) -> list[int]:
     """Every so many checkpoints, so that the last is among them."""
     return epochs_of(config)[:: -settings.every][::-1]
 
 
 def plan_samples(context: Context) -> Plan:
-    """The stage "samples": sequences of every member at every sampled checkpoint."""
-    axes = ("leaf",)
-    return plan_drawing(context, generate, "sequences", axes, "symbol", "generated sequences")
-
-
-def plan_drawing(
-    context: Context,
-    draw: Callable[..., np.ndarray],
-    name: str,
-    axes: tuple[str, ...],
-    units: str,
-    definition: str,
-) -> Plan:
-    """A stage of samples of every member at every sampled checkpoint.
-
-    Args:
-        context: the run.
-        draw: as :func:`generate`.
-        name: of the measurement.
-        axes: of one sample.
-        units: of the measurement.
-        definition: of the measurement.
-    """
+    """The stage "samples": examples of every member at every sampled checkpoint."""
     config, settings = context.config, context.own["samples"]
+    world = world_of(config)
+    dims, about = ("member", "sample", *world.axes), f"generated {world.examples}"
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
         key = run_key(config, "samples")
 
         def at_epoch(epoch: int) -> Measurements:
-            params = checkpoints.load_params(epoch)
-            drawn = draw(key, config.network, config.schedule, params, settings.num_samples)
-            return {name: Measurement(drawn, ("member", "sample", *axes), units, definition)}
+            drawn = generate(key, config, checkpoints.load_params(epoch), settings.num_samples)
+            return {world.examples: Measurement(drawn, dims, world.units["value"], about)}
 
         return Recipe(at_epoch)
 
     return along_checkpoints(sampled_epochs(config, settings), prepare)
 
 
+def samples_of(context: Context) -> np.ndarray:
+    """What the stage "samples" has drawn: (checkpoint, member, sample, ...)."""
+    return context.load("samples")[world_of(context.config).examples].values
+
+
 def plan_comparison(context: Context) -> Plan:
-    """The stage "comparison": the samples against their training set, another, and fresh data."""
+    """The stage "comparison": samples against each other, training sets and fresh data."""
     config, settings = context.config, context.own["comparison"]
     epochs = sampled_epochs(config, context.own["samples"])
 
     def prepare() -> Recipe:
-        grammar = config.grammar.build()
-        train = make_data(config).train
-        sequences = context.load("samples")["sequences"].values
+        splits, samples = data_as_drawn(config), samples_of(context)
         key = run_key(config, "fresh")
-        expected, constant = references(
-            key, grammar, settings, train, config.filter_level, sequences.shape[2]
-        )
+        further = world_of(config).comparison(key, config, settings, splits, samples.shape[2])
 
         def at_epoch(epoch: int) -> Measurements:
-            drawn = sequences[epochs.index(epoch)]
-            derivable = are_derivable(grammar, drawn, config.filter_level)
-            return compare(grammar, settings, drawn, derivable, train, expected, config.num_seeds)
+            drawn = samples[epochs.index(epoch)]
+            distance = own_distances(config, drawn, splits.train)
+            compared = compare(config, drawn, splits.train, distance)
+            return {**compared, **further.measure(drawn, distance)}
 
-        return Recipe(at_epoch, constant)
+        return Recipe(at_epoch, further.constant)
 
     return along_checkpoints(epochs, prepare)
 
 
 def generate(
-    key: Key[Array, ""],
-    network: Any,
-    schedule: Schedule,
-    params: Any,
-    num_samples: int,
-) -> Int[np.ndarray, "member sample leaves"]:
-    """Sequences from every member, all from the same x_T and step noise."""
-    return in_blocks(
-        lambda own, size: _generate_block(own, network, schedule, params, size),
-        key,
-        num_samples,
-        MAX_BATCH,
-    )
-
-
-def in_blocks(
-    draw: Callable[[Key[Array, ""], int], Array],
-    key: Key[Array, ""],
-    num_samples: int,
-    most: int,
-) -> np.ndarray:
-    """Samples (member, sample, …) of ``draw(key, size)``, ``most`` at a time."""
-    starts = range(0, num_samples, most)
-    blocks = [
-        np.asarray(draw(jax.random.fold_in(key, start), min(most, num_samples - start)))
-        for start in starts
-    ]
+    key: Key[Array, ""], config: RunConfig, params: Any, num_samples: int
+) -> Num[np.ndarray, "member sample ..."]:
+    """Examples from every member, all from the same x_T and step noise."""
+    world, blocks = world_of(config), []
+    for start in range(0, num_samples, MAX_BATCH):
+        size = min(MAX_BATCH, num_samples - start)
+        own = jax.random.fold_in(key, start)
+        drawn = _generate_block(own, config.network, config.schedule, params, size)
+        blocks.append(np.asarray(drawn, world.dtype(config.data)))
     return np.concatenate(blocks, axis=1)
 
 
 @functools.partial(jax.jit, static_argnames=("network", "size"))
 def _generate_block(
     key: Key[Array, ""], network: Any, schedule: Schedule, params: Any, size: int
-) -> Int[Array, "member sample leaves"]:
+) -> Num[Array, "member sample ..."]:
     def one_member(own: Any) -> Array:
-        denoiser = learned_denoiser(network, own, schedule)
-        return sample_ancestral(key, denoiser, schedule, size).astype(
-            symbol_dtype(network.vocab_size)
-        )
+        denoiser = network.target.denoiser(network, own, schedule)
+        return sample_ancestral(key, denoiser, schedule, size)
 
     return map_over_devices(one_member, params)
 
 
-def compare(
-    grammar: Grammar,
-    settings: ComparisonConfig,
-    samples: Int[np.ndarray, "member sample leaves"],
-    derivable: Bool[np.ndarray, "member sample"],
-    train: Int[np.ndarray, "split n leaves"],
-    expected: Float[np.ndarray, "split bins"],
-    num_seeds: int,
-) -> Measurements:
-    """How one checkpoint's samples lie to their training set, to another one, to the law.
-
-    ``expected`` comes from :func:`references`, ``derivable`` from :func:`are_derivable`.
-    """
-    num_splits, num_leaves = len(train), train.shape[-1]
-    rows: dict[str, list[Any]] = {name: [] for name in _MEASURED}
-    for member, generated in enumerate(samples):
-        split = member // num_seeds
-        own, partner = train[split], partner_split(split, num_splits)
-        distance = _distances(generated, own)
-        counts = distance_histogram(distance, num_leaves)
-        rows["neighbour_divergence"].append(histogram_divergence(counts, expected[split]))
-        possible = distance_histogram(distance[derivable[member]], num_leaves)
-        rows["neighbour_divergence_derivable"].append(
-            histogram_divergence(possible, expected[split]) if possible.any() else np.nan
-        )
-        rows["derivable"].append(np.mean(derivable[member]))
-        rows["copies"].append(np.mean(distance == 0))
-        rows["near_copies"].append(np.mean(distance <= settings.copy_radius))
-        rows["validity"].append(np.mean(level_validity(grammar, generated).by_level, 0))
-        if num_splits == 1:
-            continue
-        if partner is None:  # without both directions there is nothing to say
-            rows["gap"].append(np.nan)
-            rows["block_reproduction"].append(np.full(grammar.depth + 1, np.nan))
-            continue
-        other = train[partner]
-        rows["gap"].append(np.mean(_distances(generated, other) - distance))
-        found_more = block_reproduction(generated, own, other, grammar.branching, grammar.depth)
-        rows["block_reproduction"].append(np.mean(found_more, 0))
-    return {
-        name: Measurement(np.asarray(values), dims, units, definition)
-        for name, values in rows.items()
-        if values
-        for dims, units, definition in [_MEASURED[name]]
-    }
+def sample_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
+    """All pairs of members with the same seed on disjoint splits; those of split_pairs first."""
+    first = split_pairs(num_splits, num_seeds)
+    everything = [
+        (a * num_seeds + seed, b * num_seeds + seed)
+        for a, b in itertools.combinations(range(num_splits), 2)
+        for seed in range(num_seeds)
+    ]
+    return first + [pair for pair in everything if pair not in first]
 
 
-_MEASURED = {
-    "neighbour_divergence": (
-        ("member",),
-        "nats",
-        "KL(distances of samples to their nearest training sequence ‖ same for the law)",
-    ),
-    "neighbour_divergence_derivable": (
-        ("member",),
-        "nats",
-        "the same of derivable samples alone; nan if there are none",
-    ),
-    "derivable": (("member",), "fraction", "samples that the law of the data can yield"),
-    "gap": (
-        ("member",),
-        "symbols",
-        "mean over samples of distance to the nearest sequence of the other split of its pair − of "
-        "its own; NaN for a last odd split",
-    ),
-    "copies": (("member",), "fraction", "samples that are training sequences"),
-    "near_copies": (("member",), "fraction", "samples within the copy radius of one"),
-    "block_reproduction": (
-        ("member", "level"),
-        "fraction",
-        "blocks under a node of the level found at that place in the own split − in the other of "
-        "its pair; NaN for a last odd split",
-    ),
-    "validity": (("member", "level"), "fraction", "nodes of the level that are derivable"),
-}
-
-
-def references(
-    key: Key[Array, ""],
-    grammar: Grammar,
-    settings: ComparisonConfig,
-    train: Int[np.ndarray, "split n leaves"],
-    filter_level: int,
-    num_samples: int,
-) -> tuple[Float[np.ndarray, "split bins"], Measurements]:
-    """What the law gives, to compare samples with.
-
-    Returns:
-        Its histogram of distances to each split; and the floor of the nearest-neighbour divergence
-        and the copies, both (split, repeat), found in data that knows nothing of the splits.
-    """
-    num_leaves = train.shape[-1]
-
-    def draw(index: int) -> np.ndarray:
-        block = jax.random.fold_in(key, index)
-        leaves = sample_leaves(block, grammar, num_samples, filter_level=filter_level)
-        return np.asarray(leaves, symbol_dtype(grammar.vocab_size))
-
-    law_key = jax.random.fold_in(key, 0)
-    law = reference_law(
-        law_key, grammar, filter_level=filter_level, num_fresh=settings.num_reference
+def own_distances(
+    config: RunConfig,
+    samples: Num[np.ndarray, "member sample ..."],
+    train: Num[np.ndarray, "split n ..."],
+) -> Num[np.ndarray, "member sample"]:
+    """Distance of every sample to the nearest example of its network's own training set."""
+    distance = world_of(config).distance
+    return np.stack(
+        [distance(rows, train[member // config.num_seeds]) for member, rows in enumerate(samples)]
     )
-    expected = np.stack([law_histogram(law, own) for own in train])
-    floor = np.zeros((len(train), settings.num_floor_repeats))
-    copies = np.zeros_like(floor)
-    near_copies = np.zeros_like(floor)
-    for repeat in range(settings.num_floor_repeats):
-        again = draw(repeat + 1)
-        for split, own in enumerate(train):
-            distance = _distances(again, own)
-            divergence = histogram_divergence(
-                distance_histogram(distance, num_leaves), expected[split]
-            )
-            floor[split, repeat] = divergence
-            copies[split, repeat] = np.mean(distance == 0)
-            near_copies[split, repeat] = np.mean(distance <= settings.copy_radius)
-    dims = ("split", "repeat")
-    return expected, {
-        "neighbour_floor": Measurement(
-            floor,
-            dims,
-            "nats",
-            "nearest-neighbour divergence of as many fresh sequences from the law",
+
+
+def compare(
+    config: RunConfig,
+    samples: Num[np.ndarray, "member sample ..."],
+    train: Num[np.ndarray, "split n ..."],
+    distance: Num[np.ndarray, "member sample"],
+) -> Measurements:
+    """How one checkpoint's samples lie to each other, to their training set and to another.
+
+    Args:
+        config: the run.
+        samples: of all members, the i-th of each from the same noise.
+        train: training sets.
+        distance: from :func:`own_distances`.
+    """
+    world, (num_splits, num_seeds) = world_of(config), (config.num_splits, config.num_seeds)
+
+    def gap(member: int, rows: np.ndarray) -> float:
+        partner = partner_split(member // num_seeds, num_splits)
+        if partner is None:  # a last odd one has none
+            return np.nan
+        return np.mean(world.distance(rows, train[partner]) - distance[member])
+
+    found: dict[str, Any] = {"nearest_distance": distance.mean(1)}
+    if num_splits > 1:
+        found["gap"] = [gap(member, rows) for member, rows in enumerate(samples)]
+    for name, pairs in (
+        ("dissimilarity", sample_pairs(num_splits, num_seeds)),
+        ("same_data", same_data_pairs(num_splits, num_seeds)),
+    ):
+        if pairs:
+            found[name] = [world.dissimilarity(samples[a], samples[b]).mean() for a, b in pairs]
+    words, what = world.units, world.about["dissimilarity"]
+    about = {
+        "nearest_distance": (
+            ("member",),
+            words["distance"],
+            "mean over samples of the distance to the nearest example of the training set",
         ),
-        "copies_fresh": Measurement(
-            copies, dims, "fraction", "fresh sequences that are training sequences"
+        "gap": (
+            ("member",),
+            words["distance"],
+            "mean over samples of distance to the nearest example of the other split of its pair − "
+            "of its own; NaN for a last odd split",
         ),
-        "near_copies_fresh": Measurement(
-            near_copies, dims, "fraction", "fresh sequences within the copy radius of one"
+        "dissimilarity": (
+            ("pair",),
+            words["dissimilarity"],
+            f"{what}, of paired samples of networks on disjoint splits, all pairs",
+        ),
+        "same_data": (
+            ("pair",),
+            words["dissimilarity"],
+            f"{what}, of paired samples of networks on the same split from different seeds",
         ),
     }
-
-
-def are_derivable(
-    grammar: Grammar, samples: Int[np.ndarray, "member sample leaves"], filter_level: int
-) -> Bool[np.ndarray, "member sample"]:
-    """Which samples the law of the data can yield."""
-    found = [log_prob(grammar, rows, filter_level=filter_level) for rows in samples]
-    return np.stack([np.asarray(each) > -np.inf for each in found])
-
-
-def _distances(
-    sequences: Int[np.ndarray, "sample leaves"], train: Int[np.ndarray, "n leaves"]
-) -> Int[np.ndarray, " sample"]:
-    return np.asarray(nearest_neighbours(sequences, train).distance)
+    return {name: Measurement(np.asarray(values), *about[name]) for name, values in found.items()}
 
 
 STAGES = (
-    Stage("samples", SamplesConfig, plan_samples, passes=sampling_passes),
-    Stage("comparison", ComparisonConfig, plan_comparison, reads=("samples",)),
+    Stage("samples", SamplesConfig, plan_samples, measures=any_world, passes=sampling_passes),
+    Stage("comparison", ComparisonConfig, plan_comparison, reads=("samples",), measures=any_world),
 )

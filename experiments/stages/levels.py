@@ -20,13 +20,13 @@ from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs
+from experiments.runs.data import make_data, run_key
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.generation import sampled_epochs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage
 from experiments.stages.settings import check_counts
 from experiments.store import Measurement, Measurements
-from experiments.train import make_data, run_key
 from hiermodel.checks import require
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
@@ -64,10 +64,10 @@ def plan(context: Context) -> Plan:
     epochs = sampled_epochs(config, context.own["samples"])
 
     def prepare() -> Recipe:
-        grammar = config.grammar.build()
+        grammar = config.data.build()
         test_key, floor_key = jax.random.split(run_key(config, "levels"))
         sequences = context.load("samples")["sequences"].values
-        exact = np.asarray(leaf_pairs(grammar, filter_level=config.filter_level).covariance)
+        exact = np.asarray(leaf_pairs(grammar, filter_level=config.data.filter_level).covariance)
 
         def at_epoch(epoch: int) -> Measurements:
             members = sequences[epochs.index(epoch)]
@@ -105,7 +105,7 @@ def _correlation_floor(
     floor = []
     for repeat in range(NUM_FLOOR_REPEATS):
         block = jax.random.fold_in(key, repeat)
-        fresh = sample_leaves(block, grammar, size, filter_level=config.filter_level)
+        fresh = sample_leaves(block, grammar, size, filter_level=config.data.filter_level)
         floor.append(_correlation_error(grammar, exact, np.asarray(fresh)))
     about = "correlation_error of fresh data of the same size"
     return Measurement(np.stack(floor), ("repeat", "distance"), "probability", about)

@@ -1,4 +1,4 @@
-"""Telling training data from others by every network's losses, for sequences and for images.
+"""Telling training data from others by every network's losses.
 
 The others are test data that are in no training set.
 """
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Array, Float, Key
 
-from experiments.configs import AnyRunConfig
+from experiments.configs import RunConfig
 from experiments.store import Measurement, Measurements
 from hiermodel.measures.membership import RATES, evaluate_attack, membership_score
 from hiermodel.measures.units import other_split
@@ -25,7 +25,7 @@ ENDS = {"": "", "low": "; lower end of its 95 % interval", "high": "; upper end 
 
 
 def attack_scores(
-    config: AnyRunConfig,
+    config: RunConfig,
     losses: Float[np.ndarray, "member times n"],
     exact: Float[np.ndarray, "times n"] | None,
 ) -> Float[np.ndarray, "member attack times n"]:

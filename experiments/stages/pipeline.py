@@ -23,7 +23,7 @@ class Context:
     """The run that is measured, and how.
 
     Attributes:
-        config: the run: a RunConfig, or an ImageRunConfig.
+        config: the run.
         own: settings of each stage, by its name.
         reads: the stages that each stage reads.
         run: the run's folder.

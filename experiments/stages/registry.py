@@ -13,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from experiments import configs
-from experiments.configs import Protocol
+from experiments.configs import Protocol, RunConfig
+from experiments.runs.training import open_run
 from experiments.stages.pipeline import Context, Plan
 from experiments.store import RunFolder
-from experiments.train import open_run
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import World
 from hiermodel.checks import require
 
 
@@ -29,7 +31,7 @@ class Stage:
         settings: the dataclass of its settings; all of them have standard values.
         plan: how it is made, piece by piece, in a context.
         reads: names of the stages whose files it reads.
-        world: of the runs that it can measure.
+        measures: which worlds' runs it can measure; those of grammars, if left out.
         passes: what it costs: forward passes of the networks, counted per example, from the run
             and the settings of all stages.
     """
@@ -38,13 +40,22 @@ class Stage:
     settings: type
     plan: Callable[[Context], Plan]
     reads: tuple[str, ...] = ()
-    world: str = "grammar"
+    measures: Callable[[World], bool] = lambda world: world.grammar is not None
     passes: Callable[[Any, Mapping[str, Any]], float] = lambda run, settings: 0.0
 
 
+def any_world(world: World) -> bool:
+    """Says of a stage that it measures runs of every world."""
+    return True
+
+
+def stages_of(run: RunConfig) -> Mapping[str, Stage]:
+    """All stages that can measure a run by name, each after those that it reads."""
+    return _stages_of(world_of(run))
+
+
 @functools.cache
-def stages_of(world: str) -> Mapping[str, Stage]:
-    """All stages of a world's runs by name, each after those that it reads."""
+def _stages_of(world: World) -> Mapping[str, Stage]:
     package = importlib.import_module(__package__ or "experiments.stages")
     modules = [
         importlib.import_module(f"{package.__name__}.{found.name}")
@@ -54,7 +65,7 @@ def stages_of(world: str) -> Mapping[str, Stage]:
         stage.name: stage
         for module in modules
         for stage in getattr(module, "STAGES", ())
-        if stage.world == world
+        if stage.measures(world)
     }
 
     def depth(name: str) -> int:
@@ -65,20 +76,20 @@ def stages_of(world: str) -> Mapping[str, Stage]:
 
 def context_of(own: Protocol, root: Path | str, *, make: bool = False) -> Context:
     """Paths and settings of a run that is measured; its folder is made only if asked for."""
-    known = stages_of(own.run.world)
+    known = stages_of(own.run)
     folder = open_run(own.run, root) if make else RunFolder.of(root, configs.identity(own.run))
-    settings = complete_settings(own.run.world, own.stages)
+    settings = complete_settings(own.run, own.stages)
     reads = {name: stage.reads for name, stage in known.items()}
     return Context(own.run, settings, reads, folder)
 
 
-def with_needs(world: str, names: Iterable[str]) -> list[str]:
+def with_needs(run: RunConfig, names: Iterable[str]) -> list[str]:
     """Stages and all that they read, directly or not, in the order in which they are made.
 
     Raises:
-        ValueError: for a stage that the world's runs do not have.
+        ValueError: for a stage that cannot measure the run.
     """
-    known = stages_of(world)
+    known = stages_of(run)
     needed: set[str] = set()
     unseen = set(names)
     for name in unseen:
@@ -89,13 +100,13 @@ def with_needs(world: str, names: Iterable[str]) -> list[str]:
     return [name for name in known if name in needed]
 
 
-def complete_settings(world: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of every stage of a world: those given, and standard ones for the others.
+def complete_settings(run: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of every stage of a run: those given, and standard ones for the others.
 
     Raises:
         ValueError: for a stage that does not exist, or settings of another type.
     """
-    known = stages_of(world)
+    known = stages_of(run)
     for name, settings in given.items():
         require(name in known, "stage", name, f"one of {list(known)}")
         own = known[name].settings

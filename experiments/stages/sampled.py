@@ -4,23 +4,21 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Num
 
-from experiments.stages.generation import sampled_epochs
+from experiments.runs.members import checkpoints_of
+from experiments.stages.denoising import denoisers_of
+from experiments.stages.generation import sampled_epochs, samples_of
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
-from experiments.stages.u_turns import members_of
 from experiments.store import Measurements
-from experiments.train import checkpoints_of
-from hiermodel.networks.learned import LearnedDenoiser
+from hiermodel.diffusion.denoiser import AnyDenoiser
 
 
 def plan_sampled(
     context: Context,
     name: str,
     make_setting: Callable[[Any, Any, int], Any],
-    measure: Callable[
-        [Any, list[LearnedDenoiser], Int[np.ndarray, "member sample leaves"]], Measurements
-    ],
+    measure: Callable[[Any, list[AnyDenoiser], Num[np.ndarray, "member sample ..."]], Measurements],
     constant: Callable[[Any], Measurements] = lambda setting: {},
 ) -> Plan:
     """A stage that measures every sampled checkpoint against a setting made once.
@@ -37,12 +35,12 @@ def plan_sampled(
 
     def prepare() -> Recipe:
         checkpoints = checkpoints_of(config, context.run)
-        sequences = context.load("samples")["sequences"].values
-        setting = make_setting(config, settings, sequences.shape[2])
+        samples = samples_of(context)
+        setting = make_setting(config, settings, samples.shape[2])
 
         def at_epoch(epoch: int) -> Measurements:
-            networks = members_of(config, checkpoints.load_params(epoch))
-            return measure(setting, networks, sequences[epochs.index(epoch)])
+            networks = denoisers_of(config, checkpoints.load_params(epoch))
+            return measure(setting, networks, samples[epochs.index(epoch)])
 
         return Recipe(at_epoch, constant(setting))
 

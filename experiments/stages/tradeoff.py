@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key
 
 from experiments.configs import RunConfig
+from experiments.runs.data import make_data, run_key
 from experiments.stages.denoising import denoise_rows
 from experiments.stages.evaluation import split_pairs
 from experiments.stages.pipeline import Context, Plan
@@ -23,7 +24,6 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
-from experiments.train import make_data, run_key
 from hiermodel.checks import require
 from hiermodel.diffusion.averaged import averaged_denoiser
 from hiermodel.diffusion.corruption import add_noise, one_hot
@@ -124,13 +124,14 @@ def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
     step_key, noise_key, loss_key, sample_key, fresh_key = jax.random.split(
         run_key(config, "tradeoff"), 5
     )
-    splits, grammar, schedule = make_data(config), config.grammar.build(), config.schedule
+    splits: Any = make_data(config)
+    grammar, schedule = config.data.build(), config.schedule
     test = splits.test[: own.num_sequences]
-    exact = exact_denoiser(grammar, schedule, filter_level=config.filter_level)
+    exact = exact_denoiser(grammar, schedule, filter_level=config.data.filter_level)
     x_0 = one_hot(test, grammar.vocab_size)
     t = step_at(own.relative_time, schedule)
     x_t = add_noise(noise_key, schedule, jnp.broadcast_to(x_0, (own.num_noises, *x_0.shape)), t)
-    fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.filter_level)
+    fresh = sample_leaves(fresh_key, grammar, own.num_fresh, filter_level=config.data.filter_level)
     setting = Setting(
         config,
         own,

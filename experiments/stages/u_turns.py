@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs
-from experiments.stages.denoising import SETS, mean_and_error, params_at
+from experiments.runs.data import make_data, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.stages.denoising import SETS, denoisers_of, mean_and_error, params_at
 from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
 from experiments.stages.registry import Stage
 from experiments.stages.settings import (
@@ -22,13 +22,11 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
-from experiments.train import checkpoints_of, make_data, run_key
 from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.diffusion.denoisers import empirical_denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import u_turn
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.u_turn import overlap, overlap_ratio
-from hiermodel.networks.learned import LearnedDenoiser
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +80,7 @@ def plan(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         key = run_key(config, "u_turns")
-        exact = exact_denoiser(config.grammar.build(), schedule)
+        exact = exact_denoiser(config.data.build(), schedule)
         splits, onsets = make_data(config), context.onsets()
         starts = [rows[: settings.num_sequences] for rows in (*splits.train, splits.test)]
         checkpoints = checkpoints_of(config, context.run)
@@ -91,12 +89,12 @@ def plan(context: Context) -> Plan:
             for moment, tau in MOMENTS.items()
         }
         networks = [
-            members_of(config, params_at(checkpoints, of_moment)) for of_moment in epochs.values()
+            denoisers_of(config, params_at(checkpoints, of_moment)) for of_moment in epochs.values()
         ]
 
         def at_step(number: int) -> Measurements:
             # One key throughout: the i-th start of every set, and every denoiser, sees one noise.
-            def turned(denoiser: Denoiser, rows: np.ndarray) -> np.ndarray:
+            def turned(denoiser: Any, rows: np.ndarray) -> np.ndarray:
                 return overlaps(key, denoiser, schedule, rows, steps[number], settings.num_noises)
 
             by_exact = [turned(exact, rows) for rows in starts]
@@ -125,7 +123,7 @@ def plan_random(context: Context) -> Plan:
 
     def prepare() -> Recipe:
         start_key, key = jax.random.split(run_key(config, "random_u_turns"))
-        grammar, size = config.grammar.build(), settings.num_sequences
+        grammar, size = config.data.build(), settings.num_sequences
         shape = size, grammar.num_leaves
         starts = np.asarray(jax.random.randint(start_key, shape, 0, grammar.vocab_size))
         epochs = nearest_epochs(context.load("evaluation"), context.onsets()["tau_test"].values)
@@ -150,7 +148,7 @@ def plan_random(context: Context) -> Plan:
             "model": (
                 "member",
                 "networks at their test-loss minimum",
-                members_of(config, params),
+                denoisers_of(config, params),
             ),
         }
 
@@ -168,19 +166,6 @@ def plan_random(context: Context) -> Plan:
         return Recipe(at_step)
 
     return along_noise(steps, schedule.num_steps, prepare)
-
-
-def members_of(config: RunConfig, params: dict[str, np.ndarray]) -> list[LearnedDenoiser]:
-    """Every member as a denoiser of its own."""
-    num_members = config.num_splits * config.num_seeds
-    return [
-        LearnedDenoiser(
-            config.network,
-            {name: jnp.asarray(values[member]) for name, values in params.items()},
-            config.num_steps,
-        )
-        for member in range(num_members)
-    ]
 
 
 def overlaps(

@@ -52,12 +52,12 @@ def _moves(claim: Claim) -> str:
 
 
 def _settings(rows: pd.DataFrame) -> list[pd.DataFrame]:
-    return [own for _, own in rows.groupby(["grammar.depth", "grammar.rules_per_symbol"])]
+    return [own for _, own in rows.groupby(["data.depth", "data.rules_per_symbol"])]
 
 
 def _order(rows: pd.DataFrame) -> list[Claim]:
     """Level k before k − 1, for every k of one setting."""
-    depth, rules = int(rows["grammar.depth"].iloc[0]), int(rows["grammar.rules_per_symbol"].iloc[0])
+    depth, rules = int(rows["data.depth"].iloc[0]), int(rows["data.rules_per_symbol"].iloc[0])
     claims = []
     for level in range(depth, 0, -1):
         claim = make_claim(
@@ -78,7 +78,7 @@ def _order(rows: pd.DataFrame) -> list[Claim]:
 
 def _delay(rows: pd.DataFrame) -> list[Claim]:
     """How the delay from the coarsest to the finest level moves with depth and with rules."""
-    depths, rules = rows["grammar.depth"], rows["grammar.rules_per_symbol"]
+    depths, rules = rows["data.depth"], rows["data.rules_per_symbol"]
     response = log_times(rows, "tau_level_0") - _coarsest(rows)
     found = effects(rows, response, {"depth": depths, "rules": np.log(rules)})
     about = "ln(τ_0/τ_L), at fixed"
@@ -108,7 +108,7 @@ def _delay(rows: pd.DataFrame) -> list[Claim]:
 
 def _coarsest(rows: pd.DataFrame) -> Statistic:
     """When the coarsest level of each row's own depth is learned."""
-    depths = rows["grammar.depth"]
+    depths = rows["data.depth"]
     found = Statistic(*(np.full(len(rows), np.nan) for _ in range(3)))
     for depth in sorted(set(depths.tolist())):
         own = depths == depth
@@ -125,13 +125,13 @@ STUDY = Study(
     # Few sequences, since the deeper the tree the later all minima. Of shallower trees' sequences
     # the training sets would leave too few to test on.
     axes=(
-        Grid("grammar.depth", (3, 4)),
-        Grid("grammar.rules_per_symbol", (3, 4, 6)),
+        Grid("data.depth", (3, 4)),
+        Grid("data.rules_per_symbol", (3, 4, 6)),
     ),
     measures={"evaluation": EVALUATION},
     seeds=(1,),
     minutes=30,
-    against=("grammar.rules_per_symbol", "grammar.depth"),
+    against=("data.rules_per_symbol", "data.depth"),
     answer=answer,
     picture="levels",
 )

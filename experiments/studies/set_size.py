@@ -30,8 +30,8 @@ PER_LEAF = 6
 def answer(found: Outcome) -> Answer:
     """Exponents of both times in n, and the biased phase at fixed n/N."""
     rows = found.table
-    sizes = rows[rows["grammar.depth"] == DEPTH]
-    leaves = 2 ** rows["grammar.depth"]
+    sizes = rows[rows["data.depth"] == DEPTH]
+    leaves = 2 ** rows["data.depth"]
     fixed = rows[rows["split_size"] == PER_LEAF * leaves]
     growth = _growth(sizes)
     phases = _phases(fixed)
@@ -40,7 +40,7 @@ def answer(found: Outcome) -> Answer:
     low, high = sizes["split_size"].min(), sizes["split_size"].max()
     widths = [
         f"{number(claim.interval, np.exp)} at depth {depth} (n = {PER_LEAF * 2**depth})"
-        for depth, claim in zip(sorted(set(fixed["grammar.depth"])), phases[1:], strict=True)
+        for depth, claim in zip(sorted(set(fixed["data.depth"])), phases[1:], strict=True)
     ]
     trend = choose(phases[0], "lengthens", "shortens", "is not shown to change")
     paragraph = (
@@ -96,7 +96,7 @@ def _growth(rows: pd.DataFrame) -> list:
 
 def _phases(rows: pd.DataFrame) -> list:
     ratio = log_times(rows, "tau_test") - log_times(rows, "tau_bias")
-    slopes = effects(rows, ratio, {"depth": rows["grammar.depth"]})["depth"]
+    slopes = effects(rows, ratio, {"depth": rows["data.depth"]})["depth"]
     located = ("tau_bias_located", "tau_test_located")
     trend = make_claim(
         NAME,
@@ -104,11 +104,11 @@ def _phases(rows: pd.DataFrame) -> list:
         f"at fixed n/N = {PER_LEAF} the biased phase lasts longer the deeper the tree",
         "change of ln(τ_test/τ_bias) per level of depth",
         slopes,
-        resolution=spacing_of(rows, rows["grammar.depth"]),
+        resolution=spacing_of(rows, rows["data.depth"]),
     )
     claims = [with_note(trend, rows, *located)]
-    for depth in sorted(set(rows["grammar.depth"].tolist())):
-        own = rows[rows["grammar.depth"] == depth]
+    for depth in sorted(set(rows["data.depth"].tolist())):
+        own = rows[rows["data.depth"] == depth]
         claim = make_claim(
             NAME,
             f"phase-{depth}",
@@ -132,7 +132,7 @@ STUDY = Study(
         Zipped(
             {
                 "split_size": (48, 80, 112, 160, 224, 96),
-                "grammar.depth": (3, 3, 3, 3, 3, 4),
+                "data.depth": (3, 3, 3, 3, 3, 4),
                 "training.num_epochs": (1000, 1250, 1500, 1750, 2000, 1500),
             }
         ),
@@ -140,6 +140,6 @@ STUDY = Study(
     measures=MEASURES,
     seeds=(1,),
     minutes=60,
-    against=("split_size", "grammar.depth"),
+    against=("split_size", "data.depth"),
     answer=answer,
 )

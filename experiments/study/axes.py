@@ -1,7 +1,7 @@
 """What a study varies: each axis is a list of points, each point a value per dotted path.
 
 A study's design is the product of its axes. A path leads into a configuration, such as
-``training.learning_rate`` or ``grammar.depth``; the name of a field alone may be given a whole
+``training.learning_rate`` or ``data.depth``; the name of a field alone may be given a whole
 configuration, such as an architecture for ``network``.
 """
 

@@ -10,6 +10,7 @@ from typing import Any
 from experiments import configs, store
 from experiments.stages.registry import stages_of
 from experiments.study.design import Study
+from experiments.worlds.registry import from_json
 from hiermodel.checks import InputError, require
 
 SHIPPED = "experiments.studies"
@@ -33,7 +34,7 @@ def load_study(source: str | Path, seed: int | None = None) -> Study:
     path = Path(source)
     if path.suffix == ".json":
         require(path.exists(), "study", str(source), "a file that exists")
-        study = study_of(configs.from_json(store.read_json(path).get("config")), "run")
+        study = study_of(from_json(store.read_json(path).get("config")), "run")
     elif path.suffix == ".py":
         require(path.exists(), "study", str(source), "a file that exists")
         study = _defined(_module(path), path)

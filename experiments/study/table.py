@@ -1,6 +1,6 @@
 """Results of a study, or of any runs, as one table: a row per network or per run.
 
-A setting is a column named by its dotted path, such as "grammar.depth". ``table.attrs["about"]``
+A setting is a column named by its dotted path, such as "data.depth". ``table.attrs["about"]``
 says of every column "unit; what it is".
 """
 
@@ -13,9 +13,11 @@ import numpy as np
 import pandas as pd
 
 from experiments import configs, store
+from experiments.configs import RunConfig
 from experiments.study.axes import label, value_at
 from experiments.study.design import Study
-from experiments.study.kinds import KINDS, Kind, kind_named
+from experiments.study.kinds import Kind, kind_of
+from experiments.worlds.registry import from_json
 from hiermodel.checks import require
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import band_of_units
@@ -44,10 +46,10 @@ def root_table(root: Path) -> pd.DataFrame:
     """
     files = sorted(root.glob("*/config.json"))
     stored = [store.read_json(file)["config"] for file in files]
-    types = sorted({config["type"] for config in stored if config["type"] in KINDS})
-    require(len(types) == 1, "root", f"{root} with runs of types {types}", "with runs of one type")
-    kind = kind_named(types[0])
-    made = [configs.from_json(config) for config in stored if config["type"] == types[0]]
+    made = [from_json(config) for config in stored if config["type"] == RunConfig.__name__]
+    types = sorted({type(config.data).__name__ for config in made})
+    require(len(types) == 1, "root", f"{root} with data of types {types}", "with runs of one type")
+    kind = kind_of(made[0])
     runs = [(config, kind.load(config, None, root)) for config in made]
     runs = [run for run in runs if run[1]]
     paths = [*_differing_paths([config for config, _ in runs]), "seed"]
@@ -132,7 +134,7 @@ def _table(
     table = pd.DataFrame(records, columns=None if records else ["run", *settings])
     about = dict.fromkeys(table.columns, "setting") | {"run": "name of the run's folder"}
     for name in table.columns.drop(["run", *settings]):
-        about[name] = kind.UNITS.get(re.sub(r"_\d+$", "", name), "")
+        about[name] = kind.units.get(re.sub(r"_\d+$", "", name), "")
         if about[name].startswith("true or false"):  # a run that lacks the stage has not located it
             table[name] = table[name].eq(True)
     table.attrs["about"] = about

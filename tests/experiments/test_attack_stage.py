@@ -13,20 +13,24 @@ from experiments.advised import train_advised
 from experiments.cards.card import QUESTIONS
 from experiments.configs import Protocol
 from experiments.measure import measure_run
+from experiments.runs.data import make_data
+from experiments.runs.members import checkpoints_of
+from experiments.runs.training import open_run, train_run
 from experiments.stages import advice, attacks
 from experiments.stages.advice import AdviceConfig
 from experiments.stages.attacks import AttacksConfig
+from experiments.stages.denoising import denoisers_of
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
-from experiments.stages.u_turns import members_of
-from experiments.train import checkpoints_of, make_data, open_run, train_run
+from experiments.worlds.grammar import GrammarConfig
+from figures import card as card_page
 from hiermodel.measures import attack_losses, membership_score, near_copies
 from hiermodel.measures.membership import auc
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
 RUN = configs.RunConfig(
-    grammar=configs.GrammarConfig("random", vocab_size=4, depth=2, rules_per_symbol=3),
+    data=GrammarConfig("random", vocab_size=4, depth=2, rules_per_symbol=3),
     network=MLPConfig(num_leaves=4, vocab_size=4, width=48, num_blocks=1),
     training=TrainingConfig(num_epochs=600, batch_size=16, learning_rate=5e-3),
     num_splits=2,
@@ -38,13 +42,13 @@ RUN = configs.RunConfig(
     num_checkpoints=3,
 )
 BASE = {
-    "evaluation": EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=2),
+    "evaluation": EvaluationConfig(num_examples=32, num_noises=1, num_loss_noises=2),
     "samples": SamplesConfig(num_samples=200),
     "comparison": ComparisonConfig(num_floor_repeats=2),
 }
 STAGES: dict[str, Any] = {
     "attacks": AttacksConfig(num_noises=12, num_cycles=2, num_resamples=100, delta=1e-6),
-    "advice": AdviceConfig(num_sequences=40, num_noises=2, num_permutations=200),
+    "advice": AdviceConfig(num_examples=40, num_noises=2, num_permutations=200),
 }
 
 
@@ -61,7 +65,7 @@ def results(root):
 
 
 def networks(root, epoch):
-    return members_of(RUN, checkpoints_of(RUN, open_run(RUN, root)).load_params(epoch))
+    return denoisers_of(RUN, checkpoints_of(RUN, open_run(RUN, root)).load_params(epoch))
 
 
 def test_attacks_are_those_of_the_losses(root, results):
@@ -139,7 +143,7 @@ def test_one_split_has_no_reference_and_no_advice(tmp_path):
 def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results, tmp_path):
     run = open_run(RUN, root)
     assert audit.config_of(run) == RUN
-    page = audit.main(audit.Arguments(run.path.name[:6], root, tmp_path))
+    page = card_page.main(card_page.Arguments(run.path.name[:6], root, tmp_path))
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["missing"] == []
     numbers = {number["name"]: number for number in card["numbers"]}

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments import configs, frontier, laptop, store
+from experiments import frontier, laptop, store
 from experiments.advice_score import advice_table, score_advice, score_table
+from experiments.runs.data import epochs_of, make_data, training_rows
 from experiments.stages.advice import SIGNALS, AdviceConfig
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
@@ -18,13 +19,13 @@ from experiments.store import Measurement, RunFolder
 from experiments.studies import mitigations
 from experiments.study.outcome import Made, Outcome
 from experiments.study.runner import run_study
-from experiments.train import epochs_of, make_data, training_rows
+from experiments.worlds.grammar import GrammarConfig
 from figures import study_frontier, study_report
 
 SMOKE = mitigations.study_of(
     dataclasses.replace(
         laptop.BASE,
-        grammar=configs.GrammarConfig(depth=2),
+        data=GrammarConfig(depth=2),
         network=dataclasses.replace(
             laptop.NETWORK, num_leaves=4, width=16, num_layers=1, num_heads=2
         ),
@@ -37,10 +38,10 @@ SMOKE = mitigations.study_of(
         num_checkpoints=3,
     ),
     {
-        "evaluation": EvaluationConfig(num_sequences=32, num_noises=1, num_loss_noises=1),
+        "evaluation": EvaluationConfig(num_examples=32, num_noises=1, num_loss_noises=1),
         "samples": SamplesConfig(num_samples=60),
         "comparison": ComparisonConfig(num_floor_repeats=2),
-        "advice": AdviceConfig(num_sequences=32, num_noises=1, num_permutations=100),
+        "advice": AdviceConfig(num_examples=32, num_noises=1, num_permutations=100),
         "tradeoff": TradeoffConfig(num_sequences=32, num_loss_noises=4),
     },
 )

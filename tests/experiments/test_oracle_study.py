@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import oracle_study
-from experiments.configs import GrammarConfig
 from experiments.oracle_study import OracleStudy, run_study
 from experiments.store import load_measurements
+from experiments.worlds.grammar import GrammarConfig
 from paper_repro.oracles import as_text, write
 
 STUDY = OracleStudy(

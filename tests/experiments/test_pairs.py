@@ -2,12 +2,16 @@
 
 from itertools import chain
 
+import jax
 import numpy as np
 import pytest
 
+from experiments.configs import RunConfig
 from experiments.stages.evaluation import same_data_pairs, split_pairs
-from experiments.stages.generation import ComparisonConfig, compare
-from hiermodel.grammar.rules import paper_grammar
+from experiments.stages.generation import ComparisonConfig, compare, own_distances
+from experiments.worlds import grammar_samples
+from experiments.worlds.grammar import WORLD, GrammarConfig
+from hiermodel.training.state import TrainingConfig
 
 
 @pytest.mark.parametrize(("num_splits", "num_seeds"), [(2, 3), (4, 2), (15, 2), (3, 1)])
@@ -31,12 +35,14 @@ def test_gaps_cancel_over_both_directions_of_a_pair():
     Over both directions of a pair that is nothing at all, whatever the number of splits.
     """
     rng = np.random.default_rng(0)
-    grammar = paper_grammar()
+    run = RunConfig(GrammarConfig(), None, TrainingConfig(1), num_splits=5, num_seeds=1)
     train = rng.integers(6, size=(5, 8, 16)).astype(np.int8)
     samples = np.broadcast_to(rng.integers(6, size=(1, 20, 16)).astype(np.int8), (5, 20, 16))
-    derivable, expected = np.zeros((5, 20), bool), np.full((5, 20), 1 / 20)
-    found = compare(grammar, ComparisonConfig(), samples, derivable, train, expected, 1)
-    gap, blocks = found["gap"].values, found["block_reproduction"].values
+    distance = own_distances(run, samples, train)
+    gap = compare(run, samples, train, distance)["gap"].values
+    settings = ComparisonConfig(num_floor_repeats=1, num_reference=100)
+    further = grammar_samples.comparison(WORLD, jax.random.key(0), run, settings, train, 20)
+    blocks = further.measure(samples, distance)["block_reproduction"].values
     assert (gap[:4] != 0).any()
     np.testing.assert_allclose(gap[:4].reshape(2, 2).sum(1), 0, atol=1e-12)
     np.testing.assert_allclose(blocks[:4].reshape(2, 2, -1).sum(1), 0, atol=1e-12)

@@ -16,6 +16,9 @@ from experiments import configs
 from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
 from experiments.onsets import nearest_epochs
+from experiments.runs.data import make_data, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.runs.training import open_run, train_run
 from experiments.stages import decomposition, u_turns
 from experiments.stages.along_time import AlongTimeConfig
 from experiments.stages.evaluation import EvaluationConfig
@@ -24,13 +27,7 @@ from experiments.stages.levels import LevelsConfig
 from experiments.stages.pipeline import Recipe, along_checkpoints, make
 from experiments.stages.registry import context_of
 from experiments.store import Measurement
-from experiments.train import (
-    checkpoints_of,
-    make_data,
-    open_run,
-    run_key,
-    train_run,
-)
+from experiments.worlds.grammar import GrammarConfig
 from figures import style
 from figures.figure import all_figures
 from hiermodel.measures import decompose_loss, denoiser_divergence
@@ -39,7 +36,7 @@ from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
 RUN = configs.RunConfig(
-    grammar=configs.GrammarConfig("random", vocab_size=4, depth=3, rules_per_symbol=3),
+    data=GrammarConfig("random", vocab_size=4, depth=3, rules_per_symbol=3),
     network=MLPConfig(num_leaves=8, vocab_size=4, width=32, num_blocks=1),
     training=TrainingConfig(num_epochs=64, batch_size=16, learning_rate=5e-3),
     num_splits=2,
@@ -51,7 +48,7 @@ RUN = configs.RunConfig(
     num_checkpoints=4,
 )
 BASE = {
-    "evaluation": EvaluationConfig(num_sequences=64, num_noises=1, num_loss_noises=2),
+    "evaluation": EvaluationConfig(num_examples=64, num_noises=1, num_loss_noises=2),
     "samples": SamplesConfig(num_samples=40),
     "comparison": ComparisonConfig(num_floor_repeats=2),
 }
@@ -87,7 +84,7 @@ def member_at(root, epoch, member):
 
 def test_decomposition_is_that_of_the_networks(root, results):
     measured = results["decomposition"]
-    grammar, schedule = RUN.grammar.build(), RUN.schedule
+    grammar, schedule = RUN.data.build(), RUN.schedule
     key = jax.random.split(run_key(RUN, "decomposition"), 3)[2]
     rows = make_data(RUN).train[1]
     inputs = decomposition.make_inputs(STAGES["decomposition"], grammar, schedule, key, rows)
@@ -121,7 +118,7 @@ def test_distillation_is_above_its_floor_and_excess_on_test_data_near_zero(resul
 
 def test_divergences_along_time_are_those_of_the_denoisers(root, results):
     measured = results["along_time"]
-    grammar, schedule = RUN.grammar.build(), RUN.schedule
+    grammar, schedule = RUN.data.build(), RUN.schedule
     assert measured["relative_time"].values.tolist() == [t / 20 for t in range(1, 21, 2)]
     assert measured["filter_level"].values.tolist() == [1, 2, 3]
     # Their means over other noise agree, within seven standard errors of each.
@@ -152,7 +149,7 @@ def test_u_turns_compare_networks_with_the_exact_denoiser_on_the_same_noise(root
     for moment, tau in enumerate(taus.values()):
         expected = nearest_epochs(results["comparison"], results["onsets"][tau].values)
         np.testing.assert_array_equal(measured["moment_epoch"].values[moment], expected)
-    exact = hm.exact_denoiser(RUN.grammar.build(), RUN.schedule)
+    exact = hm.exact_denoiser(RUN.data.build(), RUN.schedule)
     network = member_at(root, measured["moment_epoch"].values[1, 3], 3)
     starts = make_data(RUN).train[1]
     key = run_key(RUN, "u_turns")

@@ -7,8 +7,9 @@ import os
 import numpy as np
 import pytest
 
-from experiments.configs import GrammarConfig, identity, to_json
+from experiments.configs import identity, to_json
 from experiments.store import Measurement, RunFolder, load_measurements, save_measurements, stack
+from experiments.worlds.grammar import GrammarConfig
 
 MEASURED = Measurement(np.arange(6.0).reshape(2, 3), ("member", "level"), "nats", "a definition")
 

@@ -7,22 +7,17 @@ import numpy as np
 import pytest
 
 import hiermodel as hm
-from experiments.configs import GrammarConfig, RunConfig, identity, to_json
-from experiments.runs.training import report_privacy
-from experiments.train import (
-    checkpoints_of,
-    make_data,
-    num_training_rows,
-    open_run,
-    train_run,
-    training_rows,
-)
+from experiments.configs import RunConfig, identity, to_json
+from experiments.runs.data import make_data, num_training_rows, training_rows
+from experiments.runs.members import checkpoints_of
+from experiments.runs.training import open_run, report_privacy, train_run
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.privacy import PrivacyConfig, epsilon_spent
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = RunConfig(
-    grammar=GrammarConfig(depth=2),
+    data=GrammarConfig(depth=2),
     network=MLPConfig(num_leaves=4, vocab_size=6, width=8, num_blocks=1),
     training=TrainingConfig(num_epochs=2, batch_size=8),
     num_splits=2,
@@ -55,9 +50,11 @@ def test_the_first_sequences_stand_several_times():
 
 @pytest.mark.parametrize("filter_level", [0, 1, 2])
 def test_variants_are_possible_sequences_and_originals_stay(filter_level):
-    rows, train = rows_of(augmentation=5, filter_level=filter_level)
+    rows, train = rows_of(
+        augmentation=5, data=dataclasses.replace(CONFIG.data, filter_level=filter_level)
+    )
     np.testing.assert_array_equal(rows[:, :10], train)
-    log_probs = hm.log_prob(CONFIG.grammar.build(), rows, filter_level=filter_level)
+    log_probs = hm.log_prob(CONFIG.data.build(), rows, filter_level=filter_level)
     assert np.all(np.asarray(log_probs) > -np.inf)
     variants = rows[:, 10:].reshape(2, 4, 10, 4)
     for index in range(4):
@@ -95,7 +92,7 @@ def test_wrong_settings_are_refused(field, value):
 
 
 def test_runs_without_new_settings_keep_their_identity():
-    assert identity(CONFIG) == "23516b170328ed0ef4fa33bc0101f6d4c562ade86fee4f00c1b315ecd075f3f1"
+    assert identity(CONFIG) == "ae403edbb7a3680019d6346e413ac86a866ad9c793ec70cc2da5457a0973128f"
     new = dataclasses.replace(CONFIG, augmentation=2)
     assert to_json(new)["augmentation"] == 2
     assert identity(new) != identity(CONFIG)

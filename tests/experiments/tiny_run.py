@@ -6,15 +6,18 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from experiments import configs, runtime, signals, store, train
+from experiments import configs, runtime, signals, store
 from experiments.runs import training
+from experiments.runs.data import epochs_of
+from experiments.runs.members import checkpoints_of
 from experiments.stages import pipeline
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.folders import FolderInUseError
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = configs.RunConfig(
-    grammar=configs.GrammarConfig(kind="random", vocab_size=4, depth=2, rules_per_symbol=3),
+    data=GrammarConfig(kind="random", vocab_size=4, depth=2, rules_per_symbol=3),
     network=MLPConfig(4, 4, width=8, num_blocks=1, dropout=0.1),
     training=TrainingConfig(num_epochs=400, batch_size=8),
     split_size=8,
@@ -29,7 +32,7 @@ def norms(run: store.RunFolder) -> None:
     """A cheap stage: the size of each network's parameters along training."""
 
     def prepare():
-        checkpoints = train.checkpoints_of(CONFIG, run)
+        checkpoints = checkpoints_of(CONFIG, run)
 
         def at_epoch(epoch):
             time.sleep(0.1)  # long enough to be interrupted
@@ -41,7 +44,7 @@ def norms(run: store.RunFolder) -> None:
 
     file = run.measurement_file("norms", configs.identity(CONFIG))
     context = SimpleNamespace(run=run, file=lambda name: file)
-    plan = pipeline.along_checkpoints(train.epochs_of(CONFIG), prepare)
+    plan = pipeline.along_checkpoints(epochs_of(CONFIG), prepare)
     pipeline.make(context, "norms", plan, progress=False)
 
 
@@ -51,8 +54,8 @@ def main(root: str, processes: str = "1") -> None:
     training.POLL_SECONDS = 0.1
     runtime.prepare(root)
     try:
-        train.train_run(CONFIG, root, shares=int(processes), progress=False)
-        norms(train.open_run(CONFIG, root))
+        training.train_run(CONFIG, root, shares=int(processes), progress=False)
+        norms(training.open_run(CONFIG, root))
     except FolderInUseError as error:
         sys.exit(str(error))
 

@@ -7,8 +7,9 @@ import pytest
 import scipy.stats
 
 import hiermodel as hm
-from experiments.configs import GrammarConfig, RunConfig
-from experiments.train import make_data
+from experiments.configs import RunConfig
+from experiments.runs.data import make_data
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.grammar.splits import Splits, _as_scalars, _hash, _pack, draw_sequences
 from paper_repro.protocol import protocol
 

@@ -9,9 +9,9 @@ import pytest
 
 from experiments import configs
 from experiments.costs import EFFICIENCY, cost, forward_operations
-from experiments.images.data import load_images
+from experiments.runs.training import open_run
 from experiments.stages.registry import complete_settings, context_of, stages_of
-from experiments.train import open_run
+from experiments.worlds.images import load_images
 from figures.figure import all_figures
 from hiermodel.networks.transformer import TransformerConfig
 from paper_repro.protocol import (
@@ -37,10 +37,10 @@ def test_every_scale_has_all_that_the_figures_need(scale):
     sizes = [settings.sizes[size].run.split_size for size in SIZES]
     assert sizes == sorted(set(sizes))
     for own in settings.sizes.values():
-        complete_settings(own.run.world, own.stages)  # no stage that does not exist
+        complete_settings(own.run, own.stages)  # no stage that does not exist
     for spec in all_figures().values():
         for size in spec.sizes:
-            assert set(spec.stages) <= set(stages_of(settings.sizes[size].run.world))
+            assert set(spec.stages) <= set(stages_of(settings.sizes[size].run))
     assert {size for spec in all_figures().values() for size in spec.sizes} == set(ALL_SIZES)
 
 
@@ -57,9 +57,9 @@ def test_paper_scale_holds_the_papers_numbers():
         assert (network.width, network.num_layers, network.num_heads) == (512, 8, 4)
         assert (network.dropout, network.pre_norm) == (0.1, False)
         assert (training.batch_size, training.learning_rate) == (512, 3e-4)
-        stages = complete_settings("grammar", own.stages)
+        stages = complete_settings(run, own.stages)
         evaluation = stages["evaluation"]
-        assert (evaluation.num_sequences, evaluation.num_noises) == (3000, 5)
+        assert (evaluation.num_examples, evaluation.num_noises) == (3000, 5)
         assert evaluation.relative_time == 0.15
         assert stages["samples"].num_samples == 50_000
         assert stages["decomposition"].relative_time == 0.3
@@ -121,7 +121,7 @@ def test_paper_scale_holds_the_papers_numbers_of_images():
     assert (network.height, network.width, network.channels, network.base_width) == (32, 32, 1, 32)
     assert (training.learning_rate, training.batch_size) == (1e-4, 512)
     assert training.num_epochs * run.split_size // training.batch_size == 10_000
-    stages = complete_settings("images", protocol("paper").sizes["images"].stages)
+    stages = complete_settings(run, protocol("paper").sizes["images"].stages)
     assert stages["samples"].num_samples == 512
 
 

@@ -127,7 +127,7 @@ def test_measurements_have_named_dimensions(smoke):
     num_members = settings.num_splits * settings.num_seeds
     oracle = evaluation["model_oracle"]
     assert oracle.dims == ("checkpoint", "member", "set", "level")
-    assert oracle.values.shape[1:] == (num_members, 2, settings.grammar.depth + 1)
+    assert oracle.values.shape[1:] == (num_members, 2, settings.data.depth + 1)
     assert np.isfinite(oracle.values).all()
     # The exact denoiser is the best there is, up to the sampling error of the test inputs.
     excess = evaluation["loss"].values[..., 1] - evaluation["loss_floor"].values[:, 1]
@@ -143,7 +143,7 @@ def test_runs_on_images_have_the_same_stages(smoke):
     own = protocol("smoke").sizes["images"].run
     num_checkpoints = len(evaluation["epoch"].values)
     assert evaluation["loss"].values.shape == (num_checkpoints, 4, 2)
-    assert evaluation["noise_cosine"].dims == ("checkpoint", "pair", "set", "noise_level")
+    assert evaluation["sample_split"].dims == ("checkpoint", "pair", "set", "noise_level")
     assert comparison["dissimilarity"].values.shape == (num_checkpoints, 2)
     assert comparison["pictures"].values.shape == (num_checkpoints, 2, 8, 8, 8, 1)
     # Untrained networks predict no noise: a loss of 1, and the same samples from the same noise.

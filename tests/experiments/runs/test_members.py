@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import configs
-from experiments.configs import GrammarConfig, RunConfig
-from experiments.images.configs import ImageDataConfig, ImageRunConfig
+from experiments.configs import RunConfig
 from experiments.runs import training
+from experiments.runs.data import epochs_of, make_data, training_rows
 from experiments.runs.members import available_splits, checkpoints_of, member, members
 from experiments.runs.training import (
     MembersFailedError,
@@ -20,7 +20,8 @@ from experiments.runs.training import (
     train_run,
     train_runs,
 )
-from experiments.train import epochs_of, make_data, training_rows
+from experiments.worlds.grammar import GrammarConfig
+from experiments.worlds.images import ImageDataConfig
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training import loop
@@ -28,7 +29,7 @@ from hiermodel.training.folders import FolderInUseError, hold
 from hiermodel.training.state import TrainingConfig
 
 CONFIG = RunConfig(
-    grammar=GrammarConfig(depth=2),
+    data=GrammarConfig(depth=2),
     network=MLPConfig(num_leaves=4, vocab_size=6, width=8, dropout=0.1),
     training=TrainingConfig(num_epochs=4, batch_size=4),
     num_splits=3,
@@ -49,12 +50,12 @@ def with_training(config=CONFIG, **settings):
 MORE = dataclasses.replace(CONFIG, num_splits=4, test_size=5)
 OTHER_DATA = dataclasses.replace(
     with_training(learning_rate=1e-2, weight_decay=0.1),
-    grammar=GrammarConfig(depth=2, sigma=2.0, seed=3),
+    data=GrammarConfig(depth=2, sigma=2.0, seed=3),
     num_splits=1,
     num_seeds=1,
     seed=1,
 )
-IMAGES = ImageRunConfig(
+IMAGES = RunConfig(
     ImageDataConfig(),
     UNetConfig(8, 8, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2),
     TrainingConfig(num_epochs=1),

@@ -8,7 +8,8 @@ import tiny
 
 from experiments.progress import Progress
 from experiments.runs.members import members
-from experiments.study import Grid, grammar_runs, runner
+from experiments.study import Grid, runner
+from experiments.study.kinds import Kind
 from experiments.study.state import folder_of
 from hiermodel.training.folders import FolderInUseError
 
@@ -40,12 +41,10 @@ def _train(runs, root, **_):
 
 
 def install() -> None:
-    """Make grammar runs of this process such runs."""
+    """Make the runs of this process such runs."""
     runner.train_runs = _train
-    grammar_runs.measure = lambda *_: None
-    grammar_runs.progress = lambda config, _, root: {
-        "train": Progress(_lines(config, root), EPOCHS)
-    }
+    Kind.measure = lambda *_: None
+    Kind.progress = lambda self, config, _, root: {"train": Progress(_lines(config, root), EPOCHS)}
 
 
 install()

@@ -49,7 +49,7 @@ def test_exponents_are_found():
         return 20 * run.split_size**0.4
 
     def tau_test(run):
-        return 5 * run.split_size**0.9 * 1.5**run.grammar.depth
+        return 5 * run.split_size**0.9 * 1.5**run.data.depth
 
     table = made_up("set_size", tau_bias, tau_test)
     answer = load_study("set_size").answer(table)
@@ -76,7 +76,7 @@ def test_what_does_not_move_is_not_shown_to_change():
 
 def test_order_of_levels_and_what_moves_it():
     def levels(run):
-        depth, rules = run.grammar.depth, run.grammar.rules_per_symbol
+        depth, rules = run.data.depth, run.data.rules_per_symbol
         delay = np.exp(0.3 * depth) * rules**0.5
         return [100 * delay ** (1 - k / depth) for k in range(depth + 1)]
 

@@ -102,14 +102,14 @@ def test_what_cannot_be_is_refused_by_name(make, words):
 
 
 def test_only_what_a_path_names_changes():
-    changed = with_values(BASE, {"training.learning_rate": 0.5, "grammar.sigma": 2.0})
+    changed = with_values(BASE, {"training.learning_rate": 0.5, "data.sigma": 2.0})
     assert value_at(changed, "training.learning_rate") == 0.5
-    back = with_values(changed, {"training.learning_rate": 0.01, "grammar.sigma": 1.0})
+    back = with_values(changed, {"training.learning_rate": 0.01, "data.sigma": 1.0})
     assert back == BASE
 
 
 def test_networks_follow_the_grammar():
-    runs = study(Grid("grammar.depth", (1, 3)), Grid("grammar.vocab_size", (4, 5))).runs()
+    runs = study(Grid("data.depth", (1, 3)), Grid("data.vocab_size", (4, 5))).runs()
     sizes = [(run.network.num_leaves, run.network.vocab_size) for run in runs]
     assert sizes == [(2, 4), (2, 5), (8, 4), (8, 5)]
 

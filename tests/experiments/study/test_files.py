@@ -7,17 +7,18 @@ from tiny import BASE, MEASURES, STUDY
 
 from experiments import configs, laptop
 from experiments.study.files import load_study, shipped
-from paper_repro import image_protocol
+from experiments.worlds.registry import from_json
+from paper_repro.protocol import protocol
 
 
 def test_configurations_come_back_from_their_json():
-    for config in (BASE, laptop.BASE, image_protocol.smoke_images()["images"].run):
-        assert configs.from_json(json.loads(json.dumps(configs.to_json(config)))) == config
+    for config in (BASE, laptop.BASE, protocol("smoke").sizes["images"].run):
+        assert from_json(json.loads(json.dumps(configs.to_json(config)))) == config
 
 
 def test_types_that_no_configuration_has_are_refused():
     with pytest.raises(ValueError, match="Malicious"):
-        configs.from_json({"type": "Malicious"})
+        from_json({"type": "Malicious"})
 
 
 def test_python_files_define_a_study():

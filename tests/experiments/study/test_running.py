@@ -11,9 +11,11 @@ import pytest
 from tiny import MEASURES, PARTLY_IMPOSSIBLE, STUDY
 
 from experiments import store
+from experiments.progress import Progress
 from experiments.runs.failures import record_failure
 from experiments.runs.members import members
-from experiments.study import Grid, grammar_runs, runner
+from experiments.study import Grid, runner
+from experiments.study.kinds import Kind
 from experiments.study.runner import retry_failures, run_study
 from experiments.study.state import State, folder_of, standing
 from experiments.study.summary import make_plan, status_text
@@ -43,11 +45,11 @@ def fake(monkeypatch):
 
     def progress(config, measures, root):
         there = (folder_of(config, root).path / "made").exists()
-        return {"train": grammar_runs.Progress(int(there), 1)}
+        return {"train": Progress(int(there), 1)}
 
     monkeypatch.setattr(runner, "train_runs", train)
-    monkeypatch.setattr(grammar_runs, "measure", lambda *_: None)
-    monkeypatch.setattr(grammar_runs, "progress", progress)
+    monkeypatch.setattr(Kind, "measure", staticmethod(lambda *_: None))
+    monkeypatch.setattr(Kind, "progress", staticmethod(progress))
     return SimpleNamespace(made=made)
 
 
@@ -62,7 +64,7 @@ def test_a_study_runs_to_its_end_and_then_has_nothing_to_do(finished, monkeypatc
         raise AssertionError("a finished run was started again")
 
     monkeypatch.setattr(runner, "train_runs", never)
-    monkeypatch.setattr(grammar_runs, "measure", never)
+    monkeypatch.setattr(Kind, "measure", staticmethod(never))
     run_study(STUDY, finished, progress=False)
     assert "2 done" in status_text(make_plan(STUDY, finished, lambda: 1.0), finished)
 
@@ -116,10 +118,10 @@ def test_a_run_whose_network_fails_is_failed_and_the_others_are_done(tmp_path, m
 
     def progress(config, measures, root):
         finished = [own.finished(root) for own in members(config)]
-        return {"train": grammar_runs.Progress(sum(finished), len(finished))}
+        return {"train": Progress(sum(finished), len(finished))}
 
-    monkeypatch.setattr(grammar_runs, "measure", lambda *_: None)
-    monkeypatch.setattr(grammar_runs, "progress", progress)
+    monkeypatch.setattr(Kind, "measure", staticmethod(lambda *_: None))
+    monkeypatch.setattr(Kind, "progress", staticmethod(progress))
     study = rates(0.01, 1e38)
     run_study(study, tmp_path, progress=False)
     assert states(study, tmp_path) == [State.DONE, State.FAILED]
@@ -134,14 +136,13 @@ def test_a_run_that_another_process_measures_is_left_to_it(fake, tmp_path, monke
     study = dataclasses.replace(rates(0.1), measures={"evaluation": MEASURES["evaluation"]})
     measured = []
     monkeypatch.setattr(runner, "train_runs", lambda *_, **__: 0)
-    monkeypatch.setattr(grammar_runs, "measure", lambda config, *_: measured.append(config))
+    monkeypatch.setattr(Kind, "measure", staticmethod(lambda config, *_: measured.append(config)))
     monkeypatch.setattr(
-        grammar_runs,
+        Kind,
         "progress",
-        lambda *_: {
-            "train": grammar_runs.Progress(1, 1),
-            "evaluation": grammar_runs.Progress(len(measured), 1),
-        },
+        staticmethod(
+            lambda *_: {"train": Progress(1, 1), "evaluation": Progress(len(measured), 1)}
+        ),
     )
 
     def refuse(path):

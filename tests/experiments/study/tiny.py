@@ -4,11 +4,12 @@ from experiments import configs
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.study import Grid, Study, Zipped
+from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
 BASE = configs.RunConfig(
-    grammar=configs.GrammarConfig(kind="random", vocab_size=4, depth=2, rules_per_symbol=3),
+    data=GrammarConfig(kind="random", vocab_size=4, depth=2, rules_per_symbol=3),
     network=MLPConfig(4, 4, width=8, num_blocks=1),
     training=TrainingConfig(num_epochs=40, batch_size=8, learning_rate=1e-2),
     split_size=8,
@@ -19,7 +20,7 @@ BASE = configs.RunConfig(
 )
 
 MEASURES = {
-    "evaluation": EvaluationConfig(num_sequences=8, num_noises=1, num_loss_noises=1),
+    "evaluation": EvaluationConfig(num_examples=8, num_noises=1, num_loss_noises=1),
     "samples": SamplesConfig(num_samples=16),
     "comparison": ComparisonConfig(num_floor_repeats=2),
 }
@@ -40,7 +41,7 @@ PARTLY_IMPOSSIBLE = Study(
         # The first asks for more rules than there are pairs of symbols; the others are STUDY's.
         Zipped(
             {
-                "grammar.rules_per_symbol": (9, 3, 3),
+                "data.rules_per_symbol": (9, 3, 3),
                 "training.learning_rate": (0.01, 0.01, 0.003),
             }
         ),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments.images.files import (
+from experiments.worlds.pictures import (
     MAX_PIXELS,
     BadPictureError,
     Preprocessing,

@@ -10,25 +10,25 @@ import numpy as np
 import pytest
 
 from experiments import audit, store
-from experiments.cards import images as image_card
+from experiments.cards import contents
 from experiments.cards.card import QUESTIONS
-from experiments.configs import Protocol
-from experiments.images.configs import (
-    ImageDataConfig,
-    ImageRunConfig,
-)
-from experiments.images.practice import attack, networks_of, splits_of_pixels
+from experiments.configs import Protocol, RunConfig
 from experiments.measure import load_finished, measure_run
-from experiments.stages.attacks import AttacksConfig
-from experiments.stages.image_evaluation import ImageEvaluationConfig
-from experiments.stages.image_generation import (
-    ImageComparisonConfig,
-    ImageSamplesConfig,
+from experiments.runs.data import data_as_drawn, run_key
+from experiments.runs.members import checkpoints_of
+from experiments.runs.training import open_run, train_run
+from experiments.stages.attacks import AttacksConfig, make_setting, measure
+from experiments.stages.denoising import denoisers_of
+from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.generation import (
+    ComparisonConfig,
+    SamplesConfig,
     compare,
+    own_distances,
     sample_pairs,
 )
 from experiments.study import Grid, Study
-from experiments.train import checkpoints_of, open_run, run_key, train_run
+from experiments.worlds.images import ImageDataConfig, memorised
 from figures import card as drawing
 from figures import study_report, tables
 from figures.figure import all_figures
@@ -40,7 +40,7 @@ from hiermodel.measures.membership import auc
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
-RUN = ImageRunConfig(
+RUN = RunConfig(
     data=ImageDataConfig(),
     network=UNetConfig(8, 8, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2),
     training=TrainingConfig(num_epochs=8, batch_size=8, learning_rate=1e-2),
@@ -53,9 +53,9 @@ RUN = ImageRunConfig(
     num_checkpoints=4,
 )
 BASE = {
-    "evaluation": ImageEvaluationConfig(num_images=8, relative_times=(0.1, 0.5)),
-    "samples": ImageSamplesConfig(4),
-    "comparison": ImageComparisonConfig(),
+    "evaluation": EvaluationConfig(num_examples=8, num_noises=1, relative_time=(0.1, 0.5)),
+    "samples": SamplesConfig(4),
+    "comparison": ComparisonConfig(),
 }
 OWN = Protocol(RUN, BASE)
 
@@ -79,8 +79,9 @@ def test_untrained_networks_predict_nothing_and_draw_the_same(results):
     evaluation, comparison = results["evaluation"], results["comparison"]
     assert evaluation["loss"].values.shape == (5, 4, 2)
     assert np.abs(evaluation["loss"].values[0] - 1).max() < 5 * np.sqrt(2 / (5 * 8 * 64))
-    assert (evaluation["noise_cosine"].values[0] == 0).all()
-    assert (evaluation["noise_cosine"].values[1:] != 0).all()
+    assert evaluation["sample_split"].dims == ("checkpoint", "pair", "set", "noise_level")
+    assert (evaluation["sample_split"].values[0] == 1).all()  # 1 − the cosine of nothing
+    assert (evaluation["sample_split"].values[1:] != 1).all()
     assert np.abs(comparison["dissimilarity"].values[0]).max() < 1e-6
     assert (comparison["dissimilarity"].values[-1] > 1e-6).all()
     assert (comparison["memorised_low"].values <= comparison["memorised"].values).all()
@@ -97,7 +98,7 @@ def test_onsets_of_images_are_found(results):
     onsets = results["onsets"]
     assert onsets["tau_test"].values.shape == (4,)
     assert onsets["tau_pair"].values.shape == (2,)
-    assert onsets["tau_cosine"].values.shape == (2, 2)
+    assert onsets["tau_split"].values.shape == (2, 2)
     assert "tau_level" not in onsets
 
 
@@ -130,7 +131,7 @@ def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
 def test_the_card_of_a_run_on_images_computes_attacks_and_advice(root, results, tmp_path):
     run = open_run(RUN, root)
     assert audit.config_of(run) == RUN
-    page = audit.main(audit.Arguments(run.path.name, root, tmp_path))
+    page = drawing.main(drawing.Arguments(run.path.name, root, tmp_path))
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["missing"] == []
     assert {number["question"] for number in card["numbers"]} == set(QUESTIONS)
@@ -150,19 +151,20 @@ def test_the_card_of_a_run_on_images_computes_attacks_and_advice(root, results, 
 def test_the_card_of_images_that_are_elsewhere_says_so(root):
     data = ImageDataConfig(source="file", checksum="none")
     run, config = open_run(RUN, root), dataclasses.replace(RUN, data=data)
-    assert any("--images" in line for line in image_card.fill_in(config, run, {}).missing)
-    assert image_card.compute(config, run, {}) == {}
+    assert any("--images" in line for line in contents.fill_in(config, run, {}).missing)
+    assert contents.compute(config, run, {}) == {}
 
 
 def test_attacks_on_images_compare_own_with_test_images(root):
-    splits = splits_of_pixels(RUN)
-    params = checkpoints_of(RUN, open_run(RUN, root)).load_params(8)
-    settings = AttacksConfig(num_noises=4, num_resamples=50)
-    found = attack(RUN, settings, splits, params)
+    splits = data_as_drawn(RUN)
+    networks = denoisers_of(RUN, checkpoints_of(RUN, open_run(RUN, root)).load_params(8))
+    setting = make_setting(RUN, AttacksConfig(num_noises=4, num_resamples=50), 4)
+    found = measure(setting, networks, splits.train)
+    assert not any(name.startswith(("reproduction", "precision", "cycle")) for name in found)
     assert found["auc"].values.shape == (4, 2, 2)
-    step_key, noise_key, _ = jax.random.split(run_key(RUN, "attacks"), 3)
+    step_key, noise_key, *_ = jax.random.split(run_key(RUN, "attacks"), 6)
     steps = np.asarray(stratified_steps(step_key, 40, 4))
-    own, reference = (networks_of(RUN, params)[member] for member in (3, 1))
+    own, reference = (networks[member] for member in (3, 1))
     pool = np.concatenate([*splits.train, splits.test])
     key = jax.random.split(noise_key)[1]
     loss, other = (attack_losses(key, each, RUN.schedule, pool, steps) for each in (own, reference))
@@ -193,13 +195,20 @@ def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypa
 def test_copies_are_memorised_and_lean_to_their_own_set():
     random = np.random.default_rng(0)
     train = random.normal(size=(2, 6, 9, 1)).astype(np.float32)
-    found = compare(jax.random.key(0), ImageComparisonConfig(), train[:, :4], train, 1)
-    assert (found["memorised"].values == 1).all()
+    run, key = dataclasses.replace(RUN, num_seeds=1), jax.random.key(0)
+
+    def compared(samples):
+        distance = own_distances(run, samples, train)
+        copies = memorised(key, ComparisonConfig(), samples, train, 1)["memorised"].values
+        return copies, compare(run, samples, train, distance)
+
+    copies, found = compared(train[:, :4])
+    assert (copies == 1).all()
     assert (found["gap"].values > 1).all()
     np.testing.assert_allclose(found["nearest_distance"].values, 0, atol=1e-3)
-    swapped = compare(jax.random.key(0), ImageComparisonConfig(), train[::-1, :4], train, 1)
+    copies, swapped = compared(train[::-1, :4])
     assert (swapped["gap"].values < -1).all()
-    assert (swapped["memorised"].values == 0).all()
+    assert (copies == 0).all()
 
 
 def test_all_pairs_of_splits_are_taken_independent_ones_first():

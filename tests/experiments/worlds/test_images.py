@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from experiments import configs
-from experiments.images.configs import ImageDataConfig
-from experiments.images.data import load_images, split_images
-from experiments.images.files import checksum_of
+from experiments.worlds.images import ImageDataConfig, load_images, split_images
+from experiments.worlds.pictures import checksum_of
 
 KEY = jax.random.key(5)
 

@@ -1,1 +1,0 @@
-"""Real images: data, settings and measuring stages, beside those of the controlled model."""

@@ -1,0 +1,1 @@
+"""Data worlds, a file for each: ``world`` says what all of them answer."""

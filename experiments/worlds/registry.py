@@ -1,0 +1,87 @@
+"""The data worlds there are: every file of this folder that has a ``WORLD`` adds its own."""
+
+import dataclasses
+import functools
+import importlib
+import pkgutil
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.configs import RunConfig
+from experiments.worlds.world import World
+from hiermodel.checks import require
+from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNetConfig
+from hiermodel.networks.unet import UNetConfig
+
+NETWORKS = (TransformerConfig, MLPConfig, TreeUNetConfig, UNetConfig)
+"""Networks that are known by the names of their configurations, when a run is read."""
+
+
+@functools.cache
+def all_worlds() -> Mapping[type, World]:
+    """Every world by the type of its data's configuration."""
+    package = importlib.import_module("experiments.worlds")
+    modules = [
+        importlib.import_module(f"{package.__name__}.{found.name}")
+        for found in pkgutil.iter_modules(package.__path__)
+        if found.name != "registry"
+    ]
+    worlds = [module.WORLD for module in modules if hasattr(module, "WORLD")]
+    return {world.config: world for world in worlds}
+
+
+def world_of(run: RunConfig) -> World:
+    """The world that a run's data are of.
+
+    Raises:
+        ValueError: for data of no world.
+    """
+    known = [config.__name__ for config in all_worlds()]
+    require(type(run.data) in all_worlds(), "data", run.data, f"one of {known}")
+    return all_worlds()[type(run.data)]
+
+
+def complete(run: RunConfig) -> RunConfig:
+    """The run with a network that fits its data, as far as the network has settings for that."""
+    known = {field.name for field in dataclasses.fields(run.network)}
+    shape = {name: size for name, size in world_of(run).shape(run.data).items() if name in known}
+    return dataclasses.replace(run, network=dataclasses.replace(run.network, **shape))
+
+
+def from_json(value: Any) -> Any:
+    """What ``configs.to_json`` gave, as the configuration again.
+
+    Raises:
+        ValueError: for a type that no configuration has, or settings that it refuses.
+    """
+    if isinstance(value, Mapping):
+        known = _types()
+        require(value.get("type") in known, "config", value, f"of the types {sorted(known)}")
+        cls = known[value["type"]]
+        names = [field.name for field in dataclasses.fields(cls)]
+        fields = {name: from_json(each) for name, each in value.items() if name != "type"}
+        unknown = sorted(set(fields) - set(names))
+        require(not unknown, cls.__name__, unknown, f"out of {names}")
+        return cls(**fields)
+    return tuple(map(from_json, value)) if isinstance(value, list) else value
+
+
+@functools.cache
+def _types() -> Mapping[str, type]:
+    """Every dataclass that a run can hold, to any depth, by name."""
+    found: dict[str, type] = {}
+
+    def add(cls: type) -> None:
+        if cls.__name__ not in found:
+            found[cls.__name__] = cls
+            for hint in typing.get_type_hints(cls).values():
+                for part in typing.get_args(hint) or (hint,):
+                    if isinstance(part, type) and dataclasses.is_dataclass(part):
+                        add(part)
+
+    for cls in (RunConfig, *all_worlds(), *NETWORKS):
+        add(cls)
+    return found
