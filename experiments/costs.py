@@ -72,7 +72,7 @@ def operations(own: Protocol, stage: str) -> float:
         members = run.num_splits * run.num_seeds
         passes = 3.0 * members * run.training.num_epochs * num_training_rows(run)
     else:
-        known = stages_of(run.world)
+        known = stages_of(run)
         passes = known[stage].passes(run, context_of(own, "").own)
     return passes * forward_operations(run.network)
 

@@ -97,7 +97,8 @@ def moments(results: Results) -> list[tuple[str, int]]:
 
 
 def _pairs(axis: Axes, results: Results, checkpoint: int) -> None:
-    pictures.draw_pairs(axis, results["comparison"], checkpoint, SHOWN)
+    if "pictures" in results["comparison"]:  # not all data can be looked at
+        pictures.draw_pairs(axis, results["comparison"], checkpoint, SHOWN)
 
 
 def _draw_dissimilarity(axis: Axes, results: Results) -> None:
@@ -110,7 +111,8 @@ def _draw_dissimilarity(axis: Axes, results: Results) -> None:
         line = {"color": style.GREY, "ls": ":", "label": "same split"}
         style.curve_with_band(axis, epochs, control, **line)
     style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, "tau_pair"), style.BLUE)
-    axis.set(title="paired samples", ylabel="1 − cosine", ylim=(0, None))
+    units = comparison["dissimilarity"].units
+    axis.set(title="paired samples", ylabel=units, ylim=(0, None))
     axis.legend(loc="best")
     finish(axis, results)
 
@@ -124,10 +126,12 @@ def draw_loss(axis: Axes, results: Results) -> None:
         style.curve_with_band(axis, epochs, losses[:, :, index], color=color, label=name)
     color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
     style.mark_minimum(axis, epochs, losses[:, :, 1].mean(1), *minima, color)
-    linear = evaluation["gaussian_loss"].values[:, 1].mean()
-    axis.axhline(linear, color=style.GREY, ls="--", lw=0.8, label="linear, test")
+    for name, label in (("gaussian_loss", "linear, test"), ("loss_floor", "exact, test")):
+        if name in evaluation:
+            level = evaluation[name].values[:, 1].mean()
+            axis.axhline(level, color=style.GREY, ls="--", lw=0.8, label=label)
     style.log_height(axis)
-    axis.set(title="denoising loss", ylabel="squared error per pixel")
+    axis.set(title="denoising loss", ylabel=evaluation["loss"].units)
     axis.legend(loc="best")
     finish(axis, results)
 
@@ -139,15 +143,18 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    axis.set(title="own–other gap, memorised")
-    axis.set_ylabel("gap (pixel units)", color=style.GREEN)
+    axis.set_title("own–other gap")
+    axis.set_ylabel(f"gap ({comparison['nearest_distance'].units})", color=style.GREEN)
+    finish(axis, results)
+    if "memorised" not in comparison:
+        return
+    axis.set_title("own–other gap, memorised")
     other = axis.twinx()
     memorised = style.by_set(results, comparison["memorised"].values[trained])
     style.curve_with_band(other, epochs, memorised, color=style.PURPLE)
     other.set_ylabel("memorised samples", color=style.PURPLE)
     other.set_ylim(0, max(1.05 * memorised.max(), 0.1))
     other.spines["right"].set_visible(True)
-    finish(axis, results)
 
 
 def finish(axis: Axes, results: Results) -> None:

@@ -337,9 +337,8 @@ def _evaluate_pairs(
 def _passes(run: RunConfig, settings: Mapping[str, Any]) -> float:
     own, sizes = settings["evaluation"], (run.num_splits, run.num_seeds)
     pairs = len(split_pairs(*sizes)) + len(same_data_pairs(*sizes))
-    oracles = len(world_of(run).oracles(run)) > 0
     noises = own.num_noises * len(own.times)
-    per_row = num_members(run) * (own.num_loss_noises + oracles * noises) + 2 * pairs * noises
+    per_row = num_members(run) * (own.num_loss_noises + noises) + 2 * pairs * noises
     return run.num_checkpoints * per_row * num_rows(run, own.num_examples)
 
 

@@ -162,10 +162,10 @@ STUDY = study_of(
     # The laptop scale's middle size, cut to 1000 epochs: two splits with two seeds each.
     dataclasses.replace(laptop.longer(laptop.BASE, 1000), num_seeds=2),
     {
-        "evaluation": EvaluationConfig(num_sequences=200, num_noises=1, num_loss_noises=2),
+        "evaluation": EvaluationConfig(num_examples=200, num_noises=1, num_loss_noises=2),
         "samples": SamplesConfig(num_samples=400),
         "comparison": ComparisonConfig(),
-        "advice": AdviceConfig(num_sequences=300, num_noises=4, num_permutations=1000),
+        "advice": AdviceConfig(num_examples=300, num_noises=4, num_permutations=1000),
         "tradeoff": TradeoffConfig(num_sequences=500),
     },
 )

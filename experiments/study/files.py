@@ -51,7 +51,7 @@ def load_study(source: str | Path, seed: int | None = None) -> Study:
 
 def study_of(config: Any, name: str) -> Study:
     """A study of one run, with standard measures."""
-    standard = {stage: stages_of(config.world)[stage].settings() for stage in STANDARD}
+    standard = {stage: stages_of(config)[stage].settings() for stage in STANDARD}
     question = "What comes out of this one configuration?"
     name = f"{name}-{configs.identity(config)[:8]}"
     return Study(name, question, config, (), standard, seeds=(config.seed,))

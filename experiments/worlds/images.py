@@ -93,8 +93,8 @@ def load_images(config: ImageDataConfig) -> np.ndarray:
     if images.dtype == np.uint8:
         reals = reals / np.float32(127.5) - 1
     if config.filtering == "haar":
-        return haar_filter(reals, config.data.filter_level)
-    return pca_filter(reals, config.data.filter_level)
+        return haar_filter(reals, config.filter_level)
+    return pca_filter(reals, config.filter_level)
 
 
 def split_images(

@@ -174,5 +174,5 @@ def test_shipped_studies_stand_on_the_reproductions_settings():
     from paper_repro.protocol import laptop
 
     middle = laptop().sizes["middle"].run
-    for field in ("grammar", "network", "training", "num_steps", "num_checkpoints", "seed"):
+    for field in ("data", "network", "training", "num_steps", "num_checkpoints", "seed"):
         assert getattr(BASE, field) == getattr(middle, field)

@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from mixture_world import WORLD, MixtureConfig
 
 from experiments.configs import RunConfig, identity, to_json
 from experiments.runs.data import data_as_drawn, make_data, run_key
 from experiments.runs.members import member
 from experiments.stages.registry import stages_of
+from experiments.worlds import registry
 from experiments.worlds.grammar import GrammarConfig
 from experiments.worlds.images import ImageDataConfig
 from experiments.worlds.registry import all_worlds, complete, from_json, world_of
@@ -25,19 +27,21 @@ from hiermodel.training.state import TrainingConfig
 TRAINING = TrainingConfig(num_epochs=2, batch_size=4)
 SIZES = {"num_splits": 2, "num_seeds": 1, "split_size": 6, "test_size": 8, "num_steps": 20}
 UNET = UNetConfig(4, 4, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2)
-RUNS = {
-    config.__name__: complete(RunConfig(data, network, TRAINING, **SIZES))
-    for config, data, network in (
-        (GrammarConfig, GrammarConfig(depth=2), MLPConfig(2, 2, width=8, num_blocks=1)),
-        (ImageDataConfig, ImageDataConfig(), UNET),
-    )
-}
-"""A tiny run of every world, by the type of its data."""
+RUNS = [
+    RunConfig(GrammarConfig(depth=2), MLPConfig(2, 2, width=8, num_blocks=1), TRAINING, **SIZES),
+    RunConfig(ImageDataConfig(), UNET, TRAINING, **SIZES),
+    RunConfig(MixtureConfig(), UNET, TRAINING, **SIZES),
+]
+"""A tiny run of every world, a stranger's among them."""
 
 
-@pytest.fixture(params=RUNS)
-def run(request):
-    return RUNS[request.param]
+@pytest.fixture(params=RUNS, ids=lambda run: type(run.data).__name__)
+def run(request, monkeypatch):
+    known = {**all_worlds(), MixtureConfig: WORLD}
+    monkeypatch.setattr(registry, "all_worlds", lambda: known)
+    registry._types.cache_clear()
+    yield complete(request.param)
+    registry._types.cache_clear()
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def network(run, world):
 
 
 def test_every_world_has_a_run_here():
-    assert {config.__name__ for config in all_worlds()} == set(RUNS)
+    assert {*all_worlds(), MixtureConfig} == {type(run.data) for run in RUNS}
 
 
 class TestWorld:
