@@ -109,7 +109,7 @@ def test_a_state_with_another_kind_of_key_is_refused_by_name():
 
 def test_runs_do_not_hang_on_the_kind_that_is_set():
     grammar = GrammarConfig("random", vocab_size=3, depth=2, rules_per_symbol=2)
-    config = RunConfig(grammar=grammar, network=NETWORK, training=TRAINING)
+    config = RunConfig(data=grammar, network=NETWORK, training=TRAINING)
     keys, tensors = [], []
     for kind in (THREEFRY, "rbg"):
         with jax.default_prng_impl(kind):

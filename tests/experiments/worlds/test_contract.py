@@ -25,7 +25,7 @@ from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
 TRAINING = TrainingConfig(num_epochs=2, batch_size=4)
-SIZES = {"num_splits": 2, "num_seeds": 1, "split_size": 6, "test_size": 8, "num_steps": 20}
+SIZES = {"num_splits": 2, "num_seeds": 1, "split_size": 6, "test_size": 8, "num_steps": 40}
 UNET = UNetConfig(4, 4, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2)
 RUNS = [
     RunConfig(GrammarConfig(depth=2), MLPConfig(2, 2, width=8, num_blocks=1), TRAINING, **SIZES),

@@ -182,7 +182,8 @@ def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypa
     np.testing.assert_array_equal(rows["tau_test"], onsets["tau_test"].values)
     np.testing.assert_array_equal(rows["tau_bias"][:2], onsets["tau_pair"].values[:2])
     assert np.isnan(rows["tau_bias"][2:]).all()
-    expected = np.sqrt(rows["tau_test"][:2] * rows["tau_test"][2:]) / rows["tau_bias"][:2]
+    test = rows["tau_test"].to_numpy()
+    expected = np.sqrt(test[:2] * test[2:]) / rows["tau_bias"][:2]
     np.testing.assert_allclose(rows["ratio"][:2], expected)
     nearest = 1 + np.abs(np.log(compared["epoch"].values[1:] / rows["tau_test"][0])).argmin()
     assert rows["memorised"][0] == compared["memorised"].values[nearest, 0]
