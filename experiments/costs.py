@@ -82,7 +82,7 @@ def forward_operations(network: Any) -> float:
     """Operations of one forward pass of one example, as XLA counts them."""
     rows = 16
     params = jax.eval_shape(lambda key: init_params(key, network), jax.random.key(0))
-    x_t = jax.ShapeDtypeStruct((rows, *network.event_shape), jnp.float32)
+    x_t = jax.ShapeDtypeStruct((rows, *network.target.event_shape), jnp.float32)
     t = jax.ShapeDtypeStruct((rows,), jnp.int32)
     lowered = jax.jit(lambda *inputs: apply(network, *inputs)).lower(params, x_t, t)
     return float((lowered.cost_analysis() or {})["flops"]) / rows

@@ -153,7 +153,7 @@ def plain_sampling() -> Row:
 
     def sample() -> jax.Array:
         keys = jax.random.split(jax.random.key(1), DIFFUSION_STEPS)
-        x_t = jax.random.normal(jax.random.key(2), (NUM_SAMPLES, *NETWORK.event_shape))
+        x_t = jax.random.normal(jax.random.key(2), (NUM_SAMPLES, *NETWORK.target.event_shape))
         for t in range(DIFFUSION_STEPS, 0, -1):
             x_t = step(network, x_t, jnp.int32(t), keys[t - 1])
         return x_t

@@ -140,7 +140,7 @@ def test_images_of_ones_own_take_the_place_of_the_digits(tmp_path):
     assert digits.with_images(None, tmp_path) is digits
     for size in ALL_SIZES[3:]:
         network, data = mine.sizes[size].run.network, mine.sizes[size].run.data
-        assert network.event_shape == (96, 3)
+        assert network.target.event_shape == (96, 3)
         assert data.filtering == digits.sizes[size].run.data.filtering
         assert load_images(data).shape == images.shape
     assert mine.sizes["middle"] == digits.sizes["middle"]
