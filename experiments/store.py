@@ -27,13 +27,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
-
-if TYPE_CHECKING:
-    import pandas
 
 FORMAT = 1
 """Version of the layout; written into every measurement file."""
@@ -213,27 +210,6 @@ def load_measurements(path: Path) -> dict[str, Measurement]:
         name: Measurement(arrays[name], tuple(about["dims"]), about["units"], about["definition"])
         for name, about in header["measurements"].items()
     }
-
-
-def load(source: Any, root: Path | str = "runs", *, per: str = "member") -> "pandas.DataFrame":
-    """Results of many runs in one call: a pandas table, a row per network or per run.
-
-    Columns are the settings that vary, by their dotted paths, such as ``table["data.depth"]``,
-    and what came out, such as ``table["tau_bias"]``; per run, means with the ends of their
-    intervals, such as ``table["tau_bias_low"]``. What is not measured is NaN.
-    ``table.attrs["about"]`` says of every column "unit; what it is".
-
-    Args:
-        source: a Study; the name or file of one; or a folder with runs, for all runs in it.
-        root: where the runs of a study are.
-        per: "member" or "run".
-
-    Raises:
-        ValueError: for a source that is none of these, or files of another format version.
-    """
-    from experiments.study import outcome  # only here: it is built on this file, and starts JAX
-
-    return outcome.load(source, Path(root), per)
 
 
 def stack(parts: list[Measurements], dim: str, axis: int = 0) -> dict[str, Measurement]:

@@ -12,7 +12,7 @@ from experiments.onsets import ensemble, find_onsets
 from experiments.progress import Progress, progress_of
 from experiments.stages.registry import complete_settings, context_of, stages_of, with_needs
 from experiments.store import Measurements
-from experiments.study import columns
+from experiments.study.columns import rows_of, units_of
 from experiments.worlds.registry import complete, world_of
 from hiermodel.checks import require
 
@@ -26,7 +26,7 @@ class Kind:
     @property
     def units(self) -> Mapping[str, str]:
         """Of every column of results (less a number at its end): "unit; what it is"."""
-        return columns.units_of(world_of(self.base))
+        return units_of(world_of(self.base))
 
     def complete(self, config: RunConfig) -> RunConfig:
         """The configuration with all that must follow from other settings."""
@@ -90,7 +90,7 @@ class Kind:
 
     def rows(self, config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
         """What came out, per network: columns are those of ``units``."""
-        return columns.rows_of(config, world_of(config), results)
+        return rows_of(config, world_of(config), results)
 
 
 def kind_of(config: RunConfig) -> Kind:

@@ -63,11 +63,26 @@ def outcome(study: Study, root: Path) -> Outcome:
     return Outcome(study, runs, study_table(study, loaded))
 
 
-def load(source: Any, root: Path, per: str = "member") -> pd.DataFrame:
-    """The table of a study, or of a folder with runs; see ``experiments.store.load``."""
+def load(source: Any, root: Path | str = "runs", *, per: str = "member") -> pd.DataFrame:
+    """Results of many runs in one call: a pandas table, a row per network or per run.
+
+    Columns are the settings that vary, by their dotted paths, such as ``table["data.depth"]``,
+    and what came out, such as ``table["tau_bias"]``; per run, means with the ends of their
+    intervals, such as ``table["tau_bias_low"]``. What is not measured is NaN.
+    ``table.attrs["about"]`` says of every column "unit; what it is".
+
+    Args:
+        source: a Study; the name or file of one; or a folder with runs, for all runs in it.
+        root: where the runs of a study are.
+        per: "member" or "run".
+
+    Raises:
+        ValueError: for a source that is none of these, or files of another format version.
+    """
     require(per in ("member", "run"), "per", per, "'member' or 'run'")
     if not isinstance(source, Study) and Path(source).is_dir():
         table = root_table(Path(source))
     else:
-        table = outcome(source if isinstance(source, Study) else load_study(source), root).table
+        study = source if isinstance(source, Study) else load_study(source)
+        table = outcome(study, Path(root)).table
     return per_run(table) if per == "run" else table

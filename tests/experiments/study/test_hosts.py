@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments import store
+from experiments.study import load
 from experiments.study.runner import run_study
 from experiments.study.state import standing
 
@@ -46,5 +46,5 @@ def test_two_processes_run_a_study_together(finished, tmp_path):
         assert standing(tiny.STUDY, run, tmp_path).unfinished == MEASURING
     run_study(tiny.STUDY, tmp_path, progress=False)
     # The same numbers as from one process, up to the order of sums.
-    ours, theirs = store.load(tiny.STUDY, tmp_path), store.load(tiny.STUDY, finished)
+    ours, theirs = load(tiny.STUDY, tmp_path), load(tiny.STUDY, finished)
     np.testing.assert_allclose(ours["test_loss"], theirs["test_loss"], atol=1e-5)

@@ -8,14 +8,14 @@ import pytest
 from tiny import STUDY
 
 from experiments import configs, store
-from experiments.study import table
+from experiments.study import load, table
 from hiermodel.measures.uncertainty import student_interval
 
 RUNS = STUDY.runs()
 
 
 def test_one_call_gives_a_row_per_network(finished):
-    rows = store.load(STUDY, finished)
+    rows = load(STUDY, finished)
     assert len(rows) == 2 * 4
     assert sorted(set(rows["training.learning_rate"])) == [0.003, 0.01]
     own = rows[rows["run"] == configs.identity(RUNS[0])[:16]]
@@ -36,14 +36,14 @@ def test_one_call_gives_a_row_per_network(finished):
 
 
 def test_a_folder_of_runs_gives_the_same_rows(finished):
-    by_study, by_root = store.load(STUDY, finished), store.load(finished)
+    by_study, by_root = load(STUDY, finished), load(finished)
     order = ["run", "split", "member"]
     ours, theirs = (rows.sort_values(order, ignore_index=True) for rows in (by_root, by_study))
     pd.testing.assert_frame_equal(ours, theirs)
 
 
 def test_per_run_there_are_means_with_their_intervals(finished):
-    members, runs = (store.load(STUDY, finished, per=per) for per in ("member", "run"))
+    members, runs = (load(STUDY, finished, per=per) for per in ("member", "run"))
     assert runs["networks"].tolist() == [4, 4]
     own = members[members["run"] == runs["run"][0]]
     assert runs["test_loss"][0] == pytest.approx(own["test_loss"].mean())
@@ -51,12 +51,12 @@ def test_per_run_there_are_means_with_their_intervals(finished):
     assert runs["tau_test_located"][0] == own["tau_test_located"].sum()
     assert np.isnan(runs["test_loss_low"][0])  # two training sets have no interval
     with pytest.raises(ValueError, match="per='network'"):
-        store.load(STUDY, finished, per="network")
+        load(STUDY, finished, per="network")
 
 
 def test_a_study_without_results_has_no_rows(tmp_path):
-    assert len(store.load(STUDY, tmp_path)) == 0
-    assert len(store.load(STUDY, tmp_path, per="run")) == 0
+    assert len(load(STUDY, tmp_path)) == 0
+    assert len(load(STUDY, tmp_path, per="run")) == 0
 
 
 def test_intervals_are_over_training_sets():
@@ -80,7 +80,7 @@ def test_what_compares_own_with_other_has_pairs_for_units():
 
 
 def test_tables_are_written_whole(finished, tmp_path):
-    made = store.load(STUDY, finished)
+    made = load(STUDY, finished)
     table.save_table(made, tmp_path, "table")
     read = pd.read_csv(tmp_path / "table.csv")
     pd.testing.assert_frame_equal(read, made, check_exact=True)
@@ -94,7 +94,7 @@ def test_other_format_versions_are_refused_by_name(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "config.json").write_text(json.dumps({"format": 99}))
     with pytest.raises(ValueError, match=r"format=99 of .*config\.json"):
-        store.load(tmp_path)
+        load(tmp_path)
 
 
 def test_timings_and_configurations_of_before_are_read(tmp_path):

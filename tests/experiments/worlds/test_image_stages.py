@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import audit, store
+from experiments import audit
 from experiments.cards import contents
 from experiments.cards.card import QUESTIONS
 from experiments.configs import Protocol, RunConfig
@@ -27,7 +27,7 @@ from experiments.stages.generation import (
     own_distances,
     sample_pairs,
 )
-from experiments.study import Grid, Study
+from experiments.study import Grid, Study, load
 from experiments.worlds.images import ImageDataConfig, memorised
 from figures import card as drawing
 from figures import study_report, tables
@@ -176,7 +176,7 @@ def test_attacks_on_images_compare_own_with_test_images(root):
 def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypatch):
     measures = BASE
     study = Study("tiny", "any?", RUN, (Grid("split_size", (8,)),), measures, seeds=(RUN.seed,))
-    rows = store.load(study, root)
+    rows = load(study, root)
     assert len(rows) == 4
     onsets, compared = results["onsets"], results["comparison"]
     np.testing.assert_array_equal(rows["tau_test"], onsets["tau_test"].values)
@@ -187,7 +187,7 @@ def test_rows_of_a_study_hold_what_the_measurements_hold(root, results, monkeypa
     np.testing.assert_allclose(rows["ratio"][:2], expected)
     nearest = 1 + np.abs(np.log(compared["epoch"].values[1:] / rows["tau_test"][0])).argmin()
     assert rows["memorised"][0] == compared["memorised"].values[nearest, 0]
-    assert sorted(store.load(root)["test_loss"]) == sorted(rows["test_loss"])
+    assert sorted(load(root)["test_loss"]) == sorted(rows["test_loss"])
     monkeypatch.setattr(study_report, "load_study", lambda *_: study)
     page = study_report.write_report("tiny.py", root).read_text()
     assert page.count("<img alt=") == 2  # phases and curves
