@@ -57,7 +57,7 @@ def variants(base: RunConfig) -> dict[str, Mapping[str, Any]]:
             "training.step_weighting": "outside_window",
             "training.weight_window": WINDOW,
         },
-        "running average 0.99": {"training.ema_decay": 0.99},
+        "running average 0.99": {"training.ema_decays": (0.99,)},
         "a quarter five times (not deduplicated)": longer_pass(
             base, num_duplicated=quarter, num_copies=5
         ),

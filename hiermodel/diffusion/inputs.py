@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,31 @@ from hiermodel.checks import (
     require,
 )
 from hiermodel.diffusion.denoiser import AnyDenoiser, event_shape, gives_means
-from hiermodel.diffusion.process import Noisy, Process, Steps
+from hiermodel.diffusion.process import Noisy, Steps
+
+
+@runtime_checkable
+class Form(Protocol):
+    """All that is asked of a process here.
+
+    Attributes:
+        num_steps: T.
+        num_states: number of symbols that a noisy position may hold; None if it holds reals.
+    """
+
+    @property
+    def num_steps(self) -> int:
+        """Number of steps, T."""
+        ...
+
+    @property
+    def num_states(self) -> int | None:
+        """Number of symbols that a noisy position may hold; None if it holds reals."""
+        ...
 
 
 def check_input(
-    denoiser: AnyDenoiser, process: Process, x_t: Noisy, t: Steps, argument: str = "x_t"
+    denoiser: AnyDenoiser, process: Form, x_t: Noisy, t: Steps, argument: str = "x_t"
 ) -> Array:
     """Return x_t as an array, after checking it and t: reals or symbols, as the process has it."""
     if process.num_states is None:

@@ -1,24 +1,50 @@
 """Networks with parameters, as denoisers."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import check_trailing_shape
-from hiermodel.diffusion.inputs import check_noisy
-from hiermodel.diffusion.process import Steps
+from hiermodel.diffusion.inputs import check_input, check_noisy
+from hiermodel.diffusion.process import Noisy, Process, Steps
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.network import Network, Params, apply, param_shapes
 
 _apply_compiled = jax.jit(apply, static_argnames="network")
 
 
-@jax.tree_util.register_dataclass
+class Losses(NamedTuple):
+    """How the training of a network went.
+
+    Attributes:
+        steps: (points,) steps done.
+        values: (points,) mean loss over the steps since the point before, in nats per position, or
+            for images in squared units of the noise.
+    """
+
+    steps: Int[np.ndarray, " points"]
+    values: Float[np.ndarray, " points"]
+
+
+def shown(
+    x_t: Float[Array, "*batch leaves states"], vocab_size: int
+) -> Float[Array, "*batch leaves vocab"]:
+    """What a network sees of one-hot states: a state beyond the symbols, a mask, is zero."""
+    return x_t[..., :vocab_size]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params"],
+    meta_fields=["network", "num_steps", "num_states"],
+    drop_fields=["losses"],
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedDenoiser:
     """A network as a Denoiser: (x_t, t) to log-probabilities of x_0 per position.
@@ -27,11 +53,15 @@ class LearnedDenoiser:
         network: symbols are its target.
         params: its parameters.
         num_steps: T of the noise that it was trained on, to check steps by; None if unknown.
+        num_states: number of symbols that a noisy position may hold; None if it holds reals.
+        losses: its training, if ``fit`` made it. No part of it as a pytree.
     """
 
-    network: Network = dataclasses.field(metadata={"static": True})
+    network: Network
     params: Params
-    num_steps: int | None = dataclasses.field(metadata={"static": True})
+    num_steps: int | None
+    num_states: int | None = None
+    losses: Losses | None = None
 
     @property
     def num_leaves(self) -> int:
@@ -43,7 +73,7 @@ class LearnedDenoiser:
         """Number of symbols."""
         return self.network.target.event_shape[1]
 
-    def logits(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+    def logits(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Unnormalised log-probabilities (..., num_leaves, vocab_size), without dropout.
 
         Raises:
@@ -51,15 +81,30 @@ class LearnedDenoiser:
                 step or does not broadcast against the leading axes.
         """
         unknown = np.iinfo(np.int32).max  # as many steps as there are numbers for
-        x_t = check_noisy(self, unknown if self.num_steps is None else self.num_steps, x_t, t)
-        return _apply_compiled(self.network, self.params, x_t, jnp.asarray(t))
+        noise = _Noise(unknown if self.num_steps is None else self.num_steps, self.num_states)
+        checked: Any = check_input(self, noise, x_t, t)
+        if self.num_states is not None:
+            checked = shown(jax.nn.one_hot(checked, self.num_states), self.vocab_size)
+        return _apply_compiled(self.network, self.params, checked, jnp.asarray(t))
 
-    def __call__(self, x_t: Float[Array | np.ndarray, "..."], t: Steps) -> Float[Array, "..."]:
+    def __call__(self, x_t: Noisy, t: Steps) -> Float[Array, "..."]:
         """Log-probabilities (..., num_leaves, vocab_size) of x_0 given x_t at step t."""
         return jax.nn.log_softmax(self.logits(x_t, t), axis=-1)
 
 
-@jax.tree_util.register_dataclass
+class _Noise(NamedTuple):
+    """What a denoiser's input is checked by."""
+
+    num_steps: int
+    num_states: int | None
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["params", "schedule"],
+    meta_fields=["network"],
+    drop_fields=["losses"],
+)
 @dataclasses.dataclass(frozen=True, eq=False)
 class LearnedPixelDenoiser:
     """A network that predicts noise as a MeanDenoiser: (x_t, t) to E[x_0 | x_t].
@@ -68,11 +113,13 @@ class LearnedPixelDenoiser:
         network: noise is its target.
         params: its parameters.
         schedule: the noise that it was trained on.
+        losses: its training, if ``fit`` made it. No part of it as a pytree.
     """
 
-    network: Network = dataclasses.field(metadata={"static": True})
+    network: Network
     params: Params
     schedule: Schedule
+    losses: Losses | None = None
 
     @property
     def event_shape(self) -> tuple[int, int]:
@@ -97,7 +144,7 @@ class LearnedPixelDenoiser:
 def learned_denoiser(
     network: Network,
     params: Mapping[str, Array | np.ndarray],
-    process: Schedule | None = None,
+    process: Process | None = None,
 ) -> Any:
     """Make a Denoiser of a network, or a MeanDenoiser of one that predicts noise.
 
@@ -105,7 +152,8 @@ def learned_denoiser(
         network: the network.
         params: its parameters, as ``init_params`` makes them. A leading member axis on every one
             is allowed if the denoiser is then called under ``jax.vmap``.
-        process: the noise that it was trained on; None, for symbols, to accept any step from 1.
+        process: the noise that it was trained on; None, for symbols in Gaussian noise, to accept
+            any step from 1.
 
     Raises:
         ValueError: if parameters are missing, unknown or misshaped; or, for a network that predicts

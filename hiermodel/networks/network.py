@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.checks import InputError, check_key, require
 from hiermodel.diffusion.denoiser import AnyDenoiser
+from hiermodel.diffusion.process import Process
 from hiermodel.random_bits import RowKey, row_key, threefry_key
 
 Params = dict[str, Array]
@@ -54,18 +55,21 @@ class Target(Protocol):
         """
         ...
 
-    def clean(self, x_0: Num[Array, "batch ..."], dtype: DTypeLike) -> Float[Array, "batch _ _"]:
-        """What noise is added to, (batch, *event_shape)."""
+    def corrupt(
+        self,
+        key: RowKey,
+        process: Process,
+        x_0: Num[Array, "batch ..."],
+        t: Int[Array, " batch"],
+        dtype: DTypeLike,
+    ) -> tuple[Float[Array, "batch _ _"], Array]:
+        """What the network is shown of noisy data at steps t, and what it is to give of it."""
         ...
 
     def losses(
-        self,
-        output: Float[Array, "batch _ _"],
-        x_0: Num[Array, "batch ..."],
-        noise: Float[Array, "batch _ _"],
-        loss: Any,
+        self, output: Float[Array, "batch _ _"], wanted: Array, loss: Any
     ) -> Float[Array, " batch"]:
-        """Loss of each row, given clean data and the noise that was added."""
+        """Loss of each row."""
         ...
 
     def denoiser(self, network: Any, params: Any, process: Any) -> AnyDenoiser:

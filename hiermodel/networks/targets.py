@@ -13,10 +13,12 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Num
 
 from hiermodel.checks import check_integer, check_symbols, is_concrete, require
-from hiermodel.diffusion.corruption import one_hot, pixels
+from hiermodel.diffusion.corruption import pixels
+from hiermodel.diffusion.process import Process
 from hiermodel.grammar.rules import symbol_dtype
-from hiermodel.networks.learned import LearnedDenoiser, LearnedPixelDenoiser
+from hiermodel.networks.learned import LearnedDenoiser, LearnedPixelDenoiser, shown
 from hiermodel.networks.network import Network, Params
+from hiermodel.random_bits import RowKey, random_normal
 
 LossName = Literal["cross_entropy", "squared_error"]
 
@@ -88,23 +90,35 @@ class SymbolLogits:
         check_symbols(argument, values, self.vocab_size)
         return np.asarray(values).astype(symbol_dtype(self.vocab_size))
 
-    def clean(self, x_0: Num[Array, "batch leaves"], dtype: DTypeLike) -> Float[Array, "..."]:
-        """One-hot symbols."""
-        return one_hot(x_0, self.vocab_size, jnp.dtype(dtype))
+    def corrupt(
+        self,
+        key: RowKey,
+        process: Process,
+        x_0: Int[Array, "batch leaves"],
+        t: Int[Array, " batch"],
+        dtype: DTypeLike,
+    ) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, "batch leaves"]]:
+        """Noisy sequences as vectors, and the clean symbols."""
+        dtype = jnp.dtype(dtype)
+        x_t = process.corrupt(key, process.encode(x_0, self.vocab_size, dtype), t)
+        return shown(process.network_input(x_t, dtype), self.vocab_size), x_0
 
     def losses(
         self,
         output: Float[Array, "batch leaves vocab"],
-        x_0: Num[Array, "batch leaves"],
-        noise: Float[Array, "..."],
+        wanted: Int[Array, "batch leaves"],
         loss: LossName,
     ) -> Float[Array, " batch"]:
         """``position_losses``, mean over the leaves."""
-        return position_losses(output, x_0, loss).mean(-1)
+        return position_losses(output, wanted, loss).mean(-1)
 
     def denoiser(self, network: Network, params: Params, process: Any) -> LearnedDenoiser:
-        """Log-probabilities; ``process`` checks the steps, and None allows all from 1."""
-        return LearnedDenoiser(network, params, None if process is None else process.num_steps)
+        """Log-probabilities; None for ``process`` is Gaussian noise, of any number of steps."""
+        if process is None:
+            return LearnedDenoiser(network, params, None)
+        symbols = process.vocab_size in (None, self.vocab_size)
+        require(symbols, "process.vocab_size", process.vocab_size, f"{self.vocab_size}")
+        return LearnedDenoiser(network, params, process.num_steps, process.num_states)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,23 +167,33 @@ class PixelNoise:
         require(finite, argument, "pixels that are not finite", "finite everywhere")
         return values
 
-    def clean(self, x_0: Num[Array, "batch h w c"], dtype: DTypeLike) -> Float[Array, "..."]:
-        """Pixels, laid out as a sequence is as its leaves."""
-        return pixels(x_0, jnp.dtype(dtype))
+    def corrupt(
+        self,
+        key: RowKey,
+        process: Any,
+        x_0: Num[Array, "batch h w c"],
+        t: Int[Array, " batch"],
+        dtype: DTypeLike,
+    ) -> tuple[Float[Array, "batch pixels channels"], Float[Array, "batch pixels channels"]]:
+        """Noisy pixels, laid out as a sequence is as its leaves, and their noise."""
+        clean = pixels(x_0, jnp.dtype(dtype))
+        noise = random_normal(key, clean.shape[1:], clean.dtype)
+        return process.mix(clean, noise, t), noise
 
     def losses(
         self,
         output: Float[Array, "batch pixels channels"],
-        x_0: Num[Array, "batch h w c"],
-        noise: Float[Array, "batch pixels channels"],
+        wanted: Float[Array, "batch pixels channels"],
         loss: LossName,
     ) -> Float[Array, " batch"]:
         """``noise_losses``, whatever the loss of symbols is."""
-        return noise_losses(output, noise)
+        return noise_losses(output, wanted)
 
     def denoiser(self, network: Network, params: Params, process: Any) -> LearnedPixelDenoiser:
         """E[x_0 | x_t]; ``process`` is the noise that the network was trained on."""
         require(process is not None, "process", process, "the noise that the network predicts")
+        gaussian = hasattr(process, "mix")
+        require(gaussian, "process", type(process).__name__, "Gaussian noise, as a Schedule")
         if is_concrete(process):
             last = float(np.asarray(process.alpha_bar)[-1])
             require(last > 0, "process.alpha_bar[-1]", last, "above 0")

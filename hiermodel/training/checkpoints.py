@@ -1,8 +1,9 @@
 """The checkpoints of one network on disk: atomic, checked when read, tied to one configuration.
 
 A folder holds ``identity.json`` and one .npz per epoch of two kinds: ``params-<epoch>.npz`` keeps
-the parameters at every checkpoint, for measuring; ``resume-<epoch>.npz`` keeps the full state at
-the last two, to go on from. Arrays have flat names and no axis of members.
+the parameters at every checkpoint, with their running averages if there are any, for measuring;
+``resume-<epoch>.npz`` keeps the full state at the last two, to go on from. Arrays have flat names
+and no axis of members.
 
 What is guaranteed, whenever and however a process ends:
 
@@ -23,7 +24,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -40,6 +41,11 @@ FORMAT = 1
 _RESUME_KEPT = 2
 _ABOUT = "about"
 _UNFINISHED = ".*.part"
+
+
+Weights = Literal["raw", "average"] | float | None
+"""Which parameters of a checkpoint: those that were trained, or a running average of them, by its
+decay, "average" being that of the smallest decay kept. None is the average where one is kept."""
 
 
 class DamagedCheckpointError(InputError):
@@ -93,8 +99,6 @@ class Checkpoints:
     def save(self, arrays: Mapping[str, np.ndarray], *, keep_params: bool = True) -> None:
         """Save a network's state, as ``flatten_state`` gives it, at the epoch that it has reached.
 
-        Where a running average is kept, it is what is saved to be measured.
-
         Args:
             arrays: by name, without an axis of members.
             keep_params: whether this is a checkpoint to measure, or only one to resume from.
@@ -104,20 +108,24 @@ class Checkpoints:
         """
         epoch = int(arrays["epoch"])
         if keep_params:
-            averaged = any(name.startswith("average/") for name in arrays)
-            prefix = "average/" if averaged else "params/"
-            own = {name: array for name, array in arrays.items() if name.startswith(prefix)}
+            kinds = "params/", "averages/"
+            own = {name: array for name, array in arrays.items() if name.startswith(kinds)}
             self._write("params", epoch, own)
         # The state to resume from comes second: where there is one, its parameters are kept.
         self._write("resume", epoch, arrays)
         for old in self.resume_epochs()[:-_RESUME_KEPT]:
             self._file("resume", old).unlink()
 
-    def load_params(self, epoch: int) -> dict[str, np.ndarray]:
+    def load_params(self, epoch: int, weights: Weights = None) -> dict[str, np.ndarray]:
         """Parameters at a saved epoch, by name.
 
+        Args:
+            epoch: at which they were saved.
+            weights: which, see ``Weights``.
+
         Raises:
-            ValueError: if there is no such checkpoint, it is damaged, or of another identity.
+            ValueError: if there is no such checkpoint or average, it is damaged, or of another
+                identity.
         """
         epoch = check_integer("epoch", epoch, 0)
         if not self._file("params", epoch).exists():
@@ -128,7 +136,12 @@ class Checkpoints:
             arrays = self._read("params", epoch)
         except DamagedCheckpointError as error:
             raise DamagedCheckpointError(f"{error}; remove {self.folder} to train again") from error
-        return {name.partition("/")[2]: array for name, array in arrays.items()}
+        prefix = _prefix(arrays, weights)
+        return {
+            name.removeprefix(prefix): array
+            for name, array in arrays.items()
+            if name.startswith(prefix)
+        }
 
     def latest(self) -> dict[str, np.ndarray] | None:
         """The newest state that can be read, as it was saved; None if there is none.
@@ -208,13 +221,17 @@ class StackedCheckpoints:
         """Whether the training of all members has ended."""
         return all(one.complete(epochs) for one in self.members)
 
-    def load_params(self, epoch: int) -> dict[str, np.ndarray]:
+    def load_params(self, epoch: int, weights: Weights = None) -> dict[str, np.ndarray]:
         """Parameters of all members at a saved epoch, stacked on a leading axis.
+
+        Args:
+            epoch: at which they were saved.
+            weights: which, see ``Weights``.
 
         Raises:
             ValueError: if a member has no such checkpoint, or one is damaged or of another run.
         """
-        return _stack([one.load_params(epoch) for one in self.members])
+        return _stack([one.load_params(epoch, weights) for one in self.members])
 
     def latest(self) -> dict[str, np.ndarray]:
         """The newest state of every member, stacked likewise.
@@ -226,6 +243,19 @@ class StackedCheckpoints:
         for one, state in zip(self.members, states, strict=True):
             require(state is not None, "folder", one.folder, "one that holds a state")
         return _stack([state for state in states if state is not None])
+
+
+def _prefix(arrays: Mapping[str, np.ndarray], weights: Weights) -> str:
+    """What the names of the parameters that are meant begin with."""
+    kept = {name.split("/")[1] for name in arrays if name.startswith("averages/")}
+    decays = sorted(kept, key=float)
+    if weights == "raw" or (weights is None and not decays):
+        return "params/"
+    wanted = decays[:1] if weights in (None, "average") else [str(weights)]
+    fits = len(wanted) == 1 and wanted[0] in decays
+    allowed = ", ".join(["'raw'", *(["'average'"] if decays else []), *decays])
+    require(fits, "weights", weights, f"one of those kept: {allowed}")
+    return f"averages/{wanted[0]}/"
 
 
 def _stack(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

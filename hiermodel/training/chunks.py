@@ -3,13 +3,21 @@
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
 from tqdm import tqdm
 
-from hiermodel.training.epochs import EpochStats, agree, place_members, train_epochs
+from hiermodel.training.data import as_data
+from hiermodel.training.epochs import (
+    EpochStats,
+    agree,
+    num_batches,
+    place_members,
+    train_epochs,
+)
 from hiermodel.training.state import Ensemble, TrainState, learning_rate
 
 _CHUNK_SECONDS = 2.0
@@ -52,7 +60,7 @@ class Chunks:
 def train_stacked(
     states: TrainState,
     ensemble: Ensemble,
-    sequences: Array,
+    sequences: Any,
     splits: Int[Array, " members"],
     save: Save,
     *,
@@ -90,7 +98,7 @@ class _Run:
     """A training under way."""
 
     def __init__(
-        self, ensemble: Ensemble, sequences: Array, splits: Array, save: Save, states: TrainState
+        self, ensemble: Ensemble, sequences: Any, splits: Array, save: Save, states: TrainState
     ):
         self.ensemble = ensemble
         self.sequences = sequences
@@ -102,8 +110,8 @@ class _Run:
         self._save_states = save
         self._chunk = 1
         self._saved: tuple[int, float] = (self.epoch, time.monotonic())
-        batch_size = min(ensemble.training.batch_size, sequences.shape[1])
-        self._steps_per_epoch = -(-sequences.shape[1] // batch_size)
+        num_rows = as_data(sequences).num_rows
+        self._steps_per_epoch = num_batches(ensemble.training, num_rows)
 
     def advance(self, target: int, bar: tqdm, must_stop: ShouldStop, *, keep_params: bool) -> bool:
         """Train up to an epoch and save it; False if stopped before it, or if a member failed."""
@@ -137,7 +145,7 @@ class _Run:
         )
         self.loss = np.asarray(stats.loss)  # waits for the result
         seconds = max(time.monotonic() - start, 1e-6)
-        self.failed = _not_finite(self.ensemble, stats, self._steps_per_epoch)
+        self.failed = not_finite(self.ensemble, stats, self._steps_per_epoch)
         self.epoch += num_epochs
         self._chunk = agree(max(1, round(num_epochs * _CHUNK_SECONDS / seconds)))
         bar.update(num_epochs)
@@ -145,7 +153,7 @@ class _Run:
         bar.set_postfix_str(f"loss {float(self.loss.mean()):.4f}, {rate:.3g} steps/s")
 
 
-def _not_finite(
+def not_finite(
     ensemble: Ensemble, stats: EpochStats, steps_per_epoch: int
 ) -> dict[int, NotFiniteError]:
     """What is to be said of members that failed."""
@@ -164,6 +172,6 @@ def _not_finite(
             member,
             f"the loss or its gradient is not finite: step {step} (epoch {epoch}), learning rate "
             f"{rate:.3g}, gradient norm {norm:.3g}; largest finite gradient norm in the epochs "
-            f"around it {largest:.3g}. The last checkpoint is intact; try a lower learning rate.",
+            f"around it {largest:.3g}. What was saved before is intact; try a lower learning rate.",
         )
     return errors

@@ -15,15 +15,17 @@ import dataclasses
 import functools
 import math
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Float, Int, Key, Num
+from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.random_bits import threefry_key
+from hiermodel.training.data import FreshData, StoredData, as_data
 from hiermodel.training.privacy import poisson_batch
 from hiermodel.training.state import (
     Ensemble,
@@ -31,7 +33,7 @@ from hiermodel.training.state import (
     TrainingConfig,
     TrainState,
     learning_rate,
-    running_average,
+    running_averages,
 )
 from hiermodel.training.step import train_step
 
@@ -42,7 +44,7 @@ class EpochStats:
     """What happened during a run of epochs, per member.
 
     Attributes:
-        loss: mean training loss, in nats per position, over the sequences of all epochs.
+        loss: mean training loss, in nats per position, over the sequences of all steps.
         grad_norm: mean gradient norm over all steps.
         failed_step: first step, counted from 0 over the whole training, with a loss or gradient
             that is not finite; −1 if none.
@@ -73,35 +75,54 @@ def epoch_batches(
     return jnp.pad(rows, (0, padding)).reshape(shape), jnp.asarray(weights.reshape(shape))
 
 
+def num_batches(training: TrainingConfig, num_rows: int) -> int:
+    """Steps of an epoch."""
+    return -(-num_rows // min(training.batch_size, num_rows))
+
+
 def _batches(training: TrainingConfig, key: Key[Array, ""], num_sequences: int):
-    """Number of batches of an epoch, and a function from a batch's number to rows and weights."""
+    """A function from a batch's number in an epoch to its rows and weights."""
     if training.privacy is None:
         rows, weights = epoch_batches(key, num_sequences, training.batch_size)
-        return len(rows), lambda index: (rows[index], weights[index])
+        return lambda index: (rows[index], weights[index])
     size = min(training.batch_size, num_sequences)
-    return -(-num_sequences // size), lambda index: poisson_batch(
-        jax.random.fold_in(key, index), num_sequences, size
-    )
+    return lambda index: poisson_batch(jax.random.fold_in(key, index), num_sequences, size)
 
 
-def train_one_epoch(
+class _Sums(NamedTuple):
+    """What is added up over steps, to become EpochStats."""
+
+    loss: Array
+    rows: Array
+    grad_norm: Array
+    failed_step: Array
+    failed_grad_norm: Array
+    largest_grad_norm: Array
+
+
+def train_in_epoch(
     ensemble: Ensemble,
     state: TrainState,
     split: Int[Array, ""],
     own: MemberSettings,
-    sequences: Num[Array, "num_splits num_sequences ..."],
+    data: StoredData | FreshData,
+    steps: tuple[Int[Array, ""], Int[Array, ""]],
+    sums: _Sums,
     batch_axis: str | None = None,
-) -> tuple[TrainState, EpochStats]:
-    """One member, one pass over its split; all randomness from (member key, epoch, batch, row)."""
-    num_sequences = sequences.shape[1]
+) -> tuple[TrainState, _Sums]:
+    """One member, from one batch of its epoch up to another; all of them are one pass.
+
+    All randomness comes from member key, epoch, batch and row.
+    """
+    count = num_batches(ensemble.training, data.num_rows)
     order_key, batches_key = jax.random.split(jax.random.fold_in(state.key, state.epoch))
-    num_batches, batch_at = _batches(ensemble.training, order_key, num_sequences)
+    batch_at = _batches(ensemble.training, order_key, data.num_rows)
     rate = learning_rate(ensemble.training, state.epoch, own.learning_rate)
 
     def body(index, carry):
-        params, opt_state, average, stats = carry
+        params, opt_state, averages, sums = carry
         rows, weights = batch_at(index)
-        batch = (sequences[split, rows], weights)
+        batch = data.batch(split, rows, jax.random.fold_in(order_key, index)), weights
         params, opt_state, loss, grad_norm = train_step(
             params,
             opt_state,
@@ -114,32 +135,26 @@ def train_one_epoch(
             batch_axis,
             own,
         )
-        if average is not None and ensemble.training.ema_decay is not None:
-            average = running_average(ensemble.training.ema_decay, average, params)
+        averages = running_averages(averages, params)
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
-        first = (stats.failed_step < 0) & ~fine
-        failed = jnp.where(first, state.epoch * num_batches + index, stats.failed_step)
-        largest = jnp.where(
-            fine, jnp.maximum(stats.largest_grad_norm, grad_norm), stats.largest_grad_norm
+        first = (sums.failed_step < 0) & ~fine
+        num_rows = weights.sum().astype(loss.dtype)
+        sums = _Sums(
+            loss=sums.loss + num_rows * loss,
+            rows=sums.rows + num_rows,
+            grad_norm=sums.grad_norm + grad_norm,
+            failed_step=jnp.where(first, state.epoch * count + index, sums.failed_step),
+            failed_grad_norm=jnp.where(first, grad_norm, sums.failed_grad_norm),
+            largest_grad_norm=jnp.where(
+                fine, jnp.maximum(sums.largest_grad_norm, grad_norm), sums.largest_grad_norm
+            ),
         )
-        share = (weights.sum() / num_sequences).astype(loss.dtype)
-        stats = EpochStats(
-            loss=stats.loss + share * loss,
-            grad_norm=stats.grad_norm + grad_norm / num_batches,
-            failed_step=failed,
-            failed_grad_norm=jnp.where(first, grad_norm, stats.failed_grad_norm),
-            largest_grad_norm=largest,
-        )
-        return params, opt_state, average, stats
+        return params, opt_state, averages, sums
 
-    start = state.params, state.opt_state, state.average, _no_stats(state)
-    params, opt_state, average, stats = jax.lax.fori_loop(0, num_batches, body, start)
-    return TrainState(params, opt_state, state.epoch + 1, state.key, average), stats
-
-
-def _no_stats(state: TrainState) -> EpochStats:
-    zero = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
-    return EpochStats(zero, zero, jnp.full((), -1, jnp.int32), zero, zero)
+    start = state.params, state.opt_state, state.averages, sums
+    params, opt_state, averages, sums = jax.lax.fori_loop(*steps, body, start)
+    epoch = state.epoch + (steps[1] == count)
+    return TrainState(params, opt_state, epoch, state.key, averages), sums
 
 
 def _train_member(
@@ -147,24 +162,31 @@ def _train_member(
     state: TrainState,
     split: Int[Array, ""],
     own: MemberSettings,
-    sequences: Num[Array, "num_splits num_sequences ..."],
-    num_epochs: Int[Array, ""],
+    data: StoredData | FreshData,
+    first: Int[Array, ""],
+    num_steps: Int[Array, ""],
     batch_axis: str | None,
 ) -> tuple[TrainState, EpochStats]:
-    def body(_, carry):
-        state, total = carry
-        state, stats = train_one_epoch(ensemble, state, split, own, sequences, batch_axis)
-        fine = total.failed_step < 0
-        failed = jnp.where(fine, stats.failed_step, total.failed_step)
-        failed_norm = jnp.where(fine, stats.failed_grad_norm, total.failed_grad_norm)
-        largest = jnp.maximum(total.largest_grad_norm, stats.largest_grad_norm)
-        loss, grad_norm = total.loss + stats.loss, total.grad_norm + stats.grad_norm
-        return state, EpochStats(loss, grad_norm, failed, failed_norm, largest)
+    """So many steps from batch ``first`` of the epoch that the state is in."""
+    count = num_batches(ensemble.training, data.num_rows)
+    end = first + num_steps
 
-    state, total = jax.lax.fori_loop(0, num_epochs, body, (state, _no_stats(state)))
-    count = num_epochs.astype(total.loss.dtype)
-    mean = dataclasses.replace(total, loss=total.loss / count, grad_norm=total.grad_norm / count)
-    return state, mean
+    def body(epoch, carry):
+        start = jnp.where(epoch == 0, first, 0)
+        steps = start, jnp.minimum(end - epoch * count, count)
+        return train_in_epoch(ensemble, carry[0], split, own, data, steps, carry[1], batch_axis)
+
+    zero = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
+    sums = _Sums(zero, zero, zero, jnp.full((), -1, jnp.int32), zero, zero)
+    state, sums = jax.lax.fori_loop(0, -(-end // count), body, (state, sums))
+    stats = EpochStats(
+        sums.loss / jnp.maximum(sums.rows, 1),
+        sums.grad_norm / num_steps.astype(zero.dtype),
+        sums.failed_step,
+        sums.failed_grad_norm,
+        sums.largest_grad_norm,
+    )
+    return state, stats
 
 
 def training_mesh(num_members: int) -> Mesh:
@@ -261,7 +283,7 @@ def batch_members(train_member, states, splits, own):
 def train_epochs(
     ensemble: Ensemble,
     states: TrainState,
-    sequences: Num[Array, "num_splits num_sequences ..."],
+    sequences: Any,
     num_epochs: Int[Array, ""],
     splits: Int[Array, " members"] | None = None,
 ) -> tuple[TrainState, EpochStats]:
@@ -272,15 +294,35 @@ def train_epochs(
     Args:
         ensemble: what is trained.
         states: stacked members; their memory is reused, so they cannot be used afterwards.
-        sequences: symbols or images of every split.
+        sequences: (num_splits, n, ...) symbols or images of every split; or StoredData or FreshData
+            (``hiermodel.training.data``) of every split.
         num_epochs: int32, how many epochs, at least 1.
         splits: which split each member trains on; None for the ensemble's own order.
     """
+    count = num_batches(ensemble.training, as_data(sequences).num_rows)
+    return _train(ensemble, states, sequences, jnp.int32(0), count * num_epochs, splits)
+
+
+@functools.partial(jax.jit, donate_argnames="states")
+def train_steps(
+    ensemble: Ensemble,
+    states: TrainState,
+    sequences: Any,
+    first: Int[Array, ""],
+    num_steps: Int[Array, ""],
+    splits: Int[Array, " members"] | None = None,
+) -> tuple[TrainState, EpochStats]:
+    """As ``train_epochs``, by steps: from batch ``first``, int32, of the epoch reached so far."""
+    return _train(ensemble, states, sequences, first, num_steps, splits)
+
+
+def _train(ensemble, states, sequences, first, num_steps, splits):
     if splits is None:
         splits = jnp.arange(ensemble.num_members, dtype=jnp.int32) // ensemble.num_seeds
+    data = as_data(sequences)
     return batch_members(
         lambda state, split, own, batch_axis: _train_member(
-            ensemble, state, split, own, sequences, num_epochs, batch_axis
+            ensemble, state, split, own, data, first, num_steps, batch_axis
         ),
         states,
         splits,

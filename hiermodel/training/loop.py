@@ -33,6 +33,7 @@ from hiermodel.training.checkpoints import (
     unflatten_state,
 )
 from hiermodel.training.chunks import NotFiniteError, ShouldStop, train_stacked
+from hiermodel.training.data import FreshData, as_data, check_private
 from hiermodel.training.epochs import agree_all, gather_members, padded
 from hiermodel.training.folders import Identity
 from hiermodel.training.state import (
@@ -77,7 +78,8 @@ class Member:
         schedule: the noise.
         key: its own: initial values, order of the data, steps, noise and dropout.
         sequences: (num_sequences, num_leaves) symbols, or (num_images, height, width, channels)
-            images, uint8 or floating. Members that share the array share its memory.
+            images, uint8 or floating, or FreshData (:func:`hiermodel.training.data.fresh`).
+            Members that share the object share its memory.
         checkpoints: where it is kept.
     """
 
@@ -85,17 +87,17 @@ class Member:
     training: TrainingConfig
     schedule: Schedule
     key: Key[Array, ""]
-    sequences: Num[Array | np.ndarray, "..."]
+    sequences: Num[Array | np.ndarray, "..."] | FreshData
     checkpoints: Checkpoints
 
     def untrained(self) -> TrainState:
         """Its state before training."""
-        return _untrained(self.key, self.network, self.training.ema_decay is not None)
+        return _untrained(self.key, self.network, self.training.ema_decays)
 
 
 @functools.partial(jax.jit, static_argnums=(1, 2))
-def _untrained(key: Key[Array, ""], network: Network, averaged: bool) -> TrainState:
-    return init_member(key, network, averaged=averaged)
+def _untrained(key: Key[Array, ""], network: Network, decays: tuple[float, ...]) -> TrainState:
+    return init_member(key, network, decays=decays)
 
 
 def program_of(network: Network, training: TrainingConfig) -> tuple[Any, TrainingConfig]:
@@ -188,7 +190,7 @@ def train_members(
 def train(
     key: Key[Array, ""],
     ensemble: Ensemble,
-    sequences: Num[Array | np.ndarray, "..."],
+    sequences: Num[Array | np.ndarray, "..."] | FreshData,
     folder: str | os.PathLike[str],
     *,
     identity: Identity,
@@ -204,7 +206,7 @@ def train(
         ensemble: networks, training settings and noise.
         sequences: (num_splits, num_sequences, num_leaves) symbols; or (num_splits, num_images,
             height, width, channels) images, uint8 or floating; split i is what members of split i
-            train on.
+            train on. Or FreshData, from whose law all draw.
         folder: where checkpoints are kept, a folder per member (``member_checkpoints``).
         identity: of everything that the result depends on, as a hash or as JSON values by name; a
             folder serves one identity.
@@ -221,12 +223,9 @@ def train(
     """
     check_key(key)
     epochs = _check_epochs(checkpoint_epochs)
-    shape = np.shape(sequences)
-    fits = len(shape) > 1 and shape[0] == ensemble.num_splits
-    require(fits, "sequences", shape, f"of {ensemble.num_splits} splits")
     if max_seconds is not None:
         should_stop = _until(time.monotonic() + max_seconds, should_stop)
-    data = [np.asarray(own) for own in sequences]
+    data = as_data(sequences).by_split(ensemble.num_splits)
     places = list(itertools.product(range(ensemble.num_splits), range(ensemble.num_seeds)))
     kept = member_checkpoints(folder, ensemble, identity).members
     members = [
@@ -328,7 +327,7 @@ def _train_group(members, loaded, **options):
     order = {id(sequences): number for number, sequences in enumerate(distinct)}
     splits = jnp.array([order[id(member.sequences)] for member in stacked], jnp.int32)
 
-    target = members[0].network.target
+    data = [as_data(own) for own in distinct]
 
     def save(states: TrainState, but_for: Collection[int], keep_params: bool) -> None:
         arrays = flatten_state(gather_members(states))  # cut in host memory: compiles nothing
@@ -342,7 +341,7 @@ def _train_group(members, loaded, **options):
     chunks = train_stacked(
         states,
         ensemble_of(stacked),
-        jnp.asarray(np.stack([target.checked("sequences", own) for own in distinct])),
+        data[0].stack(data, members[0].network.target),
         splits,
         save,
         **options,
@@ -382,8 +381,10 @@ def _check_epochs(epochs: Sequence[int]) -> list[int]:
 
 def _check_alike(members: Sequence[Member]) -> None:
     programs = {program_of(member.network, member.training) for member in members}
-    shapes = {np.shape(member.sequences) for member in members}
+    data = [as_data(member.sequences) for member in members]
+    shapes = {one.form for one in data}
     steps = {member.schedule.num_steps for member in members}
     alike = len(programs) == len(shapes) == len(steps) == 1
     require(alike, "members", f"{len(members)} networks", "of one program and one shape of data")
-    members[0].network.target.checked("sequences", members[0].sequences)
+    data[0].stack(data[:1], members[0].network.target)
+    check_private(members[0].training.privacy, data[0])

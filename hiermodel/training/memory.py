@@ -35,11 +35,11 @@ def member_memory(ensemble: Ensemble) -> MemberMemory:
     """
     key = jax.random.key(0)
 
-    averaged = ensemble.training.ema_decay is not None
+    decays = ensemble.training.ema_decays
 
     def kept_between_steps():
-        member = init_member(key, ensemble.network, averaged=averaged)
-        return member.params, member.opt_state, member.average
+        member = init_member(key, ensemble.network, decays=decays)
+        return member.params, member.opt_state, member.averages
 
     state = jax.eval_shape(kept_between_steps)
     training = ensemble.training

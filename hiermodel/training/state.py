@@ -11,7 +11,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.process import Process
 from hiermodel.networks.network import MatmulPrecision, Network, Params, init_params
 from hiermodel.networks.targets import LossName
 from hiermodel.random_bits import threefry_key
@@ -54,9 +54,9 @@ class TrainingConfig:
         remat: compute the inside of each block again in the backward pass rather than keep it.
         weight_decay: pull of all parameters to zero: each step takes rate × ``weight_decay`` of
             them away, besides Adam's update (AdamW: Loshchilov and Hutter, arXiv:1711.05101).
-        ema_decay: share that the running average of the parameters, which starts from the untrained
-            ones, keeps at each step. The average is then what is saved and measured; what is
-            trained does not depend on it. None for no average.
+        ema_decays: of running averages of the parameters, the share that each, starting from the
+            untrained ones, keeps at each step; none by default. Averages are saved beside the
+            parameters; what is trained does not depend on them.
         weight_window: first and last t/T of the window; None if there is none.
         window_weight: weight inside it relative to outside; over all steps the mean stays 1.
         privacy: train by DP-SGD (``hiermodel.training.privacy``), in batches of random size about
@@ -81,7 +81,7 @@ class TrainingConfig:
     remat: bool = False
     matmul_precision: MatmulPrecision = dataclasses.field(default="highest", metadata=OMIT_DEFAULT)
     weight_decay: float = dataclasses.field(default=0.0, metadata=OMIT_DEFAULT)
-    ema_decay: float | None = dataclasses.field(default=None, metadata=OMIT_DEFAULT)
+    ema_decays: tuple[float, ...] = dataclasses.field(default=(), metadata=OMIT_DEFAULT)
     weight_window: tuple[float, float] | None = dataclasses.field(
         default=None, metadata=OMIT_DEFAULT
     )
@@ -114,10 +114,11 @@ class TrainingConfig:
         return self.micro_batch_size or whole
 
     def _check_mitigations(self) -> None:
-        decay, average = self.weight_decay, self.ema_decay
+        decay = self.weight_decay
         require(0 <= decay < math.inf, "weight_decay", decay, "at least 0 and finite")
-        is_share = average is None or 0 <= average < 1
-        require(is_share, "ema_decay", average, "None, or at least 0 and below 1")
+        averages = self.ema_decays
+        shares = all(0 <= each < 1 for each in averages) and len(set(averages)) == len(averages)
+        require(shares, "ema_decays", averages, "different numbers, at least 0 and below 1")
         inside, window = self.window_weight, self.weight_window
         require(0 <= inside < math.inf, "window_weight", inside, "at least 0 and finite")
         if self.step_weighting == "outside_window":
@@ -184,14 +185,14 @@ class TrainState:
         opt_state: Adam's moments and step count.
         epoch: int32 number of epochs done.
         key: the member's own; never changed: what an epoch draws depends on key and epoch alone.
-        average: running average of the parameters; None if none is kept.
+        averages: running averages of the parameters, by the decay's decimal digits.
     """
 
     params: Params
     opt_state: Any
     epoch: Int[Array, "..."]
     key: Key[Array, "..."]
-    average: Params | None = None
+    averages: dict[str, Params] = dataclasses.field(default_factory=dict)
 
 
 @jax.tree_util.register_dataclass
@@ -212,7 +213,7 @@ class Ensemble:
 
     network: Network = dataclasses.field(metadata={"static": True})
     training: TrainingConfig = dataclasses.field(metadata={"static": True})
-    schedule: Schedule
+    schedule: Process
     num_splits: int = dataclasses.field(default=1, metadata={"static": True})
     num_seeds: int = dataclasses.field(default=1, metadata={"static": True})
     own: MemberSettings = ALL_ALIKE
@@ -246,19 +247,23 @@ def init_member(
     network: Network,
     dtype: DTypeLike = jnp.float32,
     *,
-    averaged: bool = False,
+    decays: tuple[float, ...] = (),
 ) -> TrainState:
-    """One untrained member from its own key, with a running average or without."""
+    """One untrained member from its own key, with running averages of these decays."""
     params_key, training_key = jax.random.split(threefry_key(key))
     params = init_params(params_key, network, dtype)
     epoch = jnp.zeros((), jnp.int32)
-    average = jax.tree.map(jnp.copy, params) if averaged else None
-    return TrainState(params, OPTIMISER.init(params), epoch, training_key, average)
+    averages = {str(decay): jax.tree.map(jnp.copy, params) for decay in decays}
+    return TrainState(params, OPTIMISER.init(params), epoch, training_key, averages)
 
 
-def running_average(decay: float, average: Params, params: Params) -> Params:
-    """One step of the average: ``decay`` of it stays, the rest comes from the parameters."""
-    return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+def running_averages(averages: dict[str, Params], params: Params) -> dict[str, Params]:
+    """One step of the averages: ``decay`` of each stays, the rest comes from the parameters."""
+
+    def step(decay: float, average: Params) -> Params:
+        return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+
+    return {decay: step(float(decay), average) for decay, average in averages.items()}
 
 
 def init_ensemble(
@@ -277,5 +282,5 @@ def init_ensemble(
     check_key(key)
     splits, seeds = jnp.divmod(jnp.arange(ensemble.num_members), ensemble.num_seeds)
     keys = jax.vmap(member_key, in_axes=(None, 0, 0))(key, splits, seeds)
-    averaged = ensemble.training.ema_decay is not None
-    return jax.vmap(lambda one: init_member(one, ensemble.network, dtype, averaged=averaged))(keys)
+    decays = ensemble.training.ema_decays
+    return jax.vmap(lambda one: init_member(one, ensemble.network, dtype, decays=decays))(keys)

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num, UInt
 
-from hiermodel.diffusion.schedule import Schedule
-from hiermodel.networks.network import Network, Params, apply
-from hiermodel.random_bits import RowKey, random_integers, random_normal
+from hiermodel.diffusion.process import Process
+from hiermodel.networks.network import Network, Params, Target, apply
+from hiermodel.random_bits import RowKey, random_integers
 from hiermodel.training.losses import (
     mean_over_rows,
     variational_weights,
@@ -40,18 +41,20 @@ class Batch(NamedTuple):
 
 def draw_inputs(
     key: RowKey,
-    schedule: Schedule,
-    x_0: Float[Array, "batch leaves vocab"],
-) -> tuple[Float[Array, "batch leaves vocab"], Int[Array, " batch"], Float[Array, "..."]]:
-    """Noisy inputs, their steps and their noise: t uniform on 1…T, independent noise."""
+    target: Target,
+    process: Process,
+    x_0: Num[Array, "batch ..."],
+    dtype: DTypeLike,
+) -> tuple[Float[Array, "batch _ _"], Int[Array, " batch"], Array]:
+    """Noisy inputs, their steps, t uniform on 1…T, and what is to be given of them."""
     step_key, noise_key = key.split(2)
-    t = random_integers(step_key, 1, schedule.num_steps)
-    noise = random_normal(noise_key, x_0.shape[1:], x_0.dtype)
-    return schedule.mix(x_0, noise, t), t, noise
+    t = random_integers(step_key, 1, process.num_steps)
+    shown, wanted = target.corrupt(noise_key, process, x_0, t, dtype)
+    return shown, t, wanted
 
 
 def step_weights_of(
-    training: TrainingConfig, schedule: Schedule
+    training: TrainingConfig, schedule: Process
 ) -> Float[Array, " steps_plus_1"] | None:
     """The loss's factor at each step of the noise; None for 1."""
     if training.step_weighting == "variational":
@@ -79,7 +82,7 @@ def step_loss(
     params: Params,
     network: Network,
     training: TrainingConfig,
-    schedule: Schedule,
+    schedule: Process,
     batch: Batch,
     key: Key[Array, ""],
     total_weight: Float[Array, ""] | None = None,
@@ -92,14 +95,14 @@ def step_loss(
     """
     input_key, dropout_key = RowKey(key, batch.rows).split(2)
     dtype = jax.tree.leaves(params)[0].dtype
-    x_t, t, noise = draw_inputs(input_key, schedule, network.target.clean(batch.x_0, dtype))
+    x_t, t, wanted = draw_inputs(input_key, network.target, schedule, batch.x_0, dtype)
     options = network_options(training, dropout)
     precision = training.matmul_precision
     output = apply(network, params, x_t, t, dropout_key, precision=precision, **options)
     by_step = step_weights_of(training, schedule)
     step_weights = None if by_step is None else by_step[t].astype(dtype)
     weights = batch.weights.astype(dtype)
-    rows = network.target.losses(output, batch.x_0, noise, training.loss)
+    rows = network.target.losses(output, wanted, training.loss)
     return mean_over_rows(rows, weights, step_weights, total_weight)
 
 
@@ -119,7 +122,7 @@ def loss_and_gradient(
     params: Params,
     network: Network,
     training: TrainingConfig,
-    schedule: Schedule,
+    schedule: Process,
     batch: Batch,
     key: Key[Array, ""],
     batch_axis: str | None = None,
@@ -193,7 +196,7 @@ def train_step(
     opt_state: optax.OptState,
     network: Network,
     training: TrainingConfig,
-    schedule: Schedule,
+    schedule: Process,
     batch: tuple[Num[Array, "batch ..."], Float[Array, " batch"]],
     key: Key[Array, ""],
     rate: Float[Array, ""],

@@ -11,6 +11,7 @@ from flax import nnx
 from own_module import OwnModule
 
 from hiermodel.diffusion.denoiser import Denoiser, MeanDenoiser
+from hiermodel.diffusion.discrete import DiscreteProcess
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
@@ -207,20 +208,27 @@ def test_options_that_a_network_does_not_take_are_refused(network, params):
 
 
 def test_clean_data_and_losses_of_symbols():
-    x_0 = jnp.array([[0, 1, 2, 1]])
-    np.testing.assert_array_equal(SYMBOLS.clean(x_0, "float32")[0], np.eye(3)[[0, 1, 2, 1]])
-    logits = 50.0 * SYMBOLS.clean(x_0, "float32")
-    np.testing.assert_allclose(SYMBOLS.losses(logits, x_0, 0 * logits, "cross_entropy"), 0)
+    x_0 = jnp.array([[0, 1, 2, 1]], jnp.int32)
+    key, t = row_key(KEY, 1), jnp.array([1])
+    x_t, wanted = SYMBOLS.corrupt(key, SCHEDULE, x_0, t, "float32")
+    np.testing.assert_array_equal(wanted, x_0)
+    np.testing.assert_allclose(x_t[0], np.eye(3)[[0, 1, 2, 1]], atol=0.2)  # hardly any noise
+    logits = 50.0 * jax.nn.one_hot(x_0, 3)
+    np.testing.assert_allclose(SYMBOLS.losses(logits, wanted, "cross_entropy"), 0)
+    # Masks have no symbol: the network sees zeros.
+    masks = DiscreteProcess.masked(3, num_steps=50)
+    x_t, _ = SYMBOLS.corrupt(key, masks, x_0, jnp.array([50]), "float32")
+    np.testing.assert_array_equal(x_t, np.zeros((1, 4, 3)))
     assert SYMBOLS.checked("sequences", np.asarray(x_0)).dtype == np.int8
 
 
 def test_clean_data_and_losses_of_images():
     target = PixelNoise(2, 3)
     images = np.full((1, 2, 3, 1), 255, np.uint8)
-    pixels = jnp.asarray(images)
-    np.testing.assert_allclose(target.clean(pixels, "float32"), np.ones((1, 6, 1)))
-    noise = jnp.ones((1, 6, 1))
-    np.testing.assert_allclose(target.losses(3 * noise, pixels, noise, "cross_entropy"), [4.0])
+    key, t = row_key(KEY, 1), jnp.array([7])
+    x_t, noise = target.corrupt(key, SCHEDULE, jnp.asarray(images), t, "float32")
+    np.testing.assert_allclose(SCHEDULE.remove_noise(x_t, noise, t), np.ones((1, 6, 1)), atol=1e-5)
+    np.testing.assert_allclose(target.losses(noise + 2, noise, "cross_entropy"), [4.0], rtol=1e-5)
     assert target.checked("images", images).dtype == np.uint8
     with pytest.raises(ValueError, match="noise that the network predicts"):
         target.denoiser(NETWORKS["U-Net"], {}, None)

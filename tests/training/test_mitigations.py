@@ -28,7 +28,7 @@ def changed(ensemble, **settings):
 
 
 WINDOW = {"step_weighting": "outside_window", "weight_window": (0.1, 0.3), "window_weight": 0.2}
-OPTIONS = [{"weight_decay": 0.1}, {"ema_decay": 0.9}, WINDOW]
+OPTIONS = [{"weight_decay": 0.1}, {"ema_decays": (0.9,)}, WINDOW]
 
 
 # Each option.
@@ -64,7 +64,7 @@ def test_weight_decay_is_that_of_adamw(ensemble, sequences):
 
 def test_the_average_is_that_of_a_hand_written_loop(ensemble, sequences):
     """Two epochs of member 3 (split 1, seed 1), step by step."""
-    averaging = changed(ensemble, ema_decay=0.9)
+    averaging = changed(ensemble, ema_decays=(0.9,))
     states, _ = train_epochs(averaging, init_ensemble(KEY, averaging), sequences, jnp.int32(2))
     start = jax.tree.map(lambda leaf: leaf[3], init_ensemble(KEY, ensemble))
     params, opt_state = start.params, start.opt_state
@@ -86,19 +86,19 @@ def test_the_average_is_that_of_a_hand_written_loop(ensemble, sequences):
             for name, value in params.items():
                 average[name] = 0.9 * average[name] + 0.1 * np.asarray(value)
     for name, value in average.items():
-        np.testing.assert_allclose(states.average[name][3], value, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(states.averages["0.9"][name][3], value, atol=1e-5, err_msg=name)
 
 
 def test_an_average_does_not_change_what_is_trained(ensemble, sequences, assert_same_params):
-    averaging = changed(ensemble, ema_decay=0.9)
+    averaging = changed(ensemble, ema_decays=(0.9,))
     with_average, _ = train_epochs(
         averaging, init_ensemble(KEY, averaging), sequences, jnp.int32(2)
     )
     without, _ = train_epochs(ensemble, init_ensemble(KEY, ensemble), sequences, jnp.int32(2))
-    assert without.average is None
+    assert without.averages == {}
     assert_same_params(with_average.params, without.params)
     assert np.any(
-        with_average.average["output_projection.kernel"]
+        with_average.averages["0.9"]["output_projection.kernel"]
         != without.params["output_projection.kernel"]
     )
 
@@ -106,11 +106,11 @@ def test_an_average_does_not_change_what_is_trained(ensemble, sequences, assert_
 def test_what_is_saved_to_be_measured_is_the_average(
     ensemble, sequences, tmp_path, saved, assert_same_params
 ):
-    averaging = changed(ensemble, ema_decay=0.9)
+    averaging = changed(ensemble, ema_decays=(0.9,))
     result = train(
         KEY, averaging, sequences, tmp_path, identity="a", checkpoint_epochs=[2], progress=False
     )
-    assert_same_params(saved("").load_params(2), result.states.average)
+    assert_same_params(saved("").load_params(2), result.states.averages["0.9"])
     assert_same_params(saved("").load_params(0), init_ensemble(KEY, ensemble).params)
 
 
@@ -168,7 +168,7 @@ def test_each_option_resumes_to_the_last_bit(
     ("field", "settings"),
     [
         ("weight_decay", {"weight_decay": -0.1}),
-        ("ema_decay", {"ema_decay": 1.0}),
+        ("ema_decays", {"ema_decays": (1.0,)}),
         ("weight_window", {"step_weighting": "outside_window"}),
         ("weight_window", {"weight_window": (0.1, 0.2)}),
         ("weight_window", WINDOW | {"weight_window": (0.3, 0.2)}),

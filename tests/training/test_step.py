@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hiermodel.diffusion.corruption import one_hot
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.network import apply
+from hiermodel.networks.targets import SymbolLogits
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.random_bits import row_key
 from hiermodel.training.losses import batch_loss, position_losses, variational_weights
@@ -117,7 +117,7 @@ def test_wrong_settings_are_refused(field, value, unchecked_types):
 
 def test_inputs_have_the_distribution_of_the_noise():
     x_0 = jnp.zeros((20_000, 1), jnp.int32)
-    x_t, t, _ = draw_inputs(row_key(KEY, 20_000), SCHEDULE, one_hot(x_0, 2, jnp.dtype("float32")))
+    x_t, t, _ = draw_inputs(row_key(KEY, 20_000), SymbolLogits(1, 2), SCHEDULE, x_0, "float32")
     assert (int(t.min()), int(t.max())) == (1, 50)
     counts = np.bincount(t, minlength=51)[1:]
     assert np.abs(counts - 400).max() < 5 * np.sqrt(400)
@@ -189,8 +189,8 @@ def test_golden_step():
     step = jax.jit(train_step, static_argnums=(2, 3))
     for count in (1, 2):
         key = jax.random.key(count)
-        clean = one_hot(x_0, 2, jnp.dtype("float64"))
-        x_t, t, _ = draw_inputs(row_key(key, 4).split(2)[0], SCHEDULE, clean)
+        rows = row_key(key, 4).split(2)[0]
+        x_t, t, _ = draw_inputs(rows, network.target, SCHEDULE, x_0, "float64")
         inputs = (np.asarray(x_t), np.asarray(t), np.asarray(x_0), np.asarray(row_weights))
         params, opt_state, loss, norm = step(
             params, opt_state, network, training, SCHEDULE, (x_0, row_weights), key, jnp.array(0.01)
@@ -230,8 +230,8 @@ def test_variational_weighting_reaches_the_loss():
     params = init_member(KEY, network).params
     x_0, ones = jnp.array([[0, 1]], jnp.int32), jnp.ones(1, jnp.float32)
     batch = Batch(x_0, ones, jnp.zeros(1, jnp.uint32))
-    clean = one_hot(x_0, 2, jnp.dtype("float32"))
-    x_t, t, _ = draw_inputs(row_key(KEY, 1).split(2)[0], SCHEDULE, clean)
+    rows = row_key(KEY, 1).split(2)[0]
+    x_t, t, _ = draw_inputs(rows, network.target, SCHEDULE, x_0, "float32")
     plain = batch_loss(jax.jit(apply, static_argnums=0)(network, params, x_t, t), x_0, ones)
     weight = variational_weights(SCHEDULE)[int(t[0])]
     run = jax.jit(step_loss, static_argnums=(1, 2))
