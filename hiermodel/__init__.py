@@ -14,6 +14,7 @@ from hiermodel.diffusion.denoisers import (
 )
 from hiermodel.diffusion.deterministic import sample_ddim, sample_ode
 from hiermodel.diffusion.discrete import DiscreteProcess
+from hiermodel.diffusion.host import host_denoiser
 from hiermodel.diffusion.process import Process
 from hiermodel.diffusion.samplers import sample_ancestral, u_turn
 from hiermodel.diffusion.schedule import Schedule
@@ -41,6 +42,7 @@ if TYPE_CHECKING:  # what __getattr__ loads on first use
     from hiermodel.measures.advisor import Advice, advise_stop
     from hiermodel.measures.gap_test import permuted_gap
     from hiermodel.networks.published import transformer_from_state_dict
+    from hiermodel.training.fitting import fit
 
 __all__ = [
     "Advice",
@@ -60,9 +62,11 @@ __all__ = [
     "empirical_denoiser",
     "exact_denoiser",
     "family_log_marginals",
+    "fit",
     "fit_grammar",
     "fit_grammar_by_em",
     "grammar",
+    "host_denoiser",
     "independent_denoiser",
     "inference",
     "log_density",
@@ -97,6 +101,7 @@ LAZY = {
     "advise_stop": "hiermodel.measures.advisor",
     "datasets": None,
     "diffusion": None,
+    "fit": "hiermodel.training.fitting",
     "grammar": None,
     "inference": None,
     "measures": None,

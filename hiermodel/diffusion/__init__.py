@@ -15,6 +15,7 @@ from hiermodel.diffusion.denoisers import (
 )
 from hiermodel.diffusion.deterministic import sample_ddim, sample_ode
 from hiermodel.diffusion.discrete import DiscreteProcess
+from hiermodel.diffusion.host import host_denoiser
 from hiermodel.diffusion.image_filters import haar_filter, pca_filter
 from hiermodel.diffusion.pixels import empirical_pixel_denoiser, gaussian_pixel_denoiser
 from hiermodel.diffusion.process import Process
@@ -36,6 +37,7 @@ __all__ = [
     "exact_denoiser",
     "gaussian_pixel_denoiser",
     "haar_filter",
+    "host_denoiser",
     "independent_denoiser",
     "log_density",
     "one_hot",

@@ -103,15 +103,28 @@ def test_an_average_does_not_change_what_is_trained(ensemble, sequences, assert_
     )
 
 
-def test_what_is_saved_to_be_measured_is_the_average(
+def test_raw_weights_and_averages_of_one_run_are_saved_and_loaded_by_name(
     ensemble, sequences, tmp_path, saved, assert_same_params
 ):
-    averaging = changed(ensemble, ema_decays=(0.9,))
+    averaging = changed(ensemble, ema_decays=(0.9, 0.5))
     result = train(
         KEY, averaging, sequences, tmp_path, identity="a", checkpoint_epochs=[2], progress=False
     )
-    assert_same_params(saved("").load_params(2), result.states.averages["0.9"])
-    assert_same_params(saved("").load_params(0), init_ensemble(KEY, ensemble).params)
+    kept = saved("")
+    assert_same_params(kept.load_params(2, "raw"), result.states.params)
+    assert_same_params(kept.load_params(2, 0.9), result.states.averages["0.9"])
+    for weights in (0.5, "average", None):  # that of the smallest decay is the one to measure
+        assert_same_params(kept.load_params(2, weights), result.states.averages["0.5"])
+    assert_same_params(kept.load_params(0, 0.9), init_ensemble(KEY, ensemble).params)
+    with pytest.raises(ValueError, match=r"weights=0.7.*'raw', 'average', 0.5, 0.9"):
+        kept.load_params(2, 0.7)
+
+
+def test_where_no_average_is_kept_there_is_none_to_load(ensemble, sequences, tmp_path, saved):
+    train(KEY, ensemble, sequences, tmp_path, identity="a", checkpoint_epochs=[1], progress=False)
+    assert saved("").load_params(1).keys() == saved("").load_params(1, "raw").keys()
+    with pytest.raises(ValueError, match=r"weights='average'.*'raw'"):
+        saved("").load_params(1, "average")
 
 
 @pytest.mark.parametrize("window", [(0.1, 0.3), (0.0, 0.5), (1.0, 1.0)])
@@ -169,6 +182,7 @@ def test_each_option_resumes_to_the_last_bit(
     [
         ("weight_decay", {"weight_decay": -0.1}),
         ("ema_decays", {"ema_decays": (1.0,)}),
+        ("ema_decays", {"ema_decays": (0.9, 0.9)}),
         ("weight_window", {"step_weighting": "outside_window"}),
         ("weight_window", {"weight_window": (0.1, 0.2)}),
         ("weight_window", WINDOW | {"weight_window": (0.3, 0.2)}),

@@ -159,7 +159,7 @@ def fit(
             bar.set_postfix_str(f"loss {loss:.4f}")
             left = (num_steps - run.step) / rate
             report = FitProgress(run.step, num_steps, loss, rate * len(keys), left, denoisers)
-            if callback is not None and callback(report) is True:
+            if callback is not None and callback(report):
                 break
     return denoisers()
 
