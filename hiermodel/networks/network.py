@@ -15,7 +15,6 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num
 
 from hiermodel.checks import InputError, check_key, require
-from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.process import Process
 from hiermodel.random_bits import RowKey, row_key, threefry_key
 
@@ -72,7 +71,7 @@ class Target(Protocol):
         """Loss of each row."""
         ...
 
-    def denoiser(self, network: Any, params: Any, process: Any) -> AnyDenoiser:
+    def denoiser(self, network: Any, params: Any, process: Any) -> Any:
         """The denoiser that a network with these parameters is."""
         ...
 

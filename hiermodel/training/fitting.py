@@ -125,11 +125,12 @@ def fit(
     sets = data.by_split(None) if many_sets else [sequences]
     stacked = as_data(sets[0]).stack([as_data(one) for one in sets], network.target)
     per_epoch = -(-stacked.num_rows // min(batch_size, stacked.num_rows)) if batch_size > 0 else 1
+    options: dict[str, Any] = {"rate_schedule": "constant"} | settings
     training = TrainingConfig(
         num_epochs=-(-num_steps // per_epoch),
         batch_size=batch_size,
         learning_rate=learning_rate,
-        **({"rate_schedule": "constant"} | settings),
+        **options,
     )
     check_private(training.privacy, stacked)
     keys = [

@@ -23,7 +23,7 @@ from jax.experimental import multihost_utils
 from jaxtyping import Array, Key, Num
 
 from hiermodel.checks import check_integer, check_key, require
-from hiermodel.diffusion.schedule import Schedule
+from hiermodel.diffusion.process import Process
 from hiermodel.networks.layers import rounded_rate
 from hiermodel.networks.network import Network, takes
 from hiermodel.training.checkpoints import (
@@ -85,7 +85,7 @@ class Member:
 
     network: Network
     training: TrainingConfig
-    schedule: Schedule
+    schedule: Process
     key: Key[Array, ""]
     sequences: Num[Array | np.ndarray, "..."] | FreshData
     checkpoints: Checkpoints

@@ -13,6 +13,7 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key, Num, UInt
 
+from hiermodel.checks import require
 from hiermodel.diffusion.process import Process
 from hiermodel.networks.network import Network, Params, Target, apply
 from hiermodel.random_bits import RowKey, random_integers
@@ -54,10 +55,12 @@ def draw_inputs(
 
 
 def step_weights_of(
-    training: TrainingConfig, schedule: Process
+    training: TrainingConfig, schedule: Any
 ) -> Float[Array, " steps_plus_1"] | None:
     """The loss's factor at each step of the noise; None for 1."""
     if training.step_weighting == "variational":
+        gaussian, name = hasattr(schedule, "posterior_variance"), training.step_weighting
+        require(gaussian, "step_weighting", name, "another one for noise that is not Gaussian")
         return variational_weights(schedule)
     if training.weight_window is not None:
         return window_weights(schedule, training.weight_window, training.window_weight)
