@@ -124,8 +124,8 @@ def _mean_losses(
             noise = cast(Schedule, schedule)
             signal_to_noise = noise.alpha_bar[t] / noise.noise_variance[t]
             return jnp.square(output - x_0).mean((-2, -1)) * signal_to_noise.astype(x_0.dtype)
-        symbols = schedule.decode(x_0)[..., None]
-        log_probs = jnp.take_along_axis(output, symbols, -1)[..., 0]
+        is_clean = schedule.decode(x_0)[..., None] == jnp.arange(output.shape[-1])
+        log_probs = jnp.where(is_clean, output, 0).sum(-1)
         return -jnp.maximum(log_probs, np.log(CLIP)).mean(-1)
 
     return jax.lax.map(of_noise, (jnp.arange(len(steps)), steps)).mean(0)
