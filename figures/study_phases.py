@@ -31,6 +31,9 @@ PANELS = (
 )
 """Column, its label, and whether it is drawn along a logarithm."""
 
+FEW_WORDS = 3
+"""Words that have room beside one another."""
+
 MINIMA = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
 """Minima that a column rests on, if it is none itself."""
 
@@ -82,6 +85,8 @@ class Axis:
         low, high = axis.get_xlim()
         if not self.numeric:
             axis.set_xlim(low - 0.3, high + 0.3)
+        if not self.numeric and len(self.values) > FEW_WORDS:
+            axis.tick_params(axis="x", labelrotation=90, labelsize=6)
 
 
 def draw(found: Outcome) -> Figure | None:
@@ -152,6 +157,8 @@ def draw_series(
         axis.plot([place, place], ends, color=line["color"], lw=1.0)
         located = own[list(flags)].to_numpy(bool)
         dots.append((float(place), float(interval.estimate), located))
+    if not across.numeric:  # nothing lies between words
+        line |= {"ls": "", "marker": "o", "ms": 4}
     if dots:
         axis.plot(*zip(*(dot[:2] for dot in dots), strict=True), **line)
     for x, y, located in dots:

@@ -134,7 +134,7 @@ def _run_json(study: Study, stands: Standing) -> dict[str, Any]:
     return {
         "identity": configs.identity(stands.config),
         "settings": configs.to_json(stands.config),
-        "networks": f"{len(study.kind.rows(stands.config, {}))}",
+        "networks": f"{stands.config.num_splits * stands.config.num_seeds}",
         "provenance": store.read_json(folder.provenance_file),
         "seconds": {stage: timings[stage] for stage in stands.stages if stage in timings},
     }

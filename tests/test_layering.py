@@ -1,6 +1,7 @@
 """Imports point only downwards, as the layout says."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,13 @@ def test_figures_read_results_and_never_train():
     for path in sources("figures"):
         assert not library_parts(path) & {"training", "networks"}, path
         assert not any(module == "experiments.runs.training" for module in imported_modules(path))
+
+
+def test_no_module_of_a_user_is_named_in_a_string_but_by_the_commands():
+    """Lazy imports by name are arrows too; ``experiments/__main__.py`` lists what can be typed."""
+    for path in sources("experiments"):
+        if path != ROOT / "experiments/__main__.py":
+            assert not re.search(r"""["'](figures|paper_repro)\.""", path.read_text()), path
 
 
 def test_experiments_and_figures_do_not_import_what_uses_them():

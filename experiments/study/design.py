@@ -3,16 +3,14 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from experiments import configs
 from experiments.study.axes import Axis, Named, Point, label, product, value_at, with_values
-from experiments.study.kinds import Kind, kind_of
+from experiments.study.measuring import Measures, check_measures
+from experiments.worlds.registry import complete
 from hiermodel.checks import InputError, require
-
-Measures = Mapping[str, Any]
-"""Settings by stage, such as {"evaluation": EvaluationConfig()}."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,15 +52,10 @@ class Study:
             bool(re.fullmatch(r"[\w-]+", self.name)), "name", self.name, "a word: a-z, 0-9, _, -"
         )
         require(bool(self.seeds), "seeds", self.seeds, "at least one number")
-        self.kind.check_measures(self.measures_of(self.base))
+        check_measures(self.base, self.measures_of(self.base))
         unknown = [path for path in self.against if path not in self.varied]
         require(not unknown, "against", unknown, f"out of what is varied: {list(self.varied)}")
         require(len(self.against) <= 2, "against", self.against, "at most two paths")
-
-    @property
-    def kind(self) -> Kind:
-        """How its runs are made and measured."""
-        return kind_of(self.base)
 
     @property
     def varied(self) -> tuple[str, ...]:
@@ -119,8 +112,8 @@ class Study:
     def _run(self, point: Point, seed: int) -> Any:
         try:
             config = with_values(self.base, {"seed": seed, **point})
-            config = self.kind.complete(config)
-            return config if self.derive is None else self.kind.complete(self.derive(config))
+            config = complete(config)
+            return config if self.derive is None else complete(self.derive(config))
         except ValueError as error:
             words = ", ".join(f"{path} = {value}" for path, value in point.items())
             raise InputError(f"the run with {words} is not possible: {error}") from error

@@ -23,6 +23,7 @@ from experiments.runs.training import (
     open_run,
     train_runs,
 )
+from experiments.study import measuring
 from experiments.study.design import Study
 from experiments.study.state import State, folder_of, standing
 from hiermodel.training.epochs import agree_all
@@ -122,7 +123,7 @@ def _measure(study: Study, config: Any, root: Path, progress: bool) -> bool:
         if stands.state == State.FAILED or not stands.stages["train"].finished:
             return False
         try:
-            study.kind.measure(config, study.measures_of(config), root, progress)
+            measuring.measure(config, study.measures_of(config), root, progress)
         except Exception as error:
             signals.leave_if_asked()
             _fail(config, root, "measure", error)

@@ -9,6 +9,7 @@ from typing import Any
 from experiments import configs, store
 from experiments.benchmarks.timing import matmul_rate
 from experiments.costs import Cost, device_name
+from experiments.study import measuring
 from experiments.study.design import Study
 from experiments.study.state import Standing, State, standing
 from experiments.words import duration
@@ -55,7 +56,7 @@ def make_plan(study: Study, root: Path, rate: Callable[[], float] = matmul_rate)
     """The plan of a study: measured times of what is finished, estimates of the rest."""
     standings = [standing(study, config, root) for config in study.runs()]
     costs = [
-        study.kind.cost(config, study.measures_of(config), root)
+        measuring.cost(config, study.measures_of(config), root)
         for config in (stands.config for stands in standings)
     ]
     return Plan(study, standings, costs, rate())

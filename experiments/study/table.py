@@ -15,9 +15,11 @@ import pandas as pd
 from experiments import configs, store
 from experiments.configs import RunConfig
 from experiments.study.axes import label, value_at
+from experiments.study.columns import rows_of, units_of
 from experiments.study.design import Study
-from experiments.study.kinds import Kind, kind_of
-from experiments.worlds.registry import from_json
+from experiments.study.measuring import load_any
+from experiments.worlds.registry import from_json, world_of
+from experiments.worlds.world import World
 from hiermodel.checks import require
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import band_of_units
@@ -32,7 +34,7 @@ PER_PAIR = ("gap", "excess_copies")
 def study_table(study: Study, runs: Iterable[tuple[Any, Results]]) -> pd.DataFrame:
     """A row per network of the runs of a study that have results."""
     return _table(
-        study.kind,
+        world_of(study.base),
         [*study.varied, "seed"],
         [(config, study.settings(config), results) for config, results in runs if results],
     )
@@ -42,20 +44,19 @@ def root_table(root: Path) -> pd.DataFrame:
     """A row per network of all measured runs in a folder; columns for what settings differ in.
 
     Raises:
-        ValueError: if runs are of several kinds, or a stage was measured with several settings.
+        ValueError: if runs are of several worlds, or a stage was measured with several settings.
     """
     files = sorted(root.glob("*/config.json"))
     stored = [store.read_json(file)["config"] for file in files]
     made = [from_json(config) for config in stored if config["type"] == RunConfig.__name__]
     types = sorted({type(config.data).__name__ for config in made})
     require(len(types) == 1, "root", f"{root} with data of types {types}", "with runs of one type")
-    kind = kind_of(made[0])
-    runs = [(config, kind.load(config, None, root)) for config in made]
+    runs = [(config, load_any(config, root)) for config in made]
     runs = [run for run in runs if run[1]]
     paths = [*_differing_paths([config for config, _ in runs]), "seed"]
     settings = ({path: label(_value(config, path)) for path in paths} for config, _ in runs)
     own = [(config, its, results) for (config, results), its in zip(runs, settings, strict=True)]
-    return _table(kind, paths, own)
+    return _table(world_of(made[0]), paths, own)
 
 
 def interval_of(rows: pd.DataFrame, column: str, *, logarithmic: bool = False) -> Interval | None:
@@ -123,18 +124,19 @@ def save_table(table: pd.DataFrame, folder: Path, name: str) -> None:
 
 
 def _table(
-    kind: Kind, settings: Sequence[str], runs: Iterable[tuple[Any, Mapping[str, Any], Results]]
+    world: World, settings: Sequence[str], runs: Iterable[tuple[Any, Mapping[str, Any], Results]]
 ) -> pd.DataFrame:
     """A row per network, from each run's configuration, settings and measurements."""
     records = [
         {"run": configs.identity(config)[:16], **own, **row}
         for config, own, results in runs
-        for row in kind.rows(config, results)
+        for row in rows_of(config, world, results)
     ]
     table = pd.DataFrame(records, columns=None if records else ["run", *settings])
+    units = units_of(world)
     about = dict.fromkeys(table.columns, "setting") | {"run": "name of the run's folder"}
     for name in table.columns.drop(["run", *settings]):
-        about[name] = kind.units.get(re.sub(r"_\d+$", "", name), "")
+        about[name] = units.get(re.sub(r"_\d+$", "", name), "")
         if about[name].startswith("true or false"):  # a run that lacks the stage has not located it
             table[name] = table[name].eq(True)
     table.attrs["about"] = about

@@ -8,8 +8,7 @@ import tiny
 
 from experiments.progress import Progress
 from experiments.runs.members import members
-from experiments.study import Grid, runner
-from experiments.study.kinds import Kind
+from experiments.study import Grid, measuring, runner
 from experiments.study.state import folder_of
 from hiermodel.training.folders import FolderInUseError
 
@@ -43,8 +42,8 @@ def _train(runs, root, **_):
 def install() -> None:
     """Make the runs of this process such runs."""
     runner.train_runs = _train
-    Kind.measure = lambda *_: None
-    Kind.progress = lambda self, config, _, root: {"train": Progress(_lines(config, root), EPOCHS)}
+    measuring.measure = lambda *_: None
+    measuring.progress = lambda config, _, root: {"train": Progress(_lines(config, root), EPOCHS)}
 
 
 install()

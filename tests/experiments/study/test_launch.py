@@ -10,8 +10,7 @@ import pytest
 
 from experiments import launch, store
 from experiments.runs.members import members
-from experiments.study import Grid, runner
-from experiments.study.kinds import Kind
+from experiments.study import Grid, measuring, runner
 from experiments.study.state import State, folder_of, holder_of, standing
 from experiments.study.summary import make_plan, status_text
 
@@ -24,7 +23,7 @@ EPOCHS = 25
 def slow(monkeypatch):
     """The study of slow runs; grammar runs are as before afterwards."""
     for name in ("measure", "progress"):
-        monkeypatch.setattr(Kind, name, getattr(Kind, name))
+        monkeypatch.setattr(measuring, name, getattr(measuring, name))
     monkeypatch.setattr(runner, "train_runs", runner.train_runs)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
     from experiments.study.files import load_study

@@ -14,8 +14,7 @@ from experiments import store
 from experiments.progress import Progress
 from experiments.runs.failures import record_failure
 from experiments.runs.members import members
-from experiments.study import Grid, runner
-from experiments.study.kinds import Kind
+from experiments.study import Grid, measuring, runner
 from experiments.study.runner import retry_failures, run_study
 from experiments.study.state import State, folder_of, standing
 from experiments.study.summary import make_plan, status_text
@@ -48,8 +47,8 @@ def fake(monkeypatch):
         return {"train": Progress(int(there), 1)}
 
     monkeypatch.setattr(runner, "train_runs", train)
-    monkeypatch.setattr(Kind, "measure", staticmethod(lambda *_: None))
-    monkeypatch.setattr(Kind, "progress", staticmethod(progress))
+    monkeypatch.setattr(measuring, "measure", lambda *_: None)
+    monkeypatch.setattr(measuring, "progress", progress)
     return SimpleNamespace(made=made)
 
 
@@ -64,7 +63,7 @@ def test_a_study_runs_to_its_end_and_then_has_nothing_to_do(finished, monkeypatc
         raise AssertionError("a finished run was started again")
 
     monkeypatch.setattr(runner, "train_runs", never)
-    monkeypatch.setattr(Kind, "measure", staticmethod(never))
+    monkeypatch.setattr(measuring, "measure", never)
     run_study(STUDY, finished, progress=False)
     assert "2 done" in status_text(make_plan(STUDY, finished, lambda: 1.0), finished)
 
@@ -120,8 +119,8 @@ def test_a_run_whose_network_fails_is_failed_and_the_others_are_done(tmp_path, m
         finished = [own.finished(root) for own in members(config)]
         return {"train": Progress(sum(finished), len(finished))}
 
-    monkeypatch.setattr(Kind, "measure", staticmethod(lambda *_: None))
-    monkeypatch.setattr(Kind, "progress", staticmethod(progress))
+    monkeypatch.setattr(measuring, "measure", lambda *_: None)
+    monkeypatch.setattr(measuring, "progress", progress)
     study = rates(0.01, 1e38)
     run_study(study, tmp_path, progress=False)
     assert states(study, tmp_path) == [State.DONE, State.FAILED]
@@ -136,13 +135,11 @@ def test_a_run_that_another_process_measures_is_left_to_it(fake, tmp_path, monke
     study = dataclasses.replace(rates(0.1), measures={"evaluation": MEASURES["evaluation"]})
     measured = []
     monkeypatch.setattr(runner, "train_runs", lambda *_, **__: 0)
-    monkeypatch.setattr(Kind, "measure", staticmethod(lambda config, *_: measured.append(config)))
+    monkeypatch.setattr(measuring, "measure", lambda config, *_: measured.append(config))
     monkeypatch.setattr(
-        Kind,
+        measuring,
         "progress",
-        staticmethod(
-            lambda *_: {"train": Progress(1, 1), "evaluation": Progress(len(measured), 1)}
-        ),
+        lambda *_: {"train": Progress(1, 1), "evaluation": Progress(len(measured), 1)},
     )
 
     def refuse(path):

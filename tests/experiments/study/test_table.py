@@ -8,7 +8,7 @@ import pytest
 from tiny import STUDY
 
 from experiments import configs, store
-from experiments.study import load, table
+from experiments.study import load, measuring, table
 from hiermodel.measures.uncertainty import student_interval
 
 RUNS = STUDY.runs()
@@ -20,7 +20,7 @@ def test_one_call_gives_a_row_per_network(finished):
     assert sorted(set(rows["training.learning_rate"])) == [0.003, 0.01]
     own = rows[rows["run"] == configs.identity(RUNS[0])[:16]]
     assert rows.attrs["about"]["tau_test"].startswith("epochs; ")
-    results = STUDY.kind.load(RUNS[0], STUDY.measures, finished)
+    results = measuring.load(RUNS[0], STUDY.measures, finished)
     onsets = results["onsets"]
     np.testing.assert_array_equal(own["tau_test"], onsets["tau_test"].values)
     np.testing.assert_array_equal(own["tau_bias"], onsets["tau_neighbour"].values)
