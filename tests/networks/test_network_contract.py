@@ -58,6 +58,9 @@ class PlainNetwork:
 
 NETWORKS = {
     "transformer": TransformerConfig(4, 3, width=8, num_layers=2, num_heads=2, dropout=0.2),
+    "transformer, pre-norm": TransformerConfig(
+        4, 3, width=8, num_layers=1, num_heads=2, dropout=0.2, pre_norm=True
+    ),
     "mlp": MLPConfig(4, 3, width=16, num_blocks=2, dropout=0.2),
     "tree U-Net": TreeUNetConfig(2, 2, 3, width=8, dropout=0.2),
     "tree U-Net, posteriors": TreeUNetConfig(
@@ -152,6 +155,9 @@ def test_dropout_acts_only_with_a_key_and_by_row(network, params):
     np.testing.assert_array_equal(one, APPLY(network, params, x_t, t, key))
     other = APPLY(network, params, x_t, t, row_key(jax.random.key(2), 6))
     assert np.abs(one - other).max() > 1e-4
+    if takes(network, "dropout"):
+        without = APPLY(network, params, x_t, t, key, dropout=jnp.float32(0))
+        np.testing.assert_allclose(without, plain, atol=1e-6)
     # A row's dropout depends on its number alone: other rows around it, in another order.
     rows = np.array([5, 0, 3, 0, 5, 5])
     some = APPLY(network, params, x_t[rows], t, key._replace(rows=key.rows[rows]))
@@ -170,6 +176,16 @@ def test_it_makes_the_denoiser_of_its_target(network, params):
         assert isinstance(denoiser, Denoiser)
         assert (denoiser.num_leaves, denoiser.vocab_size) == network.target.event_shape
         np.testing.assert_allclose(np.exp(given).sum(-1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["transformer", "mlp", "tree U-Net", "own factory"])
+def test_denoisers_stacked_on_an_axis_run_under_vmap(name):
+    network, keys = NETWORKS[name], jax.random.split(KEY, 3)
+    params, x_t = jax.vmap(lambda key: init_params(key, network))(keys), noisy(NETWORKS[name], 2)
+    stacked = learned_denoiser(network, params, SCHEDULE)
+    together = jax.jit(jax.vmap(lambda one: one(x_t, 5)))(stacked)
+    alone = learned_denoiser(network, init_params(keys[1], network))(x_t, 5)
+    np.testing.assert_allclose(together[1], alone, atol=1e-5)
 
 
 def test_wrong_input_and_parameters_are_refused(network, params, unchecked_types):

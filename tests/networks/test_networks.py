@@ -1,4 +1,4 @@
-"""Networks: shapes, time, dropout, initial distributions, and the Denoiser made of them."""
+"""Networks: what is refused, time, dropout, random numbers, initial distributions."""
 
 import dataclasses
 import math
@@ -8,14 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hiermodel.diffusion.denoiser import Denoiser
-from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.layers import dropout, time_features
-from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.network import apply, init_params
 from hiermodel.networks.transformer import TransformerConfig
-from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.random_bits import (
     RowKey,
     random_integers,
@@ -25,90 +21,11 @@ from hiermodel.random_bits import (
 )
 
 KEY = jax.random.key(0)
-SCHEDULE = Schedule.linear(50)
 TRANSFORMER = TransformerConfig(4, 3, width=8, num_layers=2, num_heads=2, dropout=0.2)
-CONFIGS = {
-    "transformer": TRANSFORMER,
-    "pre_norm": dataclasses.replace(TRANSFORMER, pre_norm=True),
-    "mlp": MLPConfig(4, 3, width=16, num_blocks=2, dropout=0.2),
-    "tree_unet": TreeUNetConfig(2, 2, 3, width=16, dropout=0.2),
-}
-
-
-@pytest.fixture(params=CONFIGS)
-def config(request):
-    return CONFIGS[request.param]
-
-
-@pytest.fixture
-def denoiser(config):
-    return learned_denoiser(config, init_params(KEY, config), SCHEDULE)
 
 
 def noisy(*batch):
     return jax.random.normal(jax.random.key(1), (*batch, 4, 3), jnp.float32)
-
-
-def test_a_network_is_a_denoiser(denoiser):
-    assert isinstance(denoiser, Denoiser)
-    assert (denoiser.num_leaves, denoiser.vocab_size) == (4, 3)
-    log_probs = denoiser(noisy(5), 7)
-    assert log_probs.dtype == jnp.float32
-    np.testing.assert_allclose(np.exp(log_probs).sum(-1), 1, atol=1e-6)
-
-
-def test_rows_do_not_depend_on_batch_shape_or_neighbours(denoiser):
-    x_t, t = noisy(2, 3), jnp.array([[1, 2, 3], [30, 40, 50]])
-    together = denoiser.logits(x_t, t)
-    assert together.shape == x_t.shape
-    flat = denoiser.logits(x_t.reshape(6, 4, 3), t.reshape(6))
-    np.testing.assert_allclose(flat, together.reshape(6, 4, 3), atol=1e-5)
-    np.testing.assert_allclose(denoiser.logits(x_t[1, 2], 50), together[1, 2], atol=1e-5)
-
-
-def test_steps_broadcast(denoiser):
-    x_t = noisy(2, 3)
-    expected = denoiser.logits(x_t, jnp.array([[9, 9, 9], [20, 20, 20]]))
-    np.testing.assert_allclose(denoiser.logits(x_t, jnp.array([[9], [20]])), expected, atol=1e-6)
-    np.testing.assert_allclose(denoiser.logits(x_t[0], 9), expected[0], atol=1e-6)
-
-
-def test_members_stacked_on_an_axis_run_under_vmap(config):
-    keys = jax.random.split(KEY, 3)
-    stacked = learned_denoiser(
-        config, jax.vmap(lambda key: init_params(key, config))(keys), SCHEDULE
-    )
-    together = jax.jit(jax.vmap(lambda one: one(noisy(2), 5)))(stacked)
-    alone = learned_denoiser(config, init_params(keys[1], config))(noisy(2), 5)
-    np.testing.assert_allclose(together[1], alone, atol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("x_t", "t", "complaint"),
-    [
-        (np.zeros((2, 5, 3)), 1, "x_t"),
-        (np.zeros((2, 4, 3), int), 1, "x_t"),
-        (np.full((2, 4, 3), np.nan), 1, "finite"),
-        (np.zeros((2, 4, 3)), 0, "t=0"),
-        (np.zeros((2, 4, 3)), 51, "1…50"),
-        (np.zeros((2, 4, 3)), np.array([1, 2, 3]), "broadcast"),
-    ],
-)
-def test_wrong_input_is_refused(x_t, t, complaint, unchecked_types):
-    denoiser = learned_denoiser(TRANSFORMER, init_params(KEY, TRANSFORMER), SCHEDULE)
-    with pytest.raises(ValueError, match=complaint):
-        denoiser(x_t, t)
-
-
-def test_wrong_params_are_refused(config):
-    params = init_params(KEY, config)
-    name = "output_projection.bias"
-    with pytest.raises(ValueError, match=rf"missing.*{name}"):
-        learned_denoiser(config, {n: p for n, p in params.items() if n != name})
-    with pytest.raises(ValueError, match=r"unknown.*surprise"):
-        learned_denoiser(config, params | {"surprise": params[name]})
-    with pytest.raises(ValueError, match=name):
-        learned_denoiser(config, params | {name: params[name][1:]})
 
 
 @pytest.mark.parametrize(
@@ -143,25 +60,6 @@ def test_time_features_agree_with_the_reference(reference):
 
 
 # Dropout.
-
-
-def test_dropout_acts_only_where_a_key_is_given(config):
-    params, x_t, t = init_params(KEY, config), noisy(6), jnp.int32(3)
-    run = jax.jit(apply, static_argnums=0)
-    plain = run(config, params, x_t, t)
-    np.testing.assert_array_equal(plain, run(config, params, x_t, t))
-    key = row_key(jax.random.key(1), 6)
-    one = run(config, params, x_t, t, key)
-    assert np.abs(one - plain).max() > 1e-3
-    np.testing.assert_array_equal(one, run(config, params, x_t, t, key))
-    other = run(config, params, x_t, t, row_key(jax.random.key(2), 6))
-    assert np.abs(one - other).max() > 1e-3
-    without = dataclasses.replace(config, dropout=0.0)
-    np.testing.assert_allclose(apply(without, params, x_t, t, key), plain, atol=1e-6)
-    # A row's dropout depends on its number alone: other rows around it, in another order.
-    rows = np.array([5, 0, 3, 0, 5, 5])
-    some = run(config, params, x_t[rows], t, key._replace(rows=key.rows[rows]))
-    np.testing.assert_allclose(some, one[rows], atol=1e-5)
 
 
 def test_dropout_has_the_papers_four_places():

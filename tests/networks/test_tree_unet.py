@@ -108,8 +108,34 @@ def test_remat_changes_nothing():
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def test_relabelled_symbols_with_permuted_weights():
-    config, order = SMALL, np.array([2, 0, 1])
+@pytest.mark.parametrize("time", ["posterior", "log_posterior"])
+def test_shown_posteriors_are_all_that_it_sees(time):
+    """The softmax of sqrt(abar_t) / (1 − abar_t) x_t, whatever x_t and t it comes from."""
+    config = dataclasses.replace(SMALL, time=time, num_steps=50)
+    params, x_t = init_params(KEY, config), noisy(config, 2)
+    alpha_bar = np.asarray(hm.Schedule.linear(50).alpha_bar, np.float64)
+    factor = np.sqrt(alpha_bar) / np.maximum(1 - alpha_bar, 1e-9)
+    run = jax.jit(apply, static_argnums=0)
+    logits = run(config, params, x_t, jnp.int32(20))
+    same = x_t * np.float32(factor[20] / factor[30]) + 0.7  # a constant leaves a posterior
+    np.testing.assert_allclose(run(config, params, same, jnp.int32(30)), logits, atol=1e-4)
+    assert np.abs(run(config, params, x_t, jnp.int32(30)) - logits).max() > 1e-3
+    # With the posteriors as plain input, of a network that is told no t, it is the same.
+    shown = np.exp(factor[20] * np.asarray(x_t, np.float64))
+    shown /= shown.sum(-1, keepdims=True)
+    shown = np.log(shown) if time == "log_posterior" else shown
+    blind = dict(params)
+    for index in range(2 * config.depth):
+        units = params[f"blocks.{index}.first.bias"].shape
+        blind[f"blocks.{index}.time.kernel"] = jnp.zeros((config.time_features, *units))
+        blind[f"blocks.{index}.time.bias"] = jnp.zeros(units)
+    plain = run(SMALL, blind, jnp.asarray(shown, jnp.float32), jnp.int32(20))
+    np.testing.assert_allclose(plain, logits, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{}, {"time": "posterior", "num_steps": 50}], ids=str)
+def test_relabelled_symbols_with_permuted_weights(options):
+    config, order = dataclasses.replace(SMALL, **options), np.array([2, 0, 1])
     params, x_t = init_params(KEY, config), noisy(config, 4)
     permuted = params | {
         "input_projection.kernel": params["input_projection.kernel"][order],

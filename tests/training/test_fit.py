@@ -1,14 +1,13 @@
 """Training in memory: any network, the same bits whatever the company, and what is refused."""
 
 import dataclasses
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from own_module import OwnModule
 
 import hiermodel as hm
 from hiermodel.diffusion.denoiser import Denoiser, MeanDenoiser
@@ -19,9 +18,6 @@ from hiermodel.training.data import fresh
 from hiermodel.training.fitting import fit
 from hiermodel.training.loop import train
 from hiermodel.training.state import Ensemble, TrainingConfig, member_key
-
-sys.path.append(str(Path(__file__).parents[1] / "networks"))
-from own_module import OwnModule
 
 KEY = jax.random.key(3)
 SCHEDULE = hm.Schedule.linear(50)
