@@ -94,7 +94,8 @@ def compute(config: RunConfig, run: RunFolder, results: Results) -> dict[str, Me
     checkpoints, splits = checkpoints_of(config, run), data_as_drawn(config)
     if "attacks" not in results and "onsets" in results:
         used = attacked_epochs(results, moments_of(config))
-        setting = attacks.make_setting(config, attacks.AttacksConfig(), drawn.values.shape[2])
+        own = attacks.AttacksConfig(**world.quick["attacks"])
+        setting = attacks.make_setting(config, own, drawn.values.shape[2])
         parts = []
         for each in used:
             networks = denoisers_of(config, checkpoints.load_params(int(each)))
@@ -104,7 +105,7 @@ def compute(config: RunConfig, run: RunFolder, results: Results) -> dict[str, Me
         joined = store.stack(parts, "checkpoint")
         found["attacks"] = {"epoch": about, **attacks.chance(setting), **joined}
     if "advice" not in results and config.num_splits > 1:
-        settings = advice.AdviceConfig()
+        settings = advice.AdviceConfig(**world.quick["advice"])
         looks: list[Measurements] = [
             advice.look(config, settings, splits, checkpoints.load_params(int(each)), rows)
             for each, rows in zip(epoch.values, drawn.values, strict=True)

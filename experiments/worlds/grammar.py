@@ -94,6 +94,7 @@ class GrammarWorld(World):
         "dissimilarity": "leaves that differ",
     }
     bias_onset = ("tau_neighbour", "nearest-neighbour divergence")
+    quick: Mapping[str, Mapping[str, Any]] = {"attacks": {}, "advice": {}}
     grammar = staticmethod(GrammarConfig.build)
 
     def shape(self, data: GrammarConfig) -> dict[str, int]:

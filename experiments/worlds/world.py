@@ -91,6 +91,7 @@ class World(Protocol):
         units: of "value" (a drawn number), "loss", "divergence", "distance" and "dissimilarity".
         about: what "loss" and "divergence" are, in words.
         bias_onset: the onset at which bias sets in, and the curve of which it is the minimum.
+        quick: settings of attacks and advice when a card computes them anew, by stage.
         grammar: from a configuration of data to the grammar that yields them; None if none does.
     """
 
@@ -111,6 +112,10 @@ class World(Protocol):
         "dissimilarity": "1 − cosine of both, each standardised",
     }
     bias_onset: tuple[str, str] = ("tau_pair", "dissimilarity of paired samples")
+    quick: Mapping[str, Mapping[str, Any]] = {
+        "attacks": {"num_examples": 1000, "num_noises": 4},
+        "advice": {"num_examples": 200, "num_noises": 2},
+    }
     grammar: Callable[[Any], Grammar] | None = None
 
     # Data
