@@ -24,11 +24,11 @@ from figures.style import Results
 from hiermodel.measures.uncertainty import proportion_interval
 
 CAPTION = (
-    "Top, along training, a row for each data set: 1 − cosine of samples that networks of disjoint "
-    "splits draw from the same noise, after each image is standardised, over disjoint pairs of "
-    "splits (dotted: between seeds of one split); the denoising loss, with the linear denoiser of "
-    "the training covariance dashed; the own–other gap, whose expectation is zero as long as "
-    "samples do not depend on the split, and the share of memorised samples. "
+    "Top, along training, a column for each data set: 1 − cosine of samples that networks of "
+    "disjoint splits draw from the same noise, after each image is standardised, over disjoint "
+    "pairs of splits (dotted: between seeds of one split); the denoising loss (dashed: of the "
+    "linear denoiser of the training covariance); the own–other gap, whose expectation is zero as "
+    "long as samples do not depend on the split; the share of memorised samples. "
     f"{style.BANDS}; {style.MINIMA}. Shaded: from the minimum of the dissimilarity to "
     f"that of the test loss, {style.SHADED}. Below: samples of two networks on disjoint splits "
     "A and B from the same noise, each with its nearest training image: where the samples agree "
@@ -46,16 +46,17 @@ FEW = 0.05
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each data set, by its name."""
     count = max(len(results), 1)
-    figure = Figure(figsize=(style.COLUMN_WIDTH, 1.9 * count + 2.1), layout="constrained")
-    parts = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.9 * count, 2.1))
-    top, bottom = parts[:, 0]
-    rows = top.subplots(count, 3, squeeze=False)
-    for row, (name, own) in zip(rows, results.items(), strict=False):
-        draw_row(list(row), own)
-        if count > 1:
-            row[0].set_ylabel(f"{name}\n{row[0].get_ylabel()}")
-    for axis in rows[1:].flat:
-        axis.set_title("")
+    shape = (2, 2) if count == 1 else (len(PANELS), count)
+    heights = (1.8 * shape[0], 2.1)
+    figure = Figure(figsize=(style.COLUMN_WIDTH, sum(heights) + 0.3), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    axes = top.subplots(*shape, squeeze=False).reshape(len(PANELS), count)
+    columns = [list(axes[:, column]) for column in range(count)]
+    for column, own in zip(columns, results.values(), strict=False):
+        for axis, panel in zip(column, PANELS, strict=True):
+            style.draw_panel(axis, own, STAGES, panel)
+    style.name_runs(columns[: len(results)], list(results))
+    style.legend_below(figure, axes.flat)
     mosaics = bottom.subplots(1, 3, squeeze=False)[0]
     for axis, (title, own, checkpoint) in zip(mosaics, _mosaics(results), strict=False):
         style.draw_panel(
@@ -71,12 +72,6 @@ def _mosaics(results: Mapping[str, Results]) -> list[tuple[str, Results, int]]:
         own = style.only(results)
         return [(title, own, checkpoint) for title, checkpoint in moments(own)]
     return [(name, own, moments(own)[1][1]) for name, own in results.items()]
-
-
-def draw_row(axes: list[Axes], results: Results) -> None:
-    """The three panels along training."""
-    for axis, panel in zip(axes, (_draw_dissimilarity, draw_loss, _draw_gap), strict=True):
-        style.draw_panel(axis, results, STAGES, panel)
 
 
 def moments(results: Results) -> list[tuple[str, int]]:
@@ -112,8 +107,7 @@ def _draw_dissimilarity(axis: Axes, results: Results) -> None:
         style.curve_with_band(axis, epochs, control, **line)
     style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, "tau_pair"), style.BLUE)
     units = comparison["dissimilarity"].units
-    axis.set(title="paired samples", ylabel=units, ylim=(0, None))
-    axis.legend(loc="best")
+    axis.set(title="paired samples", ylabel=f"{units}\n↓ more alike", ylim=(0, None))
     finish(axis, results)
 
 
@@ -131,8 +125,7 @@ def draw_loss(axis: Axes, results: Results) -> None:
             level = evaluation[name].values[:, 1].mean()
             axis.axhline(level, color=style.GREY, ls="--", lw=0.8, label=label)
     style.log_height(axis)
-    axis.set(title="denoising loss", ylabel=evaluation["loss"].units)
-    axis.legend(loc="best")
+    axis.set(title="denoising loss", ylabel=f"{evaluation['loss'].units}\n↓ better")
     finish(axis, results)
 
 
@@ -143,18 +136,27 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    axis.set_title("own–other gap")
-    axis.set_ylabel(f"gap ({comparison['nearest_distance'].units})", color=style.GREEN)
+    units = comparison["nearest_distance"].units
+    axis.set(title="own–other gap", ylabel=f"{units}\n0 is unbiased")
     finish(axis, results)
+
+
+def _draw_memorised(axis: Axes, results: Results) -> None:
+    comparison = results["comparison"]
     if "memorised" not in comparison:
+        axis.set_visible(False)
         return
-    axis.set_title("own–other gap, memorised")
-    other = axis.twinx()
+    trained, epochs = trained_checkpoints(comparison)
     memorised = style.by_set(results, comparison["memorised"].values[trained])
-    style.curve_with_band(other, epochs, memorised, color=style.PURPLE)
-    other.set_ylabel("memorised samples", color=style.PURPLE)
-    other.set_ylim(0, max(1.05 * memorised.max(), 0.1))
-    other.spines["right"].set_visible(True)
+    style.curve_with_band(axis, epochs, memorised, color=style.PURPLE)
+    axis.set(title="memorised", ylabel="fraction of samples\n↓ better")
+    top = max(1.05 * memorised.max(), 2 * FEW)
+    axis.set_ylim(-0.03 * top, top)
+    finish(axis, results)
+
+
+PANELS = (_draw_dissimilarity, draw_loss, _draw_gap, _draw_memorised)
+"""What is drawn of every data set, along training."""
 
 
 def finish(axis: Axes, results: Results) -> None:

@@ -32,7 +32,7 @@ def draw(runs: Mapping[str, Results]) -> Figure:
     style.draw_panel(loss, results, STAGES, figure_1a.draw_loss)
     if "evaluation" in results:
         test.sharey(train)
-        style.legend_below(figure, [train])
+        style.legend_below(figure, (train, loss))
     return figure
 
 
@@ -52,7 +52,7 @@ def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
     later = cosine[len(cosine) // 5 :].mean(1)
     axis.set_ylim(max(0.0, float(later.min()) - 0.02), 1)
     name = tuple(style.SET_COLORS)[index]
-    axis.set(title=f"predicted noise, {name} images", ylabel="cosine")
+    axis.set(title=f"predicted noise, {name} images", ylabel="cosine\n↑ more alike")
     figure_1a.finish(axis, results)
 
 
