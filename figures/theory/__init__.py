@@ -1,0 +1,1 @@
+"""Families of predictions beside exact numbers: every file here that has a ``FAMILY`` is one."""
