@@ -32,6 +32,8 @@ class Arguments:
 
     Attributes:
         figures: which ones, such as 4b; all if none is named.
+        paper: predictions of other papers, by arXiv number, a family's name or "all", set beside
+            exact inference in place of figures; no training.
         scale: smoke (a minute, meaningless numbers), laptop (half an hour) or paper (GPU or TPU).
         show_list: say what each figure shows, needs and costs and what is finished; run nothing.
         draw_only: draw what is finished, however little; run nothing.
@@ -46,6 +48,7 @@ class Arguments:
     """
 
     figures: tyro.conf.Positional[tuple[str, ...]] = ()
+    paper: tuple[str, ...] = ()
     scale: Literal["smoke", "laptop", "paper"] = "laptop"
     show_list: Annotated[bool, tyro.conf.arg(name="list")] = False
     draw_only: bool = False
@@ -59,6 +62,13 @@ class Arguments:
 
 
 COMMANDS = {
+    "theory": Command(
+        "paper_repro.papers",
+        "Arguments",
+        "publish_and_say",
+        "put finished predictions of papers into docs/theory.md",
+        "theory",
+    ),
     "publish": Command(
         "paper_repro.publish:publish_and_say",
         "put a finished result into the READMEs",
@@ -87,6 +97,11 @@ def _do(arguments: Arguments) -> None:
     from experiments.runtime import prepare
 
     prepare(arguments.root)
+    if arguments.paper:
+        from paper_repro.papers import make
+
+        print(make(arguments.paper, arguments.root, arguments.seed))
+        return
     from figures.figure import all_figures, figure_named
     from paper_repro.protocol import figures_without_images
 

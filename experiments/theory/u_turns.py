@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.grammar.paths_on_host import HostPaths
-from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.rules import Grammar, RuleTable
 from hiermodel.inference.messages import pass_up, rule_scores
 from hiermodel.inference.posterior import _draw_tree
 from hiermodel.randomness import threefry_key
@@ -44,10 +44,11 @@ class UTurns(NamedTuple):
     covariance: Float[np.ndarray, "noise heights"]
 
 
-class TracedRules(NamedTuple):
+class TracedRules(RuleTable):
     """Rules that are an argument of a compiled program."""
 
-    children: Int[Array, "levels vocab rules branching"]
+    def __init__(self, children: Int[Array, "levels vocab rules branching"]):
+        self.children = children  # type: ignore[assignment]
 
 
 def u_turns(
@@ -125,7 +126,7 @@ def _u_turns(
     children, log_weights, root, weights, key, rows, noise, corruption, depth, squared
 ) -> tuple[Array, ...]:
     """The sequences of these numbers: what ``_one_u_turn`` says of each."""
-    grammar = Grammar(log_weights, root, TracedRules(children), depth)  # type: ignore[arg-type]
+    grammar = Grammar(log_weights, root, TracedRules(children), depth)
 
     def of_sequence(row: Array) -> tuple[Array, ...]:
         tree_key, noise_key = jax.random.split(jax.random.fold_in(key, row))

@@ -26,7 +26,7 @@ KINDS = {
     "gaussian": (0.132, "Gaussian noise on one-hot vectors"),
 }
 KNOWN_LEVELS = 0.7
-"""Noise up to which roots without threshold are compared: above it nothing is known at any depth."""
+"""Noise up to which roots without threshold are compared: beyond, nothing is known at any depth."""
 
 
 def crossing(name: str, measured: Measurements) -> np.ndarray:
@@ -66,6 +66,10 @@ def _leaves(measured: Measurements) -> np.ndarray:
         measured[f"{name}_unchanged"].values[..., -1] for name in ("v32_m8", "shallow")
     )
     return np.log(_steepest(noise, deep) / _steepest(noise, shallow))
+
+
+def _leaves_less(measured: Measurements) -> np.ndarray:
+    return _sharpening(measured) - _leaves(measured)
 
 
 def _always_worse(name: str, measured: Measurements) -> np.ndarray:
@@ -120,6 +124,15 @@ def _predictions() -> tuple[Prediction, ...]:
             values=_leaves,
             low=-0.3,
             high=0.3,
+        )
+    )
+    found.append(
+        Prediction(
+            name="leaves-smoother",
+            statement="depth sharpens the fall of the leaves less than that of the root",
+            source="2402.16991",
+            about="ln growth of the steepest slope from depth 5 to 9, root less leaves",
+            values=_leaves_less,
         )
     )
     without: dict[str, tuple[str, Callable[[Measurements], np.ndarray]]] = {

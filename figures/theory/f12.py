@@ -1,4 +1,4 @@
-"""F12: how strongly leaves correlate, by tree distance, and from how many sequences that is seen."""
+"""F12: how strongly leaves correlate, by distance, and from how many sequences it is seen."""
 
 import functools
 import math
@@ -74,7 +74,7 @@ def _predictions() -> tuple[Prediction, ...]:
                         high=CLOSE[1],
                         expected=0.0,
                         name=f"{kind}-{end}",
-                        statement=f"{words}: C_{distance}{order} is {predicted(*of):.3g} within 5 %",
+                        statement=f"{words}: C_{distance}{order}: {predicted(*of):.3g}, within 5 %",
                         source=source,
                         about="square of the exact covariance over it, less 1",
                         values=functools.partial(_off, *of, predicted),

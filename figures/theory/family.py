@@ -1,4 +1,4 @@
-"""What a family is: predictions, frozen in its file before it is run, what judges them, a figure."""
+"""What a family is: predictions, frozen in its file before it is run; a figure; a verdict."""
 
 import dataclasses
 import functools

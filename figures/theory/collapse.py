@@ -1,0 +1,55 @@
+"""Data collapse: curves at several depths as one function of (x − centre) λ^depth."""
+
+import itertools
+
+import numpy as np
+from jaxtyping import Float
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import minimize
+
+STARTS = (-0.02, 0.0, 0.02)
+"""From the guess of the centre."""
+
+
+def collapse(
+    x: Float[np.ndarray, " points"],
+    curves: Float[np.ndarray, "points depths"],
+    depths: tuple[int, ...],
+    *,
+    centre: float,
+    growth: float,
+) -> tuple[float, float]:
+    """The centre and the λ with which curves of all these depths agree best, by least squares.
+
+    Every curve is compared, where both have points, with every other one interpolated.
+
+    Args:
+        x: increasing.
+        curves: one column per depth.
+        depths: of the columns.
+        centre: a guess.
+        growth: a guess of λ.
+
+    Returns:
+        The centre, and λ.
+    """
+
+    def spread(guess: np.ndarray) -> float:
+        scaled = [(x - guess[0]) * np.exp(guess[1] * (depth - depths[-1])) for depth in depths]
+        squares, count = 0.0, 0
+        for one, other in itertools.permutations(range(len(depths)), 2):
+            inside = (scaled[one] >= scaled[other][0]) & (scaled[one] <= scaled[other][-1])
+            if inside.sum() < 2:
+                return 1e3
+            known = PchipInterpolator(scaled[other], curves[:, other])(scaled[one][inside])
+            squares += float(np.square(known - curves[inside, one]).sum())
+            count += int(inside.sum())
+        return squares / count
+
+    options = {"xatol": 1e-4, "fatol": 1e-9}
+    tries = (
+        minimize(spread, (centre + off, np.log(growth)), method="Nelder-Mead", options=options)
+        for off in STARTS
+    )
+    best = min(tries, key=lambda found: found.fun)
+    return float(best.x[0]), float(np.exp(best.x[1]))

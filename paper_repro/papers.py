@@ -1,0 +1,150 @@
+"""``python -m paper_repro --paper 2402.16991``: predictions of other papers beside exact numbers.
+
+``python -m paper_repro theory`` puts what is finished into the gallery and writes docs/theory.md.
+"""
+
+import collections
+import dataclasses
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.store import read_json, write_json
+from figures.markdown import table
+
+GALLERY = Path("figures/gallery/theory")
+PAGE = Path("docs/theory.md")
+
+HEAD = """# Predictions and exact numbers
+
+Written by `python -m paper_repro theory` from
+[figures/gallery/theory](../figures/gallery/theory); nothing here is typed. Predictions, with their
+tolerances, were committed before the first run of the published size; settings were chosen on
+other seeds. Every number is a mean over realisations of random grammars with its 95 % Student
+interval over them. A prediction is *shown* if the whole interval lies within its tolerance,
+*contradicted* if all of it lies outside, otherwise *not shown*. No network is involved.
+[Theory in the science page](science.md#theory) says what the symbols mean.
+"""
+
+
+def make(names: tuple[str, ...], root: Path, seed: int | None) -> str:
+    """Measure, judge and draw the families of these papers; returns a table for a terminal.
+
+    Args:
+        names: arXiv numbers, names of families, or "all".
+        root: where run folders and the folder ``theory`` go.
+        seed: another than the published one.
+
+    Raises:
+        ValueError: for a paper without a family, naming those that have one.
+    """
+    from figures import style  # after the process has been prepared
+    from figures.theory.family import SEED, families_of
+
+    lines = []
+    for name, family in families_of(names).items():
+        measured = family.measure(root, SEED if seed is None else seed)
+        claims = [claim.to_json() for claim in family.claims(measured, figure=name)]
+        folder = root / "theory"
+        style.save(family.draw(measured), folder, name)
+        write_json(folder / f"{name}.json", summary(family, claims, SEED if seed is None else seed))
+        lines += [family.title, *map(as_line, claims), f"figure: {folder / f'{name}.pdf'}", ""]
+    return "\n".join(lines)
+
+
+def summary(family: Any, claims: list[dict[str, Any]], seed: int) -> dict[str, Any]:
+    """What the page and the gallery need of a family."""
+    sources = {each.name: (each.source, each.expected) for each in family.predictions}
+    for claim in claims:
+        claim["source"], claim["expected"] = sources[claim["name"]]
+    return {
+        "title": family.title,
+        "papers": list(family.papers),
+        "settings": family.settings,
+        "caption": family.caption,
+        "study": dataclasses.asdict(family.study) | {"seed": seed},
+        "claims": claims,
+    }
+
+
+def as_line(claim: Mapping[str, Any]) -> str:
+    """A claim for a terminal."""
+    return f"  {claim['verdict']:<12} {claim['statement']}: {number_text(claim)}"
+
+
+def number_text(claim: Mapping[str, Any]) -> str:
+    """The exact number with its interval."""
+    estimate = f"{claim['estimate']:.3g}"
+    if claim["low"] is None or claim["high"] is None:
+        return estimate
+    return f"{estimate} [{claim['low']:.3g}, {claim['high']:.3g}]"
+
+
+def page(summaries: Mapping[str, Mapping[str, Any]]) -> str:
+    """docs/theory.md, from what every family has found."""
+    verdicts = collections.Counter(
+        claim["verdict"] for found in summaries.values() for claim in found["claims"]
+    )
+    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
+    parts = [HEAD, f"Of {sum(verdicts.values())} predictions: {counts}."]
+    for name, found in summaries.items():
+        papers = ", ".join(link(paper) for paper in found["papers"])
+        parts += [
+            f"## {name.upper()}: {found['title']}",
+            f"{papers}. {found['settings']}",
+            f"![{found['title']}](../{GALLERY}/{name}.png)",
+            f"*{found['caption']}*",
+            _table(found["claims"]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(claims: list[Mapping[str, Any]]) -> str:
+    head = ("prediction", "source", "exact number here", "verdict")
+    rows = []
+    for claim in claims:
+        exact = f"{number_text(claim)}, claimed {_range(claim)} ({claim['statistic']})"
+        rows.append((claim["statement"], link(claim["source"]), exact, f"**{claim['verdict']}**"))
+    return table(head, rows)
+
+
+def link(source: str) -> str:
+    """A source with its arXiv numbers as links."""
+    address = r"[arXiv:\1](https://arxiv.org/abs/\1)"
+    return re.sub(r"(\d{4}\.\d{5})", address, source)
+
+
+def _range(claim: Mapping[str, Any]) -> str:
+    low, high = claim["claimed"]
+    if high is None:
+        return f"above {low:.3g}"
+    return f"below {high:.3g}" if low is None else f"{low:.3g} to {high:.3g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Put finished families into the gallery, and write the page from all that are there.
+
+    Attributes:
+        finished: folder with the families' figures and summaries.
+    """
+
+    finished: Path = Path("runs/theory")
+
+
+def publish(finished: Path, gallery: Path = GALLERY, to: Path = PAGE) -> None:
+    """Copy what is finished into the gallery, and write the page from all that is there."""
+    gallery.mkdir(parents=True, exist_ok=True)
+    for file in sorted(finished.glob("*.json")):
+        shutil.copy(file, gallery / file.name)
+        shutil.copy(file.with_suffix(".png"), gallery / f"{file.stem}.png")
+    files = sorted(gallery.glob("*.json"), key=lambda file: (len(file.stem), file.stem))
+    to.write_text(page({file.stem: read_json(file) for file in files}))
+
+
+def publish_and_say(arguments: Arguments) -> None:
+    """Do what the command line says."""
+    publish(arguments.finished)
+    print(f"written: {PAGE}")
