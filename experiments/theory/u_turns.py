@@ -19,6 +19,7 @@ from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.grammar.rules import Grammar, RuleTable
 from hiermodel.inference.messages import pass_up, rule_scores
 from hiermodel.inference.posterior import _draw_tree
+from hiermodel.log_space import log_sum_exp, subtract
 from hiermodel.randomness import threefry_key
 
 CORRUPTIONS = ("equal", "erased", "redrawn", "gaussian")
@@ -148,8 +149,7 @@ def _one_u_turn(
         known.append((weight[symbols] * own).sum())
         total.append(weight[symbols].sum())
     rules = [
-        jax.nn.softmax(rule_scores(grammar, level, messages[level + 1]), -1)
-        for level in range(grammar.depth)
+        _shares(rule_scores(grammar, level, messages[level + 1])) for level in range(grammar.depth)
     ]
     marginals = _marginals(grammar, jax.nn.softmax(grammar.root_log_probs + messages[0], -1), rules)
     unchanged = [_of(law, symbols) for law, symbols in zip(marginals, tree, strict=True)]
@@ -162,6 +162,11 @@ def _one_u_turn(
         jnp.stack(squares[::-1]),
         1 - unchanged[-1],
     )
+
+
+def _shares(log_weights: Array) -> Array:
+    """Weights along the last axis in proportion; 0 where all are impossible."""
+    return jnp.exp(subtract(log_weights, log_sum_exp(log_weights, -1)[..., None]))
 
 
 def _of(law: Array, symbols: Array) -> Array:
