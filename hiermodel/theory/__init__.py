@@ -8,6 +8,7 @@ take a ``Grammar`` are exact for any.
 from hiermodel.theory.belief_map import (
     belief_map,
     belief_slope,
+    change_exponent,
     correlation_exponent,
     fixed_points,
     noise_threshold,
@@ -37,6 +38,7 @@ __all__ = [
     "Sizes",
     "belief_map",
     "belief_slope",
+    "change_exponent",
     "class_signal",
     "collapse_step",
     "correlation_exponent",

@@ -133,6 +133,28 @@ def correlation_exponent(
     return math.log(found.branching) / math.log(float(slope))
 
 
+def change_exponent(*, vocab_size: int, rules_per_symbol: int, branching: int = 2) -> float | None:
+    """2 (1 − 1/ν): at ε*, the covariance of two leaves' change in a U-turn falls so with distance.
+
+    C(r) ~ r^(−2 (1 − 1/ν)), r = s^h for leaves whose last common ancestor is h levels up. Given
+    that an ancestor stays, its child stays with a = (x + c (1 − x) q) / (x + c (1 − x)), x = p^s,
+    q = (p − x) / (1 − x) the chance that it is right in another tuple; given that the ancestor
+    changes, with b = q. Down the tree the difference shrinks by λ = a − b per level and leaf, so
+    C falls by λ² per level; at p* λ is F'(p*) / s for s = 2 (the identity is a test of it), which
+    gives the exponent. The sum of C over all pairs, the susceptibility, grows with the tree without
+    bound where F'(p*)² > s, that is ν < 2.
+
+    None without a threshold inside 0…1. Assumes the belief map and that nodes change as a chain
+    down the tree. Derived here; arXiv:2410.13770 has the power law.
+
+    Args and errors as :func:`belief_map`.
+    """
+    nu = correlation_exponent(
+        vocab_size=vocab_size, rules_per_symbol=rules_per_symbol, branching=branching
+    )
+    return None if nu is None else 2 * (1 - 1 / nu)
+
+
 def map_weight(weight: float | np.ndarray, sizes: Sizes) -> float | np.ndarray:
     """The map as a function of x, the weight of the true tuple (its children's beliefs, times)."""
     f, c = _shares(sizes)

@@ -59,6 +59,20 @@ def test_thresholds_and_exponents_are_those_of_the_literature():
         np.testing.assert_allclose(found, exponent, atol=0.0051)
 
 
+@pytest.mark.parametrize(("vocab_size", "rules"), [(32, 8), (16, 4), (64, 8), (32, 12)])
+def test_change_passes_down_at_the_rate_that_the_exponent_says(vocab_size, rules):
+    """λ = a − b of its derivation is F'(p*) / s, so C falls by λ² = s^(−exponent) per level."""
+    p = theory.fixed_points(**named(vocab_size, rules))[1]
+    weight, share = p**2, (rules - 1) / (vocab_size**2 - 1)
+    right_in_others = (p - weight) / (1 - weight)
+    others = share * (1 - weight)
+    stays = (weight + others * right_in_others) / (weight + others)
+    rate = stays - right_in_others
+    found = theory.change_exponent(**named(vocab_size, rules))
+    np.testing.assert_allclose(2 ** (-found), rate**2, rtol=1e-9)
+    assert theory.change_exponent(**named(6, 4)) is None
+
+
 def test_for_pairs_there_is_a_threshold_exactly_where_s_f_is_below_one():
     for vocab_size in range(2, 20):
         for rules in range(1, vocab_size + 1):
