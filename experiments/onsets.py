@@ -7,6 +7,9 @@ import numpy as np
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
 
+MIN_CHECKPOINTS = 3
+"""Fewer have no minimum inside."""
+
 TEST = 1
 """Index of the test set along the dimension "set"."""
 
@@ -38,8 +41,11 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
                 flag, dims, "true or false", f"whether that minimum {what}"
             )
 
-    loss = _minima(evaluation, "loss", locate_minimum, set_index=TEST)
-    add("tau_test", loss, ("member",), "the test loss")
+    # Given the inputs, distillation is the loss's expectation: the same minimum, less noise.
+    distilled = "distillation" in evaluation
+    loss = "distillation" if distilled else "loss"
+    what = "the test loss's expectation given the inputs" if distilled else "the test loss"
+    add("tau_test", _minima(evaluation, loss, locate_minimum, set_index=TEST), ("member",), what)
     if "model_oracle" in evaluation:
         oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
         dims = ("member", "level", *evaluation["model_oracle"].dims[4:])
@@ -48,6 +54,10 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
         split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
         dims = ("pair", *evaluation["sample_split"].dims[3:])
         add("tau_split", split, dims, "the sample-split divergence, after its transient,")
+    if "split_divergence" in evaluation:
+        turn = _minima(evaluation, "split_divergence", _pseudo_minimum)
+        dims = ("split", *evaluation["split_divergence"].dims[2:])
+        add("tau_turn", turn, dims, "the divergence from other training sets, after its transient,")
     if "split_excess" in evaluation:
         excess = _excess_minima(evaluation)
         what = "the sample-split divergence above its control, after the transient of the former,"
@@ -57,9 +67,13 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
         add(
             "tau_pair", pair, ("pair",), "the dissimilarity of paired samples, after its transient,"
         )
-    if "neighbour_divergence" in comparison:
-        neighbour = _minima(comparison, "neighbour_divergence", locate_minimum)
-        add("tau_neighbour", neighbour, ("member",), "the nearest-neighbour divergence")
+    for name, curve, of in (
+        ("tau_neighbour", "neighbour_divergence", ""),
+        ("tau_derivable", "neighbour_divergence_derivable", " of derivable samples"),
+    ):
+        if curve in comparison:
+            neighbour = _minima(comparison, curve, locate_minimum)
+            add(name, neighbour, ("member",), f"the nearest-neighbour divergence{of}")
     return onsets
 
 
@@ -112,4 +126,21 @@ def _minima(
     curves = measured[name].values[trained]
     if set_index is not None:
         curves = curves[:, :, set_index]
-    return locate(epochs, np.moveaxis(curves, 0, -1))
+    known = np.isfinite(curves).reshape(len(curves), -1).all(1)
+    # Before networks draw anything derivable there is nothing to compare.
+    first = len(known) - int(np.logical_and.accumulate(known[::-1]).sum())
+    if len(known) - first < MIN_CHECKPOINTS:
+        return _nowhere(epochs, curves.shape[1:])
+    return locate(epochs[first:], np.moveaxis(curves[first:], 0, -1))
+
+
+def _nowhere(epochs: np.ndarray, shape: tuple[int, ...]) -> Minimum:
+    """Of curves that are known at too few checkpoints."""
+    time, unknown = np.full(shape, float(epochs[-1])), np.ones(shape, bool)
+    last = np.full(shape, len(epochs) - 1)
+    return Minimum(time, np.full(shape, np.nan), last, unknown, unknown)
+
+
+def _pseudo_minimum(times: np.ndarray, curves: np.ndarray) -> Minimum:
+    """Pseudo-values of a divergence may fall below zero by chance."""
+    return minimum_after_transient(times, curves, transient=np.maximum(curves, 0))

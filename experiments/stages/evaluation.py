@@ -31,7 +31,8 @@ from experiments.worlds.world import Splits, World
 from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.loss import stratified_steps
-from hiermodel.measures.units import disjoint_pairs
+from hiermodel.measures.spread import MIN_SETS, pair_pseudo_values
+from hiermodel.measures.units import by_training_set, disjoint_pairs
 from hiermodel.randomness import normal_per_sample
 
 
@@ -77,6 +78,7 @@ class NoisyInputs:
         x_loss, t_loss, target: noised at stratified steps, for the loss, and what is predicted.
         x_t, t: noised at the steps of the divergences, every time with all its noises.
         oracles: predictions of the denoisers of every level there; None if there are none.
+        exact: prediction of the exact denoiser at x_loss; None if it is not known.
     """
 
     x_loss: Float[Array, "*split loss_noises n _ _"]
@@ -85,6 +87,7 @@ class NoisyInputs:
     x_t: Float[Array, "*split times n _ _"]
     t: Int[Array, "*split times"]
     oracles: Float[Array, "*split times levels n _ _"] | None
+    exact: Float[Array, "*split loss_noises n _ _"] | None
 
 
 def plan(context: Context) -> Plan:
@@ -146,17 +149,21 @@ def _noisy_inputs(
     other = normal_per_sample(noise_key, (len(t), len(x_0)), x_0.shape[1:], x_0.dtype)
     x_t = schedule.mix(x_0, other, t[:, None])
     steps = jnp.broadcast_to(t[:, None], x_t.shape[:2])
-    oracles = [
-        world.prediction_of(denoise_rows(denoiser, x_t, steps), schedule, x_t, steps)
-        for denoiser in world.oracles(config)
-    ]
+    x_loss = schedule.mix(x_0, noise, t_loss)
+
+    def prediction(denoiser: AnyDenoiser, x_t: Array, t: Array) -> Array:
+        return world.prediction_of(denoise_rows(denoiser, x_t, t), schedule, x_t, t)
+
+    oracles = [prediction(denoiser, x_t, steps) for denoiser in world.oracles(config)]
+    exact = world.exact(config)
     return NoisyInputs(
-        schedule.mix(x_0, noise, t_loss),
+        x_loss,
         t_loss,
         world.target(examples, noise),
         x_t,
         t,
         jnp.stack(oracles, 1) if oracles else None,
+        None if exact is None else prediction(exact, x_loss, t_loss),
     )
 
 
@@ -191,7 +198,7 @@ def evaluate(
     """
     world, network = world_of(config), config.network
     member_split = jnp.repeat(jnp.arange(config.num_splits), config.num_seeds)
-    loss, from_oracles = _evaluate_members(world, network, inputs, params, member_split)
+    losses, from_oracles = _evaluate_members(world, network, inputs, params, member_split)
     steps = " and ".join(str(step_at(time, config.schedule)) for time in settings.times)
     at = f"at step t = {steps} of {config.num_steps}"
     units, about = world.units, world.about
@@ -203,8 +210,14 @@ def evaluate(
         return means if np.ndim(settings.relative_time) else means[..., 0]
 
     levels = ("noise_level",) * np.ndim(settings.relative_time)
-    definition = f"{about['loss']}, mean over stratified t"
-    results = {"loss": Measurement(np.asarray(loss), ("member", "set"), units["loss"], definition)}
+    words = {
+        "loss": f"{about['loss']}, mean over stratified t",
+        "distillation": "loss above that of the exact denoiser, in expectation given x_t",
+    }
+    results = {
+        name: Measurement(np.asarray(values), ("member", "set"), units["loss"], words[name])
+        for name, values in losses.items()
+    }
     for name, values in from_oracles.items():
         extra = world.oracle_extras().get(name)
         unit = units["divergence"] if extra is None else extra[0]
@@ -216,6 +229,14 @@ def evaluate(
     controls = same_data_pairs(config.num_splits, config.num_seeds)
     if not pairs + controls:
         return results
+    if config.num_splits >= MIN_SETS:
+        between = _between_members(world, network, inputs["test"], params)
+        between = _of_training_sets(over_noises(between), config.num_splits)
+        about_all = f"{about['divergence']} {at} on test inputs, mean over both orders and over "
+        about_all += "networks of other training sets; pseudo-values of the mean over all pairs"
+        results["split_divergence"] = Measurement(
+            between, ("split", *levels), units["divergence"], about_all
+        )
     listed = jnp.asarray(pairs + controls)  # all pairs at once, to compile once
     divergence = over_noises(_evaluate_pairs(world, network, inputs, params, member_split, listed))
     of_pairs, of_controls = divergence[: len(pairs)], divergence[len(pairs) :]
@@ -234,6 +255,15 @@ def evaluate(
         definition = "sample-split divergence − mean same-data divergence of the pair's members"
         add("split_excess", of_pairs - control, definition)
     return results
+
+
+def _of_training_sets(
+    divergence: Float[np.ndarray, "member member ..."], num_splits: int
+) -> Float[np.ndarray, "split ..."]:
+    """From divergences between networks to one value per training set."""
+    for axis in (0, 1):
+        divergence = by_training_set(divergence, num_splits, axis=axis)
+    return pair_pseudo_values(np.moveaxis(divergence, (0, 1), (-2, -1))).T
 
 
 def _control_of(
@@ -280,27 +310,35 @@ def _evaluate_members(
     inputs: dict[str, NoisyInputs],
     params: Any,
     member_split: Int[Array, " member"],
-) -> tuple[Float[Array, "member set"], dict[str, Float[Array, "member set level times"]]]:
-    """Losses; and what lies between oracles and networks, means over examples."""
+) -> tuple[dict[str, Float[Array, "member set"]], dict[str, Array]]:
+    """Losses (member, set); and what lies between oracles and networks, means over examples.
+
+    The latter are (member, set, level, times).
+    """
     measures = {"model_oracle": world.divergence} | {
         name: function for name, (_, _, function) in world.oracle_extras().items()
     }
 
-    def one_set(own: Any, given: NoisyInputs) -> tuple[Array, dict[str, Array]]:
-        def loss(piece: tuple[Array, Array, Array]) -> Array:
-            x_t, t, target = piece
-            return world.loss(world.prediction(network, own, x_t, t), target).mean()
+    def one_set(own: Any, given: NoisyInputs) -> tuple[dict[str, Array], dict[str, Array]]:
+        def loss(piece: tuple[Array, Array, Array, Array | None]) -> dict[str, Array]:
+            x_t, t, target, exact = piece
+            learned = world.prediction(network, own, x_t, t)
+            losses = {"loss": world.loss(learned, target).mean()}
+            if exact is not None:
+                losses["distillation"] = world.distillation(exact, learned).mean()
+            return losses
 
         def from_oracles(piece: tuple[Array, Array, Array]) -> dict[str, Array]:
             x_t, t, oracles = piece
             learned = jnp.broadcast_to(world.prediction(network, own, x_t, t), oracles.shape)
             return {name: of(oracles, learned).mean(-1) for name, of in measures.items()}
 
-        losses = jax.lax.map(loss, (given.x_loss, given.t_loss, given.target))
+        losses = jax.lax.map(loss, (given.x_loss, given.t_loss, given.target, given.exact))
+        means = {name: values.mean() for name, values in losses.items()}
         if given.oracles is None:
-            return losses.mean(), {}
+            return means, {}
         found = jax.lax.map(from_oracles, (given.x_t, given.t, given.oracles))
-        return losses.mean(), {name: values.T for name, values in found.items()}
+        return means, {name: values.T for name, values in found.items()}
 
     def one_member(member: tuple[Any, Array]) -> tuple[Array, dict[str, Array]]:
         own, split = member
@@ -308,6 +346,25 @@ def _evaluate_members(
         return jax.tree.map(lambda *values: jnp.stack(values), *per_set)
 
     return map_over_devices(one_member, (params, member_split))
+
+
+@functools.partial(jax.jit, static_argnames=("world", "network"))
+def _between_members(
+    world: World, network: Any, given: NoisyInputs, params: Any
+) -> Float[Array, "member member times"]:
+    """Divergences between all networks, both orders averaged."""
+
+    def one_noise(piece: tuple[Array, Array]) -> Array:
+        x_t, t = piece
+        predictions = map_over_devices(lambda own: world.prediction(network, own, x_t, t), params)
+
+        def from_one(first: Array) -> Array:
+            return jax.vmap(lambda second: world.divergence(first, second).mean())(predictions)
+
+        return jax.lax.map(from_one, predictions)
+
+    divergence = jax.lax.map(one_noise, (given.x_t, given.t))
+    return jnp.moveaxis((divergence + divergence.mT) / 2, 0, -1)
 
 
 @functools.partial(jax.jit, static_argnames=("world", "network"))

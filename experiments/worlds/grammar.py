@@ -165,6 +165,12 @@ class GrammarWorld(World):
         """Cross-entropy, mean over positions."""
         return denoising_loss(prediction, target)
 
+    def distillation(
+        self, exact: Float[Array, "... leaves vocab"], prediction: Float[Array, "... leaves vocab"]
+    ) -> Float[Array, "..."]:
+        """KL(exact ‖ prediction), mean over positions."""
+        return kl_divergence(exact, prediction) / exact.shape[-2]
+
     def divergence(
         self, first: Float[Array, "... leaves vocab"], second: Float[Array, "... leaves vocab"]
     ) -> Float[Array, "..."]:

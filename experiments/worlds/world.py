@@ -172,6 +172,10 @@ class World(Protocol):
         """How wrong a prediction is, for every example."""
         return jnp.square(prediction - target).mean((-2, -1))
 
+    def distillation(self, exact: Array, prediction: Array) -> Float[Array, "..."]:
+        """What a prediction's loss is above its floor, in expectation over the clean examples."""
+        return self.loss(prediction, exact)
+
     def divergence(self, first: Array, second: Array) -> Float[Array, "..."]:
         """How far the second prediction is from the first, for every example."""
         return jnp.maximum(1 - agreement.noise_cosine(first, second), 0)

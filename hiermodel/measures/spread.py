@@ -19,6 +19,9 @@ from jaxtyping import Array, Float
 from hiermodel.checks import check_integer, require
 from hiermodel.measures.divergence import check_log_probs
 
+MIN_SETS = 3
+"""With fewer training sets, no pair is left without one of them."""
+
 
 class Spread(NamedTuple):
     """Mean divergence of networks from a reference in three parts that add up to it, in nats.
@@ -102,3 +105,28 @@ def split_divergences(
     pairs = jnp.full((num_sets, num_sets), num_seeds**2)
     pairs = pairs - num_seeds * jnp.eye(num_sets, dtype=pairs.dtype)
     return jnp.where(pairs > 0, blocks / jnp.maximum(pairs, 1), jnp.nan)
+
+
+def pair_pseudo_values(
+    of_pairs: Float[np.ndarray, "... sets sets"],
+) -> Float[np.ndarray, "... sets"]:
+    """One number per training set, from numbers of all pairs of sets: jackknife pseudo-values.
+
+    Their mean is the mean over all pairs, and the Student interval of that mean, as if they were
+    independent, is right for many sets whatever pairs with a set in common share (Arvesen, Ann.
+    Math. Statist. 40, 1969). Unlike disjoint pairs they leave nothing unused.
+
+    Args:
+        of_pairs: (..., num_sets, num_sets) symmetric; the diagonal is not read.
+
+    Raises:
+        ValueError: for fewer than 3 sets, or an array that is not square.
+    """
+    values = np.asarray(of_pairs, np.float64)
+    count = values.shape[-1]
+    fits = values.ndim >= 2 and values.shape[-2] == count >= MIN_SETS
+    require(fits, "of_pairs", values.shape, f"square, of at least {MIN_SETS} sets")
+    off_diagonal = np.where(np.eye(count, dtype=bool), 0, values)
+    of_sets = off_diagonal.sum(-1)
+    total = of_sets.sum(-1, keepdims=True) / 2
+    return 2 * total / (count - 1) - 2 * (total - of_sets) / (count - 2)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from hiermodel.measures.divergence import kl_divergence
-from hiermodel.measures.spread import decompose_spread, split_divergences
+from hiermodel.measures.spread import decompose_spread, pair_pseudo_values, split_divergences
 
 
 def outputs(seed, *shape):
@@ -63,3 +64,27 @@ def test_bad_input():
         decompose_spread(outputs(0, 5), outputs(1, 2, 1, 4))
     with pytest.raises(ValueError, match="5 axes"):
         split_divergences(outputs(0, 5))
+
+
+def test_pseudo_values_are_those_of_the_jackknife():
+    rng = np.random.default_rng(0)
+    half = rng.normal(size=(2, 5, 5))
+    of_pairs = half + half.swapaxes(-1, -2)
+    mean = of_pairs[:, *np.triu_indices(5, 1)].mean(-1)
+    for left_out in range(5):
+        rest = np.delete(np.delete(of_pairs, left_out, -1), left_out, -2)
+        without = rest[:, *np.triu_indices(4, 1)].mean(-1)
+        np.testing.assert_allclose(
+            pair_pseudo_values(of_pairs)[:, left_out], 5 * mean - 4 * without, rtol=1e-12
+        )
+    np.testing.assert_allclose(pair_pseudo_values(of_pairs).mean(-1), mean, rtol=1e-12)
+
+
+def test_intervals_of_pseudo_values_hold_the_mean():
+    """Pairs that share sets: coverage 0.95 of nominal within 0.03 at 2000 repeats (8 sets)."""
+    rng = np.random.default_rng(1)
+    own = rng.normal(size=(2000, 8))
+    of_pairs = own[:, :, None] + own[:, None, :] + 0.1 * rng.normal(size=(2000, 8, 8))
+    values = pair_pseudo_values((of_pairs + of_pairs.swapaxes(1, 2)) / 2)
+    half = stats.t.ppf(0.975, 7) * values.std(1, ddof=1) / np.sqrt(8)
+    assert abs((np.abs(values.mean(1)) < half).mean() - 0.95) < 0.03
