@@ -1,10 +1,13 @@
 """What a claim is: a statistic with an interval, where it should lie, and the verdict."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from hiermodel.checks import require
+from hiermodel.measures.multiplicity import holm, p_value_of_units
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import (
     CONTRADICTED,
@@ -26,7 +29,9 @@ RULES = (
     "spacing of checkpoints. Where a minimum lies on the border of what was measured, or all units "
     "are the same, a sign test over the units decides in place of the interval; a claim on minima "
     "that it cannot settle is not located. With fewer than 4 units there are too few training sets "
-    "for any verdict."
+    "for any verdict. Primary claims were named before the run; of them it is also asked that "
+    "their p-values, corrected together by Holm's method, be at most 0.05. All others are "
+    "exploratory."
 )
 """How verdicts come about, for all who show them."""
 
@@ -77,6 +82,9 @@ class Claim:
         resolution: how finely the statistic is measured: differences within it count as none.
         over_sets: whether units are training sets; else the interval alone decides, over
             independent sequences say.
+        primary: named before the run, and corrected together with the other primary claims; all
+            others are exploratory.
+        corrected_p: Holm's p-value among the primary claims; None before it is known.
     """
 
     name: str
@@ -92,20 +100,30 @@ class Claim:
     upper: np.ndarray | None = None
     resolution: float = 0.0
     over_sets: bool = True
+    primary: bool = False
+    corrected_p: float | None = None
 
     @property
     def verdict(self) -> Verdict:
         """By the rules of ``RULES``, which ``hiermodel.measures.units.decide`` follows."""
+        alone = self._verdict_alone()
+        decided = alone in (SHOWN, CONTRADICTED)
+        given_up = self.corrected_p is not None and self.corrected_p > 1 - self.interval.level
+        return NOT_SHOWN if decided and given_up else alone
+
+    @property
+    def p_value(self) -> float:
+        """The least 1 − level at which the claim is decided by itself, either way."""
+        require(self.over_sets, "over_sets", self.over_sets, "True: units are training sets")
+        return p_value_of_units(self.values, **self._rule())
+
+    def _rule(self) -> dict[str, Any]:
+        names = ("low", "high", "lower", "upper", "resolution")
+        return {name: getattr(self, name) for name in names}
+
+    def _verdict_alone(self) -> Verdict:
         if self.over_sets:
-            return decide(
-                self.values,
-                low=self.low,
-                high=self.high,
-                lower=self.lower,
-                upper=self.upper,
-                resolution=self.resolution,
-                level=self.interval.level,
-            )
+            return decide(self.values, level=self.interval.level, **self._rule())
         low, high = self.interval.low, self.interval.high
         if self.low < low and high < self.high:
             return SHOWN
@@ -123,6 +141,8 @@ class Claim:
             "level": level,
             "claimed": [_finite(self.low), _finite(self.high)],
             "values": self.values.tolist(),
+            "primary": self.primary,
+            "corrected_p": self.corrected_p,
         }
 
 
@@ -137,6 +157,7 @@ def claim_of_units(
     low: float = 0.0,
     high: float = np.inf,
     resolution: float = 0.0,
+    primary: bool = False,
 ) -> Claim:
     """A claim on one number per unit, a training set or a pair of them."""
     return Claim(
@@ -152,7 +173,18 @@ def claim_of_units(
         statistic.lower,
         statistic.upper,
         resolution,
+        primary=primary,
     )
+
+
+def correct_together(claims: Sequence[Claim]) -> list[Claim]:
+    """The same claims, the primary ones with Holm's p-values among themselves."""
+    primary = [claim for claim in claims if claim.primary]
+    corrected = iter(holm(np.array([claim.p_value for claim in primary])) if primary else ())
+    return [
+        dataclasses.replace(claim, corrected_p=float(next(corrected))) if claim.primary else claim
+        for claim in claims
+    ]
 
 
 def _finite(value: float | np.ndarray) -> float | None:

@@ -128,8 +128,8 @@ def _minima(
         curves = curves[:, :, set_index]
     known = np.isfinite(curves).reshape(len(curves), -1).all(1)
     # Before networks draw anything derivable there is nothing to compare.
-    first = len(known) - int(np.logical_and.accumulate(known[::-1]).sum())
-    if len(known) - first < MIN_CHECKPOINTS:
+    first = len(epochs) - int(np.logical_and.accumulate(np.flip(known)).sum())
+    if len(epochs) - first < MIN_CHECKPOINTS:
         return _nowhere(epochs, curves.shape[1:])
     return locate(epochs[first:], np.moveaxis(curves[first:], 0, -1))
 

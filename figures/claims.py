@@ -55,6 +55,12 @@ class Run:
         of = np.s_[:] if place is None else np.s_[:, place]
         return Statistic(*(part[of] for part in log_bounds(self.results["onsets"], name)))
 
+    def times_of_sets(self, name: str, place: int | None = None) -> Statistic:
+        """The same per training set: means over its seeds."""
+        own = self.times(name, place)
+        parts = (own.values, own.lower, own.upper)
+        return Statistic(*(by_training_set(part, self.num_splits) for part in parts))
+
     def times_of_pairs(self, name: str, place: int | None = None) -> Statistic:
         """The same per pair of networks on disjoint splits.
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim
+from experiments.claim import Claim, correct_together
 from experiments.study.outcome import Outcome
 from figures.claims import Run
 from figures.style import Results
@@ -131,11 +131,12 @@ def figure_named(name: str) -> str:
 def examine_runs(runs: Mapping[str, Run], names: Sequence[str]) -> list[Claim]:
     """Claims of the given figures, from the runs by size, smallest training sets first."""
     known = all_figures()
-    return [
+    claims = [
         dataclasses.replace(claim, figure=name)
         for name in names
         for claim in known[name].examine(list(runs.values()))
     ]
+    return correct_together(claims)
 
 
 def _place(name: str) -> tuple[int, str]:

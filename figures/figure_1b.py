@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,11 +18,15 @@ CAPTION = (
     "KL from the denoiser of filter level k, from the coarsest (light) to the exact one (dark); "
     "dashed, between networks of disjoint splits. Then, on test sequences: between networks of "
     "disjoint splits (dashed), of the same split (dotted), and what disjoint splits add to it "
-    "(solid). "
+    "(solid); thick, between networks of all different training sets, both orders averaged. Dotted "
+    "lines: what the oracle of the level is from the exact one; below it, k = 0 beats that level. "
     f"{style.BANDS}; {style.MINIMA}."
 )
 
 STAGES = ("evaluation",)
+
+TEST = 1
+"""Index of the test set along the dimension "set"."""
 
 SPLIT_CURVES = (
     ("sample_split", "--", "disjoint splits"),
@@ -61,14 +66,24 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
     draw_levels(axis, results, index)
     _draw_splits(axis, results, index, SPLIT_CURVES[:1])
-    if index == 1:
+    if index == TEST:
         _mark_levels(axis, results)
+        _draw_oracle_lines(axis, results)
     style.log_height(axis)
     style.training_axis(axis)
 
 
+def _draw_oracle_lines(axis: Axes, results: Results) -> None:
+    """Where the curve of k = 0 is below the line of k, networks beat that oracle."""
+    lines = results["evaluation"].get("oracle_line")
+    for level, height in enumerate([] if lines is None else lines.values):
+        if level > 0:
+            axis.axhline(height, color=style.level_color(level, len(lines.values)), lw=0.8, ls=":")
+
+
 def _draw_networks(axis: Axes, results: Results) -> None:
     _draw_splits(axis, results, 1, SPLIT_CURVES)
+    _draw_all_pairs(axis, results)
     _mark_splits(axis, results)
     axis.axhline(0, color=style.GREY, lw=0.8)
     axis.set_ylabel("(nats per sequence)\n↓ more alike")
@@ -96,6 +111,18 @@ def _draw_splits(axis: Axes, results: Results, index: int, curves) -> None:
             style.curve_with_band(axis, x, values, color=style.VERMILION, ls=line, label=label)
 
 
+def _draw_all_pairs(axis: Axes, results: Results) -> None:
+    """Divergence between networks of different training sets, all pairs, both orders."""
+    evaluation = results["evaluation"]
+    if "split_divergence" not in evaluation:
+        return
+    trained, x = trained_checkpoints(evaluation)
+    curves = evaluation["split_divergence"].values[trained]
+    style.curve_with_band(axis, x, curves, color=style.VERMILION, label="all training sets", lw=2)
+    minima = style.onset(results, "tau_turn")
+    style.mark_minimum(axis, x, curves.mean(1), *minima, style.VERMILION)
+
+
 def _mark_levels(axis: Axes, results: Results) -> None:
     evaluation = results["evaluation"]
     trained, x = trained_checkpoints(evaluation)
@@ -120,6 +147,10 @@ def _mark_splits(axis: Axes, results: Results) -> None:
 def along_training(run: Run) -> list[Claim]:
     """What the stage "evaluation" can speak to (figure 1b)."""
     claims = [*_order_of_levels(run), *_parting_before_fit(run)]
+    if "oracle_line" in run.results["evaluation"]:
+        claims += _beaten_levels_in_order(run)
+    if "tau_turn" in run.results["onsets"]:
+        claims.append(_turn_before_test(run))
     if "split_excess" in run.results["evaluation"]:
         claims.append(_disagreement_is_from_data(run))
     return claims
@@ -141,6 +172,56 @@ def _order_of_levels(run: Run) -> list[Claim]:
         )
         for level in range(num_levels - 1, 0, -1)
     ]
+
+
+def _beaten_levels_in_order(run: Run) -> list[Claim]:
+    """The order of the levels that networks have learned: of others it is that of overfitting."""
+    evaluation = run.results["evaluation"]
+    distance = evaluation["model_oracle"].values[:, :, TEST, 0].mean(1).min()
+    beaten = [
+        level
+        for level, line in enumerate(evaluation["oracle_line"].values)
+        if level > 0 and distance < line
+    ]
+    if not beaten:
+        return []
+    tau = [run.times_of_sets("tau_level", level) for level in range(max(beaten) + 1)]
+    steps = [tau[level - 1] - tau[level] for level in beaten]
+    least = Statistic(
+        *(
+            np.min([getattr(step, part) for step in steps], 0)
+            for part in ("values", "lower", "upper")
+        )
+    )
+    named = ", ".join(f"k = {level}" for level in reversed(beaten))
+    return [
+        per_network(
+            run,
+            least,
+            name="beaten-levels-in-order",
+            statement=f"every filter level that networks beat ({named}) turns before the next "
+            "finer one",
+            about="least of ln(τ_(k−1) / τ_k) over those levels",
+            note=border_note(**{f"τ_{k}": each for k, each in enumerate(tau)}),
+            resolution=run.spacing("evaluation"),
+            primary=True,
+        )
+    ]
+
+
+def _turn_before_test(run: Run) -> Claim:
+    turn, test = run.times_of_sets("tau_turn"), run.times_of_sets("tau_test")
+    return per_network(
+        run,
+        test - turn,
+        name="turn-before-test",
+        statement="networks of different training sets begin to part while the test loss falls",
+        about="ln(τ_test / τ_turn), minima of test loss and of the divergence from networks of all "
+        "other training sets (after its transient)",
+        note=border_note(τ_test=test, τ_turn=turn),
+        resolution=run.spacing("evaluation"),
+        primary=True,
+    )
 
 
 def _parting_before_fit(run: Run) -> list[Claim]:

@@ -1,26 +1,30 @@
 """Losses and divergences of an ensemble at every checkpoint, and of what is known of the law."""
 
-import dataclasses
 import functools
 import itertools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Int
 
 from experiments.configs import RunConfig
 from experiments.runs.data import data_as_drawn, epochs_of, run_key
 from experiments.runs.members import checkpoints_of
 from experiments.spread import map_over_devices
 from experiments.stages.denoising import denoise_rows
+from experiments.stages.noisy_inputs import (
+    EvaluationConfig,
+    NoisyInputs,
+    make_inputs,
+    over_noises,
+    own_inputs,
+)
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage, any_world
 from experiments.stages.settings import (
-    check_counts,
-    check_relative_times,
     num_members,
     num_rows,
     step_at,
@@ -30,64 +34,8 @@ from experiments.worlds.registry import world_of
 from experiments.worlds.world import Splits, World
 from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.spread import MIN_SETS, pair_pseudo_values
 from hiermodel.measures.units import by_training_set, disjoint_pairs
-from hiermodel.randomness import normal_per_sample
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """How losses and divergences are measured at a checkpoint (science.md#measures).
-
-    Attributes:
-        num_examples: clean examples per set (all of the training split, if it is smaller).
-        num_noises: noises per example, at every relative time.
-        relative_time: t/T at which the divergences are taken; of several, they get an axis
-            "noise_level" at their end.
-        num_loss_noises: noises per example for the loss, at stratified t.
-    """
-
-    num_examples: int = 3000
-    num_noises: int = 5
-    relative_time: float | tuple[float, ...] = 0.15
-    num_loss_noises: int = 5
-
-    def __post_init__(self):
-        check_counts(self, "num_examples", "num_noises", "num_loss_noises")
-        check_relative_times(*self.times)
-
-    @property
-    def times(self) -> tuple[float, ...]:
-        """All of the relative times."""
-        return tuple(np.atleast_1d(self.relative_time).tolist())
-
-
-Inputs = TypeVar("Inputs")
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class NoisyInputs:
-    """The same noisy inputs for every network and checkpoint, with what the oracles say of them.
-
-    The first axis is also how the work is cut into pieces that fit in memory. Training inputs have
-    one more axis, ``split``, in front.
-
-    Attributes:
-        x_loss, t_loss, target: noised at stratified steps, for the loss, and what is predicted.
-        x_t, t: noised at the steps of the divergences, every time with all its noises.
-        oracles: predictions of the denoisers of every level there; None if there are none.
-        exact: prediction of the exact denoiser at x_loss; None if it is not known.
-    """
-
-    x_loss: Float[Array, "*split loss_noises n _ _"]
-    t_loss: Int[Array, "*split loss_noises n"]
-    target: Array
-    x_t: Float[Array, "*split times n _ _"]
-    t: Int[Array, "*split times"]
-    oracles: Float[Array, "*split times levels n _ _"] | None
-    exact: Float[Array, "*split loss_noises n _ _"] | None
 
 
 def plan(context: Context) -> Plan:
@@ -101,9 +49,13 @@ def plan(context: Context) -> Plan:
         def at_epoch(epoch: int) -> Measurements:
             return evaluate(config, settings, inputs, checkpoints.load_params(epoch))
 
-        overlap = world_of(config).overlap(splits)
-        times = _noise_levels(settings, config.schedule)
-        return Recipe(at_epoch, {**reference_losses(config, splits, inputs), **overlap, **times})
+        constant = {
+            **reference_losses(config, splits, inputs),
+            **oracle_lines(config, settings, inputs["test"]),
+            **world_of(config).overlap(splits),
+            **_noise_levels(settings, config.schedule),
+        }
+        return Recipe(at_epoch, constant)
 
     return along_checkpoints(epochs_of(config), prepare)
 
@@ -114,57 +66,6 @@ def _noise_levels(settings: EvaluationConfig, schedule: Schedule) -> Measurement
         return {}
     times = np.array([step_at(time, schedule) for time in settings.times]) / schedule.num_steps
     return {"noise_level": Measurement(times, ("noise_level",), "t/T", "of the divergences")}
-
-
-def make_inputs(
-    key: Key[Array, ""], config: RunConfig, settings: EvaluationConfig, splits: Splits
-) -> dict[str, NoisyInputs]:
-    """Noisy inputs from the test set, and from every training split (stacked)."""
-    keys = jax.random.split(key, len(splits.train) + 1)
-    make = functools.partial(_noisy_inputs, config, settings)
-    train = [make(k, rows) for k, rows in zip(keys[1:], splits.train, strict=True)]
-    return {
-        "train": jax.tree.map(lambda *leaves: jnp.stack(leaves), *train),
-        "test": make(keys[0], splits.test),
-    }
-
-
-def _noisy_inputs(
-    config: RunConfig, settings: EvaluationConfig, key: Key[Array, ""], examples: np.ndarray
-) -> NoisyInputs:
-    world, schedule = world_of(config), config.schedule
-    examples = examples[: settings.num_examples]
-    x_0 = world.clean(config.data, examples)
-    step_key, loss_key, noise_key = jax.random.split(key, 3)
-    t_loss = jnp.stack(
-        [
-            stratified_steps(jax.random.fold_in(step_key, repeat), schedule.num_steps, len(x_0))
-            for repeat in range(settings.num_loss_noises)
-        ]
-    )
-    noise = normal_per_sample(loss_key, t_loss.shape, x_0.shape[1:], x_0.dtype)
-    t = jnp.asarray(
-        np.repeat([step_at(time, schedule) for time in settings.times], settings.num_noises)
-    )
-    other = normal_per_sample(noise_key, (len(t), len(x_0)), x_0.shape[1:], x_0.dtype)
-    x_t = schedule.mix(x_0, other, t[:, None])
-    steps = jnp.broadcast_to(t[:, None], x_t.shape[:2])
-    x_loss = schedule.mix(x_0, noise, t_loss)
-
-    def prediction(denoiser: AnyDenoiser, x_t: Array, t: Array) -> Array:
-        return world.prediction_of(denoise_rows(denoiser, x_t, t), schedule, x_t, t)
-
-    oracles = [prediction(denoiser, x_t, steps) for denoiser in world.oracles(config)]
-    exact = world.exact(config)
-    return NoisyInputs(
-        x_loss,
-        t_loss,
-        world.target(examples, noise),
-        x_t,
-        t,
-        jnp.stack(oracles, 1) if oracles else None,
-        None if exact is None else prediction(exact, x_loss, t_loss),
-    )
 
 
 def split_pairs(num_splits: int, num_seeds: int) -> list[tuple[int, int]]:
@@ -203,12 +104,6 @@ def evaluate(
     at = f"at step t = {steps} of {config.num_steps}"
     units, about = world.units, world.about
 
-    def over_noises(values: Array) -> np.ndarray:
-        """Means over noises, from values along "times", which is their last axis."""
-        shape = (*values.shape[:-1], len(settings.times), settings.num_noises)
-        means = np.asarray(values).reshape(shape).mean(-1)
-        return means if np.ndim(settings.relative_time) else means[..., 0]
-
     levels = ("noise_level",) * np.ndim(settings.relative_time)
     words = {
         "loss": f"{about['loss']}, mean over stratified t",
@@ -224,21 +119,23 @@ def evaluate(
         what = f"{about['divergence']}, A the filtered-k denoiser, B the model"
         definition = f"{what if extra is None else extra[1]}, {at}"
         dims = ("member", "set", "level", *levels)
-        results[name] = Measurement(over_noises(values), dims, unit, definition)
+        results[name] = Measurement(over_noises(settings, values), dims, unit, definition)
     pairs = split_pairs(config.num_splits, config.num_seeds)
     controls = same_data_pairs(config.num_splits, config.num_seeds)
     if not pairs + controls:
         return results
     if config.num_splits >= MIN_SETS:
         between = _between_members(world, network, inputs["test"], params)
-        between = _of_training_sets(over_noises(between), config.num_splits)
+        between = _of_training_sets(over_noises(settings, between), config.num_splits)
         about_all = f"{about['divergence']} {at} on test inputs, mean over both orders and over "
         about_all += "networks of other training sets; pseudo-values of the mean over all pairs"
         results["split_divergence"] = Measurement(
             between, ("split", *levels), units["divergence"], about_all
         )
     listed = jnp.asarray(pairs + controls)  # all pairs at once, to compile once
-    divergence = over_noises(_evaluate_pairs(world, network, inputs, params, member_split, listed))
+    divergence = over_noises(
+        settings, _evaluate_pairs(world, network, inputs, params, member_split, listed)
+    )
     of_pairs, of_controls = divergence[: len(pairs)], divergence[len(pairs) :]
 
     def add(name: str, values: Float[np.ndarray, "pair set ..."], definition: str) -> None:
@@ -292,15 +189,28 @@ def reference_losses(
     return found
 
 
+def oracle_lines(config: RunConfig, settings: EvaluationConfig, given: NoisyInputs) -> Measurements:
+    """How far the oracle of every level is from the exact denoiser, on the same test inputs.
+
+    A network beats an oracle where its own divergence, that of level 0, is smaller.
+    """
+    if given.oracles is None:
+        return {}
+    world = world_of(config)
+    exact = jnp.broadcast_to(given.oracles[:, :1], given.oracles.shape)
+    far = np.asarray(world.divergence(exact, given.oracles).mean(-1).T)
+    levels = ("noise_level",) * np.ndim(settings.relative_time)
+    about = f"{world.about['divergence']}, A the exact denoiser, B that of the filter level"
+    values = over_noises(settings, far)
+    return {
+        "oracle_line": Measurement(values, ("level", *levels), world.units["divergence"], about)
+    }
+
+
 def _loss_of(config: RunConfig, denoiser: AnyDenoiser, given: NoisyInputs) -> float:
     world, x_t, t = world_of(config), given.x_loss, given.t_loss
     predicted = world.prediction_of(denoise_rows(denoiser, x_t, t), config.schedule, x_t, t)
     return float(world.loss(predicted, given.target).mean())
-
-
-def own_inputs(inputs: Mapping[str, Inputs], split: int | Int[Array, ""]) -> tuple[Inputs, Inputs]:
-    """A member's inputs per set: training, then test."""
-    return jax.tree.map(lambda leaf: leaf[split], inputs["train"]), inputs["test"]
 
 
 @functools.partial(jax.jit, static_argnames=("world", "network"))
