@@ -11,6 +11,7 @@ from experiments.store import trained_checkpoints
 from figures import style
 from figures.claims import (
     Run,
+    at_times,
     border_note,
     gap_of_pairs,
     located,
@@ -21,6 +22,8 @@ from figures.claims import (
 )
 from figures.figure import FigureSpec
 from figures.style import Results
+from hiermodel.measures.turns import rise_after_turn
+from hiermodel.measures.units import by_pair_of_sets, by_training_set
 
 CAPTION = (
     "Neighbours: KL between the distances of generated sequences and of the law to their nearest "
@@ -33,13 +36,16 @@ CAPTION = (
     f"nearest-neighbour divergence and test loss, {style.SHADED}."
 )
 
-STAGES = ("evaluation", "comparison", "u_turns")
+STAGES = ("evaluation", "comparison", "u_turns", "refitted")
 
 TRAIN, TEST = 0, 1
 """Indices along the dimension "set"."""
 
 BIAS, AT_TEST = 0, 1
 """Indices along the dimension "moment"."""
+
+MOST_COPIES = 0.005
+"""Copies of which no more are called none."""
 
 MARGIN = 0.02
 """U-turn ratios closer than this coincide: a fiftieth of the exact denoiser's overlap."""
@@ -76,7 +82,11 @@ def _draw_neighbours(axis: Axes, results: Results) -> None:
     comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
     curves = style.by_set(results, comparison["neighbour_divergence"].values[trained])
-    style.curve_with_band(axis, epochs, curves, color=style.BLUE)
+    style.curve_with_band(axis, epochs, curves, color=style.BLUE, label="all samples")
+    if "tau_derivable" in results["onsets"]:
+        derivable = comparison["neighbour_divergence_derivable"].values[trained]
+        derivable = style.by_set(results, derivable)
+        style.curve_with_band(axis, epochs, derivable, color=style.PURPLE, label="derivable")
     low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
     axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
     minima = style.onset(results, "tau_neighbour")
@@ -92,7 +102,10 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
-        style.curve_with_band(axis, epochs, curves, color=style.GREEN)
+        style.curve_with_band(axis, epochs, curves, color=style.GREEN, label="networks")
+    if "refitted" in results:
+        height = np.nanmean(results["refitted"]["gap"].values)
+        axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
     axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
@@ -101,7 +114,7 @@ def _draw_gap(axis: Axes, results: Results) -> None:
 def _draw_losses(axis: Axes, results: Results) -> None:
     evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
-    excess = evaluation["loss"].values[trained] - evaluation["loss_floor"].values
+    excess = above_floor(evaluation)[trained]
     excess = style.by_set(results, excess)
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
@@ -113,6 +126,13 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
+
+
+def above_floor(evaluation: Results) -> np.ndarray:
+    """Loss above that of the exact denoiser; its expectation given the inputs, where measured."""
+    if "distillation" in evaluation:
+        return evaluation["distillation"].values
+    return evaluation["loss"].values - evaluation["loss_floor"].values
 
 
 def _ratios_at(moment: int):
@@ -131,6 +151,8 @@ def _ratios_at(moment: int):
 def samples_along_training(run: Run) -> list[Claim]:
     """What "comparison" can speak to as well (figure 4a)."""
     claims = [_neighbour_before_test(run)]
+    if "tau_derivable" in run.results["onsets"]:
+        claims += [_derivable_before_test(run), *_derivable_rise(run), _copies_are_rare(run)]
     if "gap" in run.results["comparison"] and len(run.pairs):
         claims += [*_leaning_to_own_data(run), _copies_of_own_data(run)]
     return claims
@@ -147,6 +169,79 @@ def _neighbour_before_test(run: Run) -> Claim:
         note=border_note(τ_test=test, τ_bias=bias),
         resolution=run.spacing("evaluation", "comparison"),
     )
+
+
+def _derivable_before_test(run: Run) -> Claim:
+    """Samples that the grammar cannot yield lie far from all data, whatever was learned."""
+    test, turn = run.times_of_sets("tau_test"), run.times_of_sets("tau_derivable")
+    return per_network(
+        run,
+        test - turn,
+        name="derivable-before-test",
+        statement="derivable samples move towards the training set before the test loss is lowest",
+        about="ln(τ_test / τ_turn), τ_turn the minimum of the nearest-neighbour divergence of "
+        "derivable samples",
+        note=border_note(τ_test=test, τ_turn=turn),
+        resolution=run.spacing("evaluation", "comparison"),
+        primary=True,
+    )
+
+
+def _derivable_rise(run: Run) -> list[Claim]:
+    """That the curve rises after its turn, which is found on the other half of the units."""
+    comparison = run.results["comparison"]
+    trained, epochs = trained_checkpoints(comparison)
+    curves = comparison["neighbour_divergence_derivable"].values[trained]
+    curves = by_training_set(curves, run.num_splits, axis=1).T
+    if run.num_splits < 2 or not np.isfinite(curves).all():
+        return []
+    return [
+        per_network(
+            run,
+            Statistic.known(rise_after_turn(epochs, curves)),
+            name="derivable-rises",
+            statement="the nearest-neighbour divergence of derivable samples rises after its turn",
+            about="nats, last three checkpoints − turn of the other half of the training sets",
+            primary=True,
+        )
+    ]
+
+
+def _copies_are_rare(run: Run) -> Claim:
+    test, comparison = run.times("tau_test"), run.results["comparison"]
+    fresh = np.repeat(comparison["copies_fresh"].values.mean(-1), run.num_seeds)
+    excess = at_times(comparison, "copies", test) - fresh
+    return per_network(
+        run,
+        Statistic.known(excess, located(test)),
+        name="copies-are-rare",
+        statement="at the test-loss minimum, fewer than one sample in 200 copies a training "
+        "sequence, beyond what fresh sequences do",
+        about="fraction of samples − of fresh sequences that are training sequences",
+        note=border_note(τ_test=test),
+        low=-np.inf,
+        high=MOST_COPIES,
+        primary=True,
+    )
+
+
+def against_refitted(run: Run) -> list[Claim]:
+    """More bias than n sequences force on the best learner that there is."""
+    test = run.times_of_pairs("tau_test")
+    refitted = by_pair_of_sets(run.results["refitted"]["gap"].values, run.num_splits)
+    gap = gap_of_pairs(run, test) - np.repeat(refitted, len(test.values) // len(refitted))
+    return [
+        per_pair(
+            run,
+            Statistic.known(gap, located(test)),
+            name="gap-beyond-refitted",
+            statement="at the test-loss minimum, samples lean to their own training set more than "
+            "those of the grammar refitted to it",
+            about="own–other gap in symbols, networks − refitted grammars",
+            note=border_note(τ_test=test),
+            primary=True,
+        )
+    ]
 
 
 def _leaning_to_own_data(run: Run) -> list[Claim]:
@@ -175,6 +270,7 @@ def _leaning_to_own_data(run: Run) -> list[Claim]:
             statement="they lean to it more at the test-loss minimum than where bias sets in",
             about=f"{about}: τ_test − τ_bias of the other pairs",
             note=border_note(τ_test=test, τ_bias=bias),
+            primary=True,
         ),
     ]
 
@@ -230,6 +326,7 @@ def u_turns(run: Run) -> list[Claim]:
             statement="train and test starts part between the two minima",
             about=f"{about}: τ_test − τ_bias",
             note=border_note(τ_test=test, τ_bias=bias),
+            primary=True,
         ),
     ]
 
@@ -296,7 +393,11 @@ FIGURE = FigureSpec(
     sizes=("small", "middle", "large"),
     stages=STAGES,
     draw=draw,
-    claims=((("evaluation", "comparison"), samples_along_training), (STAGES, u_turns)),
+    claims=(
+        (("evaluation", "comparison"), samples_along_training),
+        (("evaluation", "comparison", "u_turns"), u_turns),
+        (("evaluation", "comparison", "refitted"), against_refitted),
+    ),
     between=growth,
     also=("5", "9", "10"),
 )
