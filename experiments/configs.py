@@ -37,6 +37,9 @@ class RunConfig:
         augmentation: variants of each example to train on, the first being itself; the others are
             changed so that the law of the data is kept (``World.vary``). An epoch is a pass over
             all copies and variants.
+        fresh: whether every step draws new examples from the law (n = ∞), ``split_size`` of them
+            in an epoch. The training sets then only serve to be compared with: there is no bias
+            towards what was never seen.
     """
 
     data: Any
@@ -53,6 +56,7 @@ class RunConfig:
     num_duplicated: int = dataclasses.field(default=0, metadata=OMIT_DEFAULT)
     num_copies: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
     augmentation: int = dataclasses.field(default=1, metadata=OMIT_DEFAULT)
+    fresh: bool = dataclasses.field(default=False, metadata=OMIT_DEFAULT)
 
     def __post_init__(self):
         for name in ("num_splits", "num_seeds", "split_size", "test_size", "first_checkpoint"):
@@ -63,6 +67,9 @@ class RunConfig:
             check_integer(name, getattr(self, name), 1)
             single = getattr(self, name) == 1 or self.training.privacy is None
             require(single, name, getattr(self, name), "1 with privacy, which counts single rows")
+        as_they_are = self.num_duplicated == 0 and self.num_copies == self.augmentation == 1
+        fits = not self.fresh or (as_they_are and self.training.privacy is None)
+        require(fits, "fresh", self.fresh, "False with copies, variants or privacy")
 
     @property
     def schedule(self) -> Schedule:

@@ -75,10 +75,12 @@ def _draw_set(axis: Axes, results: Results, index: int) -> None:
 
 def _draw_oracle_lines(axis: Axes, results: Results) -> None:
     """Where the curve of k = 0 is below the line of k, networks beat that oracle."""
-    lines = results["evaluation"].get("oracle_line")
-    for level, height in enumerate([] if lines is None else lines.values):
-        if level > 0:
-            axis.axhline(height, color=style.level_color(level, len(lines.values)), lw=0.8, ls=":")
+    if "oracle_line" not in results["evaluation"]:
+        return
+    heights = results["evaluation"]["oracle_line"].values
+    for level in range(1, len(heights)):
+        color = style.level_color(level, len(heights))
+        axis.axhline(heights[level], color=color, lw=0.8, ls=":")
 
 
 def _draw_networks(axis: Axes, results: Results) -> None:

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.store import trained_checkpoints
+from experiments.store import Measurements, trained_checkpoints
 from figures import style
 from figures.claims import (
     Run,
@@ -28,9 +28,11 @@ from hiermodel.measures.units import by_pair_of_sets, by_training_set
 CAPTION = (
     "Neighbours: KL between the distances of generated sequences and of the law to their nearest "
     "training sequence; the grey band is what fresh data itself gives (95 % of repeats). Gap: its "
-    "expectation is zero as long as samples do not depend on the split. Loss: less that of the "
-    "exact denoiser. U-turns: sequences are noised up to t and denoised; overlap with the start "
-    "over that after the exact denoiser's, from training and test sequences, for each network "
+    "expectation is zero as long as samples do not depend on the split; dotted, the gap that the "
+    "grammar refitted to each training set has: what any learner must show. Loss: less that of the "
+    "exact denoiser; grey, of the weights as trained, where all else is of their running average. "
+    "U-turns: sequences are noised up to t and denoised; overlap with the start over "
+    "that after the exact denoiser's, from training and test sequences, for each network "
     "where its nearest-neighbour divergence is lowest, and where its test loss is. "
     f"{style.BANDS}; {style.MINIMA}. Shaded: the biased phase, between minima of "
     f"nearest-neighbour divergence and test loss, {style.SHADED}."
@@ -104,7 +106,7 @@ def _draw_gap(axis: Axes, results: Results) -> None:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN, label="networks")
     if "refitted" in results:
-        height = np.nanmean(results["refitted"]["gap"].values)
+        height = float(np.nanmean(results["refitted"]["gap"].values))
         axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
     axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
@@ -118,6 +120,9 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     excess = style.by_set(results, excess)
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
+    if "raw_distillation" in evaluation:
+        raw = style.by_set(results, evaluation["raw_distillation"].values[trained])[:, :, 1]
+        axis.plot(epochs, raw.mean(1), color=style.GREY, lw=0.9, label="test, raw weights")
     color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
     style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), *minima, color)
     axis.axhline(0, color=style.GREY, lw=0.8)
@@ -128,7 +133,7 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     style.shade_biased_phase(axis, results)
 
 
-def above_floor(evaluation: Results) -> np.ndarray:
+def above_floor(evaluation: Measurements) -> np.ndarray:
     """Loss above that of the exact denoiser; its expectation given the inputs, where measured."""
     if "distillation" in evaluation:
         return evaluation["distillation"].values

@@ -1,6 +1,7 @@
 """What a run is trained on: its keys, its data and its epochs, from the configuration alone."""
 
 import zlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -8,8 +9,9 @@ import numpy as np
 from experiments.configs import RunConfig
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import Splits
-from hiermodel.checks import require
+from hiermodel.checks import InputError, require
 from hiermodel.random_bits import THREEFRY
+from hiermodel.training.data import FreshData
 from hiermodel.training.loop import checkpoint_epochs
 
 
@@ -45,6 +47,20 @@ def steps_per_epoch(config: RunConfig) -> int:
     """Optimiser steps of one epoch."""
     rows = num_training_rows(config)
     return -(-rows // min(config.training.batch_size, rows))
+
+
+def training_data(config: RunConfig) -> Sequence[np.ndarray | FreshData]:
+    """What each split's networks are trained on.
+
+    Raises:
+        ValueError: as ``training_rows``; for fresh examples of a law that is not known.
+    """
+    if not config.fresh:
+        return list(training_rows(config, make_data(config)))
+    endless = world_of(config).endless(config)
+    if endless is None:
+        raise InputError(f"fresh=True is not allowed: {world_of(config).examples} of no known law")
+    return [endless] * config.num_splits
 
 
 def training_rows(config: RunConfig, splits: Splits) -> np.ndarray:

@@ -22,10 +22,9 @@ from experiments import configs, runtime, signals, store
 from experiments.configs import RunConfig
 from experiments.runs.data import (
     epochs_of,
-    make_data,
     num_training_rows,
     run_key,
-    training_rows,
+    training_data,
 )
 from experiments.runs.failures import record_failure
 from experiments.runs.members import Member, errors_of, members
@@ -85,7 +84,8 @@ def shape_of(config: RunConfig) -> Any:
     set, learning rate, weight decay, dropout.
     """
     program = loop.program_of(config.network, config.training)
-    return program, config.num_steps, num_training_rows(config), tuple(epochs_of(config))
+    rows = num_training_rows(config)
+    return program, config.num_steps, rows, config.fresh, tuple(epochs_of(config))
 
 
 def by_shape(runs: Sequence[Any]) -> list[list[Any]]:
@@ -275,7 +275,7 @@ def _with_data(mine: Sequence[Member], root: Path | str) -> list[loop.Member]:
         # Any number of splits that has the same ones, and no more of them than the run itself.
         same = max(num_splits, config.num_splits // 2 + 1)
         whole = dataclasses.replace(config, num_splits=same)
-        data[config] = list(training_rows(whole, make_data(whole)))
+        data[config] = training_data(whole)
     return [
         loop.Member(
             own.config.network,

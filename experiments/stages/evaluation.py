@@ -39,7 +39,11 @@ from hiermodel.measures.units import by_training_set, disjoint_pairs
 
 
 def plan(context: Context) -> Plan:
-    """The stage "evaluation"."""
+    """The stage "evaluation".
+
+    Where running averages of the parameters are kept, these are measured, and the parameters as
+    they were trained beside them: ``raw_…``.
+    """
     config, settings = context.config, context.own["evaluation"]
 
     def prepare() -> Recipe:
@@ -47,7 +51,13 @@ def plan(context: Context) -> Plan:
         inputs = make_inputs(run_key(config, "evaluation"), config, settings, splits)
 
         def at_epoch(epoch: int) -> Measurements:
-            return evaluate(config, settings, inputs, checkpoints.load_params(epoch))
+            measured = evaluate(
+                config, settings, inputs, checkpoints.load_params(epoch, settings.weights)
+            )
+            if settings.weights is None and config.training.ema_decays:
+                raw = evaluate(config, settings, inputs, checkpoints.load_params(epoch, "raw"))
+                measured |= {f"raw_{name}": values for name, values in raw.items()}
+            return measured
 
         constant = {
             **reference_losses(config, splits, inputs),
@@ -306,7 +316,8 @@ def _passes(run: RunConfig, settings: Mapping[str, Any]) -> float:
     pairs = len(split_pairs(*sizes)) + len(same_data_pairs(*sizes))
     noises = own.num_noises * len(own.times)
     per_row = num_members(run) * (own.num_loss_noises + noises) + 2 * pairs * noises
-    return run.num_checkpoints * per_row * num_rows(run, own.num_examples)
+    kinds = 2 if run.training.ema_decays else 1
+    return kinds * run.num_checkpoints * per_row * num_rows(run, own.num_examples)
 
 
 STAGES = (Stage("evaluation", EvaluationConfig, plan, measures=any_world, passes=_passes),)

@@ -21,6 +21,8 @@ from experiments.worlds.world import Splits
 from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.randomness import normal_per_sample
+from hiermodel.training.checkpoints import Weights
+from hiermodel.training.state import OMIT_DEFAULT
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,12 +35,15 @@ class EvaluationConfig:
         relative_time: t/T at which the divergences are taken; of several, they get an axis
             "noise_level" at their end.
         num_loss_noises: noises per example for the loss, at stratified t.
+        weights: which parameters of a checkpoint are measured: "raw", "average", or the decay of a
+            running average; None for the average where one is kept.
     """
 
     num_examples: int = 3000
     num_noises: int = 5
     relative_time: float | tuple[float, ...] = 0.15
     num_loss_noises: int = 5
+    weights: Weights = dataclasses.field(default=None, metadata=OMIT_DEFAULT)
 
     def __post_init__(self):
         check_counts(self, "num_examples", "num_noises", "num_loss_noises")

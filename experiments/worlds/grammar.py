@@ -26,6 +26,8 @@ from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.loss import denoising_loss
 from hiermodel.networks.network import apply
 from hiermodel.random_bits import THREEFRY
+from hiermodel.training.data import FreshData
+from hiermodel.training.data import fresh as draw_fresh
 from hiermodel.training.state import OMIT_DEFAULT
 
 
@@ -206,6 +208,11 @@ class GrammarWorld(World):
         about = "denoising cross-entropy of the exact denoiser on the same noisy inputs"
         exact = self.exact(run)
         return {"loss_floor": Reference(about, lambda train: exact)}
+
+    def endless(self, run: RunConfig) -> FreshData:
+        """Sequences from the grammar at every step."""
+        data = run.data
+        return draw_fresh(data.build(), run.split_size, filter_level=data.filter_level)
 
     def fresh(self, key: Key[Array, ""], run: RunConfig, count: int) -> np.ndarray:
         """Sequences from the grammar."""

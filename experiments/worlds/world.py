@@ -23,6 +23,7 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.measures import agreement
 from hiermodel.measures.neighbours import Metric, nearest_images, nearest_neighbours
 from hiermodel.networks.network import apply
+from hiermodel.training.data import FreshData
 
 Examples = Num[np.ndarray, "n ..."]
 """Clean data: symbols (n, num_leaves), or reals (n, points, channels)."""
@@ -208,6 +209,10 @@ class World(Protocol):
     def references(self, run: RunConfig) -> Mapping[str, Reference]:
         """Denoisers whose losses are measured beside those of networks, by the losses' names."""
         return {}
+
+    def endless(self, run: RunConfig) -> FreshData | None:
+        """Training data that are drawn anew at every step; None if the law is not known."""
+        return None
 
     def fresh(self, key: Key[Array, ""], run: RunConfig, count: int) -> Examples | None:
         """Examples drawn from the law."""

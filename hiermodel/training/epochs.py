@@ -135,7 +135,7 @@ def train_in_epoch(
             batch_axis,
             own,
         )
-        averages = running_averages(averages, params)
+        averages = running_averages(averages, params, opt_state.count)
         fine = jnp.isfinite(loss) & jnp.isfinite(grad_norm)
         first = (sums.failed_step < 0) & ~fine
         num_rows = weights.sum().astype(loss.dtype)

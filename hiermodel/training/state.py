@@ -54,9 +54,9 @@ class TrainingConfig:
         remat: compute the inside of each block again in the backward pass rather than keep it.
         weight_decay: pull of all parameters to zero: each step takes rate × ``weight_decay`` of
             them away, besides Adam's update (AdamW: Loshchilov and Hutter, arXiv:1711.05101).
-        ema_decays: of running averages of the parameters, the share that each, starting from the
-            untrained ones, keeps at each step; none by default. Averages are saved beside the
-            parameters; what is trained does not depend on them.
+        ema_decays: of running averages of the parameters, the share that each keeps at each step
+            (less in the first steps: ``running_averages``); none by default. Averages are saved
+            beside the parameters; what is trained does not depend on them.
         weight_window: first and last t/T of the window; None if there is none.
         window_weight: weight inside it relative to outside; over all steps the mean stays 1.
         privacy: train by DP-SGD (``hiermodel.training.privacy``), in batches of random size about
@@ -257,11 +257,24 @@ def init_member(
     return TrainState(params, OPTIMISER.init(params), epoch, training_key, averages)
 
 
-def running_averages(averages: dict[str, Params], params: Params) -> dict[str, Params]:
-    """One step of the averages: ``decay`` of each stays, the rest comes from the parameters."""
+def running_averages(
+    averages: dict[str, Params], params: Params, steps: Int[Array, ""]
+) -> dict[str, Params]:
+    """One step of the averages: ``decay`` of each stays, the rest comes from the parameters.
+
+    After n steps no more than (1 + n) / (10 + n) stays, so that the untrained parameters are soon
+    forgotten however slow the decay is.
+
+    Args:
+        averages: by their decay.
+        params: the parameters.
+        steps: how many were made, this one included.
+    """
+    warm = (1 + steps) / (10 + steps)
 
     def step(decay: float, average: Params) -> Params:
-        return jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+        stays = jnp.minimum(decay, warm)
+        return jax.tree.map(lambda a, p: a + (1 - stays).astype(p.dtype) * (p - a), average, params)
 
     return {decay: step(float(decay), average) for decay, average in averages.items()}
 
