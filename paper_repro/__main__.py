@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from paper_repro.protocol import Scale
 
 
-Size = Literal["small", "middle", "large", "images", "images_haar", "images_pca"]
+Size = Literal["small", "middle", "large", "fresh", "images", "images_haar", "images_pca"]
 
 
 @dataclasses.dataclass(frozen=True)

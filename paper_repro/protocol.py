@@ -36,7 +36,10 @@ components)."""
 NOISE_LEVELS = (0.1, 0.2, 0.4)
 """t/T at which the noises that networks predict in images are compared."""
 
-ALL_SIZES = (*SIZES, *IMAGE_SIZES)
+FRESH = "fresh"
+"""The run that never sees a sequence twice, as long as that of the middle size."""
+
+ALL_SIZES = (*SIZES, FRESH, *IMAGE_SIZES)
 """All runs: those of the controlled model by size, those on images by what is left in them."""
 
 
@@ -125,6 +128,7 @@ def smoke() -> Scale:
             "small": _with_run(middle, split_size=32),
             "middle": middle,
             "large": _with_run(middle, split_size=64),
+            FRESH: _with_run(middle, num_splits=4, num_seeds=1, fresh=True),
             **_smoke_images(),
         },
     )
@@ -173,6 +177,7 @@ def laptop() -> Scale:
             "small": _with_run(middle, split_size=160, num_epochs=1067, first_checkpoint=16),
             "middle": middle,
             "large": _with_run(middle, split_size=1280, num_epochs=800, first_checkpoint=5),
+            FRESH: _with_run(middle, fresh=True),
             **_laptop_images(),
         },
     )
@@ -268,6 +273,7 @@ def paper() -> Scale:
             "small": size(5000, 20_000),
             "middle": size(12_000, 30_000),
             "large": size(70_000, 35_000),
+            FRESH: _with_run(size(12_000, 30_000), fresh=True),
             **_paper_images(),
         },
     )

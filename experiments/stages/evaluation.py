@@ -56,7 +56,7 @@ def plan(context: Context) -> Plan:
             )
             if settings.weights is None and config.training.ema_decays:
                 raw = evaluate(config, settings, inputs, checkpoints.load_params(epoch, "raw"))
-                measured |= {f"raw_{name}": values for name, values in raw.items()}
+                return {**measured, **{f"raw_{name}": values for name, values in raw.items()}}
             return measured
 
         constant = {

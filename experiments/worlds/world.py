@@ -238,7 +238,7 @@ class World(Protocol):
 
     def label(self, run: RunConfig) -> str:
         """What tells a run from others in a figure or statement."""
-        return f"n = {run.split_size}"
+        return "n = ∞" if run.fresh else f"n = {run.split_size}"
 
     def describe(self, run: RunConfig) -> str:
         """What the data are, in a line."""

@@ -1,0 +1,136 @@
+"""Networks that never see a sequence twice: nothing turns, and nothing leans anywhere."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.claim import Claim, Statistic
+from experiments.store import Measurements, trained_checkpoints
+from figures import style
+from figures.claims import Run, per_network, per_pair
+from figures.figure import FigureSpec
+from figures.style import Results
+from hiermodel.measures.turns import rise_after_turn
+from hiermodel.measures.units import by_training_set
+
+CAPTION = (
+    "Networks of the same shape and training that draw new sequences at every step: their distance "
+    "to the exact denoiser, the divergence between them, and how much nearer their samples lie to "
+    "one set of sequences than to another, neither of which they have seen. "
+    f"{style.BANDS}."
+)
+
+STAGES = ("evaluation", "comparison")
+
+TEST = 1
+"""Index of the test set along the dimension "set"."""
+
+SMALL_RISE = 0.1
+"""A rise after the lowest point that is no turn: a tenth of the value there."""
+
+SMALL_GAP = 0.05
+"""A gap that is none, in symbols."""
+
+CURVES = {
+    "distance to the exact denoiser": ("evaluation", "distillation", style.VERMILION),
+    "divergence between networks": ("evaluation", "split_divergence", style.BLUE),
+    "nearest neighbours, derivable": (
+        "comparison",
+        "neighbour_divergence_derivable",
+        style.PURPLE,
+    ),
+}
+
+
+def curve_of(measured: Measurements, name: str, num_splits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs, and the curve per training set on test inputs: (checkpoint, set)."""
+    trained, epochs = trained_checkpoints(measured)
+    values = measured[name].values[trained]
+    if "set" in measured[name].dims:
+        values = values[:, :, TEST]
+    return epochs, by_training_set(values, num_splits, axis=1)
+
+
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stages of each run, by its label."""
+    figure, runs = style.panels(4, list(results), 2.1)
+    for axes, own in zip(runs, results.values(), strict=True):
+        _draw_run(axes, own)
+    style.name_runs(runs, list(results))
+    return figure
+
+
+def _draw_run(axes: Sequence[Axes], results: Results) -> None:
+    *panels, last = axes
+    for axis, (title, (stage, name, color)) in zip(panels, CURVES.items(), strict=True):
+
+        def curve(axis: Axes, found: Results, of: tuple[str, str, str] = (stage, name, color)):
+            epochs, values = curve_of(found[of[0]], of[1], style.num_splits(found))
+            style.curve_with_band(axis, epochs, values, color=of[2])
+            style.training_axis(axis)
+            axis.set(yscale="log", ylabel=found[of[0]][of[1]].units)
+
+        style.draw_panel(axis, results, (stage,), curve)
+        axis.set_title(title)
+    style.draw_panel(last, results, ("comparison",), _draw_gap)
+    last.set_title("gap between unseen sets")
+
+
+def _draw_gap(axis: Axes, results: Results) -> None:
+    comparison = results["comparison"]
+    trained, epochs = trained_checkpoints(comparison)
+    curves = style.both_directions(results, comparison["gap"].values[trained])
+    style.curve_with_band(axis, epochs, curves, color=style.GREEN)
+    axis.axhspan(-SMALL_GAP, SMALL_GAP, color=style.GREY, alpha=0.35, lw=0)
+    axis.set_ylabel("symbols\n0 is unbiased")
+    style.training_axis(axis)
+
+
+def nothing_turns(run: Run) -> list[Claim]:
+    """No curve rises after its lowest point, and samples lean to no set."""
+    claims = []
+    for title, (stage, name, _) in CURVES.items():
+        epochs, curves = curve_of(run.results[stage], name, run.num_splits)
+        known = np.isfinite(curves).all(1)
+        lowest = curves[known].mean(1).min()
+        rise = rise_after_turn(epochs[known], curves[known].T) / lowest
+        claims.append(
+            per_network(
+                run,
+                Statistic.known(rise),
+                name=f"fresh-{name.replace('_', '-')}",
+                statement=f"with fresh data at every step, the {title} does not turn",
+                about="rise after the lowest point of the other half of the networks, relative to "
+                "the value there",
+                low=-np.inf,
+                high=SMALL_RISE,
+                primary=True,
+            )
+        )
+    gap = run.results["comparison"]["gap"].values[-1]
+    claims.append(
+        per_pair(
+            run,
+            Statistic.known(gap[: run.num_splits // 2 * 2 * run.num_seeds]),
+            name="fresh-gap",
+            statement=f"nor do samples lean to a set of sequences (within {SMALL_GAP} symbols)",
+            about="own–other gap in symbols at the last checkpoint, mean over both directions",
+            low=-SMALL_GAP,
+            high=SMALL_GAP,
+            primary=True,
+        )
+    )
+    return claims
+
+
+FIGURE = FigureSpec(
+    title="Fresh data",
+    content="the measures of bias on networks that see no sequence twice (n = ∞)",
+    caption=CAPTION,
+    sizes=("fresh",),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, nothing_turns),),
+)
