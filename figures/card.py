@@ -126,7 +126,7 @@ def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str
     for time in moments.values():
         axis.axvline(time, color=style.GREY, lw=0.8, ls=":")
     axis.set_ylabel(curves[0]["units"])
-    axis.legend(loc="best")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), handlelength=1.4)
 
 
 def _plain(value: Any) -> Any:
