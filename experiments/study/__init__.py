@@ -2,6 +2,5 @@
 
 from experiments.study.axes import Grid, Range, Variants, Zipped, log_spaced, random_points
 from experiments.study.design import Study
-from experiments.study.outcome import load
 
-__all__ = ["Grid", "Range", "Study", "Variants", "Zipped", "load", "log_spaced", "random_points"]
+__all__ = ["Grid", "Range", "Study", "Variants", "Zipped", "log_spaced", "random_points"]

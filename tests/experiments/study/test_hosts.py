@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tiny
 
-from experiments.study import load
+from experiments.study.outcome import load
 from experiments.study.runner import run_study
 from experiments.study.state import standing
 

@@ -8,7 +8,8 @@ import pytest
 from tiny import STUDY
 
 from experiments import configs, store
-from experiments.study import load, measuring, table
+from experiments.study import measuring, table
+from experiments.study.outcome import load
 from hiermodel.measures.uncertainty import student_interval
 
 RUNS = STUDY.runs()

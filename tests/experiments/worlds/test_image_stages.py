@@ -27,7 +27,8 @@ from experiments.stages.generation import (
     own_distances,
     sample_pairs,
 )
-from experiments.study import Grid, Study, load
+from experiments.study import Grid, Study
+from experiments.study.outcome import load
 from experiments.worlds.images import ImageDataConfig, memorised
 from figures import card as drawing
 from figures import study_report, tables
