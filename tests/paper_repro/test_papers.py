@@ -1,9 +1,12 @@
 """Families of predictions: frozen numbers, the page that is made of them, data collapse."""
 
+import jax
 import numpy as np
 import pytest
 
+import hiermodel as hm
 from experiments.store import Measurement
+from experiments.theory import f11
 from figures.theory.collapse import collapse
 from figures.theory.f1 import crossing
 from figures.theory.family import all_families, families_of
@@ -86,3 +89,61 @@ def test_the_page_says_what_was_predicted_found_and_judged():
 def test_links_are_made_of_numbers_only():
     assert link("derived here") == "derived here"
     assert link("2402.16991, again").startswith("[arXiv:2402.16991](https://arxiv.org")
+
+
+def measurement(values, *dims):
+    return Measurement(np.asarray(values, float), dims, "", "")
+
+
+def test_collapse_and_classes_are_read_off_curves():
+    """Steps of a curve that falls by 1/100 per step from 200 on; classes lost at noise 0.25."""
+    steps, noise = np.arange(100, 400.0), np.linspace(0.0, 0.5, 11)
+    curve = np.clip(1 - (steps - 200) / 100, 0, 1)
+    measured = {
+        "collapse_step": measurement(steps, "step"),
+        "collapse_known": measurement(np.tile(curve, (5, 3, 1)), "r", "n", "step"),
+        "collapse_predicted": measurement(np.full((5, 3), 250.0), "r", "n"),
+    }
+    for name, chance in (("pairs", 1 / 32), ("wide", 1 / 8)):
+        fall = np.where(noise < 0.225, 1.0, chance)
+        curves = np.tile(fall[:, None], (5, 1, 4))
+        measured |= {
+            f"{name}_noise": measurement(noise, "noise"),
+            f"{name}_unchanged": measurement(curves, "r", "noise", "level"),
+            f"{name}_signal": measurement(np.full((5, 3), 7 / 2), "r", "level"),
+        }
+    family = all_families()["f6"]
+    found = {each.name: each.values(measured) for each in family.predictions}
+    np.testing.assert_allclose(found["collapse-512"], 0, atol=1e-9)
+    np.testing.assert_allclose(found["class-threshold"], 0.225)
+    signal = (1 - 0.225) / 0.225
+    np.testing.assert_allclose(found["class-covariance-wide"], np.log(signal * 3.5))
+    assert family.draw(measured).axes
+
+
+def test_samplers_are_ranked_by_their_errors():
+    measured = {}
+    for index in range(6):
+        for name, size in (("ancestral", 3), ("ddim", 2), ("ode", 1), ("masked", 4), ("joint", 0)):
+            calls = np.array([1.0, 0.5, 0.1])[: len(f11.calls_of(name))]
+            errors = size * calls[:, None] * np.array([1.0, 2.0, 3.0]) + 0.001 * index
+            measured[f"{index}_{name}_error"] = measurement([errors], "r", "calls", "distance")
+        measured[f"{index}_any_order_error"] = measurement(np.zeros((1, 1, 3)), "r", "c", "d")
+        for name in f11.samplers(f11.F11Study()):
+            ones = np.ones((1, len(f11.calls_of(name))))
+            measured[f"{index}_{name}_passes"] = measurement(ones, "r", "calls")
+            measured[f"{index}_{name}_valid"] = measurement(ones, "r", "calls")
+    family = all_families()["f11"]
+    verdicts = {claim.name: claim.verdict for claim in family.claims(measured)}
+    assert set(verdicts.values()) == {"shown"}, verdicts
+    assert family.draw(measured).axes
+
+
+def test_errors_of_pairs_are_zero_for_the_law_and_one_without_ties():
+    key = jax.random.key(0)
+    sizes = {"vocab_size": 4, "rules_per_symbol": 2, "depth": 2, "branching": 2}
+    grammar = hm.Grammar.random_hierarchy(key, **sizes)
+    rows = np.array(hm.sample_leaves(jax.random.key(1), grammar, 20_000))
+    np.testing.assert_allclose(f11.pair_errors(grammar, rows), 0, atol=0.03)
+    apart = np.stack([np.roll(rows[:, leaf], leaf) for leaf in range(4)], 1)
+    np.testing.assert_allclose(f11.pair_errors(grammar, apart), 1, atol=0.1)
