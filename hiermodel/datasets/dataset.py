@@ -34,6 +34,11 @@ class Dataset:
         seed: which draws.
         sequences: (num, num_leaves), read-only, in the smallest signed integers that hold every
             symbol.
+
+    Example:
+        >>> data = hm.datasets.load("paper", num=3)
+        >>> len(data), data[0].shape, data.token_entropies.shape
+        (3, (16,), (3, 16))
     """
 
     name: str
@@ -115,6 +120,10 @@ def load(name: str, *, split: str = "train", num: int | None = None, seed: int =
 
     Raises:
         ValueError: for an unknown name or split, or numbers out of range.
+
+    Example:
+        >>> hm.datasets.load("rhm-v32-m8-s2-L9", split="test", num=3).sequences.shape
+        (3, 512)
     """
     require(split in SPLITS, "split", split, "one of " + ", ".join(map(repr, SPLITS)))
     num = SPLITS[split] if num is None else check_integer("num", num, 1, MAX_SEQUENCES)

@@ -21,6 +21,11 @@ def write_npz(dataset: Dataset, path: str | Path, columns: tuple[str, ...] = COL
 
     Raises:
         ValueError: for an unknown column.
+
+    Example:
+        >>> import tempfile
+        >>> data, folder = hm.datasets.load("paper", num=3), tempfile.mkdtemp()
+        >>> hm.datasets.write_npz(data, folder + "/paper.npz")
     """
     # A stream, because NumPy adds .npz to the name of a file that has another ending.
     contents = as_arrays(dataset, columns) | describe(dataset)
@@ -40,6 +45,13 @@ def write_parquet(
     Raises:
         ImportError: if pyarrow is not installed.
         ValueError: for an unknown column.
+
+    Example:
+        >>> from importlib.util import find_spec
+        >>> import tempfile
+        >>> data, folder = hm.datasets.load("paper", num=3), tempfile.mkdtemp()
+        >>> if find_spec("pyarrow"):
+        ...     hm.datasets.write_parquet(data, folder + "/paper.parquet")
     """
     table = to_arrow(dataset, columns)
     import pyarrow.parquet  # pyright: ignore[reportMissingImports]  # to_arrow says if it is missing

@@ -25,6 +25,10 @@ def checksum(name: str) -> str:
 
     Raises:
         ValueError: for an unknown name.
+
+    Example:
+        >>> hm.datasets.checksum("paper") == hm.datasets.CHECKSUMS["paper"]
+        True
     """
     sequences = load(name, num=CHECKED).sequences
     return hashlib.sha256(sequences.astype("<i4").tobytes()).hexdigest()

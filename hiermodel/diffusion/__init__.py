@@ -6,7 +6,7 @@ all that takes one.
 
 from hiermodel.diffusion.any_order import sample_any_order
 from hiermodel.diffusion.averaged import averaged_denoiser
-from hiermodel.diffusion.corruption import add_noise, one_hot, pixels
+from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoiser import Denoiser, DenoiserError, MeanDenoiser
 from hiermodel.diffusion.denoisers import (
     empirical_denoiser,
@@ -42,7 +42,6 @@ __all__ = [
     "log_density",
     "one_hot",
     "pca_filter",
-    "pixels",
     "sample_ancestral",
     "sample_any_order",
     "sample_ddim",

@@ -46,6 +46,11 @@ def sample_any_order(
 
     Raises:
         ValueError: as sample_ancestral, or for a process that does more than masking.
+
+    Example:
+        >>> masked = hm.DiscreteProcess.masked(2, 20)
+        >>> hm.sample_any_order(key, hm.exact_denoiser(grammar, masked), masked, 3).shape
+        (3, 4)
     """
     check_key(key)
     only_masks = process.mask is not None and (

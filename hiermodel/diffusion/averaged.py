@@ -46,6 +46,11 @@ def averaged_denoiser(parts: Sequence[Denoiser]) -> AveragedDenoiser:
 
     Raises:
         ValueError: for no parts, or parts of different shapes or numbers of steps.
+
+    Example:
+        >>> coarse = hm.exact_denoiser(grammar, schedule, filter_level=2)
+        >>> hm.diffusion.averaged_denoiser([denoiser, coarse])(noisy, 5).shape
+        (8, 4, 2)
     """
     require(len(parts) > 0, "parts", parts, "at least one denoiser")
     shapes = {(part.num_leaves, part.vocab_size) for part in parts}

@@ -34,6 +34,10 @@ def add_noise(
     Raises:
         ValueError: for an x_0 of another layout or with a symbol out of range, or a step out of
             range.
+
+    Example:
+        >>> hm.add_noise(key, schedule, hm.one_hot(leaves, 2), 5).shape
+        (8, 4, 2)
     """
     check_key(key)
     return schedule.corrupt(key, x_0, t)
@@ -44,6 +48,10 @@ def one_hot(symbols: Array | np.ndarray, vocab_size: int, dtype: DTypeLike | Non
 
     Raises:
         ValueError: for a symbol outside 0…vocab_size − 1.
+
+    Example:
+        >>> hm.one_hot(np.array([0, 1]), 2).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
     """
     check_symbols("symbols", symbols, vocab_size)
     return jax.nn.one_hot(jnp.asarray(symbols), vocab_size, dtype=dtype or jnp.result_type(float))

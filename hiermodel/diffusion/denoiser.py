@@ -22,6 +22,10 @@ class Denoiser(Protocol):
     Attributes:
         num_leaves: length of the sequences; None if any length will do.
         vocab_size: number of symbols; None if any will do.
+
+    Example:
+        >>> denoiser.num_leaves, denoiser.vocab_size, denoiser(noisy, 5).shape
+        (4, 2, (8, 4, 2))
     """
 
     @property
@@ -45,6 +49,12 @@ class MeanDenoiser(Protocol):
 
     Attributes:
         event_shape: the two axes of one x_t: pixels and channels of an image.
+
+    Example:
+        >>> images = np.zeros((3, 4, 1))
+        >>> memoriser = hm.diffusion.empirical_pixel_denoiser(schedule, images)
+        >>> isinstance(memoriser, hm.diffusion.MeanDenoiser)
+        True
     """
 
     @property
@@ -62,7 +72,12 @@ AnyDenoiser = Denoiser | MeanDenoiser | Callable[..., Array]
 
 
 class DenoiserError(InputError):
-    """A denoiser gave NaN, so that nothing can be drawn from it."""
+    """A denoiser gave NaN, so that nothing can be drawn from it.
+
+    Example:
+        >>> issubclass(hm.diffusion.DenoiserError, Exception)
+        True
+    """
 
 
 def denoiser_name(denoiser: AnyDenoiser) -> str:

@@ -171,6 +171,10 @@ def exact_denoiser(grammar: Grammar, schedule: Process, *, filter_level: int = 0
 
     Raises:
         ValueError: if the filter level is out of range, or the process has other symbols.
+
+    Example:
+        >>> hm.exact_denoiser(grammar, schedule)(noisy, 5).shape
+        (8, 4, 2)
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     _check_vocabulary(schedule, grammar.vocab_size)
@@ -190,6 +194,10 @@ def independent_denoiser(
     Raises:
         ValueError: if ``log_probs`` is not such an array of normalised log-probabilities, or the
             process has other symbols.
+
+    Example:
+        >>> hm.independent_denoiser(schedule)(noisy, 5).shape
+        (8, 4, 2)
     """
     if log_probs is not None:
         log_probs = jnp.asarray(log_probs)
@@ -217,6 +225,10 @@ def empirical_denoiser(
     Raises:
         ValueError: if there are no sequences, a symbol is out of range, or the process has other
             symbols.
+
+    Example:
+        >>> hm.empirical_denoiser(schedule, leaves, 2)(noisy, 5).shape
+        (8, 4, 2)
     """
     vocab_size = check_integer("vocab_size", vocab_size, 2)
     shape = np.shape(sequences)

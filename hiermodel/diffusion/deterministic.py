@@ -48,6 +48,10 @@ def sample_ddim(
 
     Raises:
         ValueError: as sample_ancestral, or for a number of steps or an eta out of range.
+
+    Example:
+        >>> hm.sample_ddim(key, denoiser, schedule, 3, num_steps=5).shape
+        (3, 4)
     """
     check_key(key)
     require(0 <= eta <= 1, "eta", eta, "in 0…1")
@@ -71,6 +75,12 @@ def sample_ode(
 
     Arguments, result and errors as in :func:`sample_ddim`. The last step, to zero noise, is Euler.
     ``start`` must leave some signal, alpha_bar above 0.
+
+    Example:
+        >>> longer = hm.Schedule.linear(100)
+        >>> exact = hm.exact_denoiser(grammar, longer)
+        >>> hm.sample_ode(key, exact, longer, 3, num_steps=5).shape
+        (3, 4)
     """
     check_key(key)
     noise_key, _ = jax.random.split(key)

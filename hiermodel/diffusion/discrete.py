@@ -51,6 +51,11 @@ class DiscreteProcess:
         beta: probability to be hit at this step.
         noise_law: (num_states,) pi; one entry per symbol, and a last one if there is a mask.
         vocab_size: number of clean symbols, q.
+
+    Example:
+        >>> masked = hm.DiscreteProcess.masked(2, 20)
+        >>> bool((masked.corrupt(key, leaves, 20) == masked.mask).all())
+        True
     """
 
     alpha_bar: Float[Array, " steps_plus_1"]

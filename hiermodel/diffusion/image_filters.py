@@ -22,6 +22,10 @@ def haar_filter(images: Float[np.ndarray, "n h w c"], level: int) -> Float[np.nd
 
     Raises:
         ValueError: for another shape, or a level whose blocks do not divide the images.
+
+    Example:
+        >>> hm.diffusion.haar_filter(np.zeros((3, 4, 4, 1)), 1).shape
+        (3, 4, 4, 1)
     """
     images = _check(images)
     level = check_integer("level", level, 0)
@@ -48,6 +52,10 @@ def pca_filter(
 
     Raises:
         ValueError: for other shapes, or more components than there are.
+
+    Example:
+        >>> hm.diffusion.pca_filter(np.random.default_rng(0).normal(size=(5, 2, 2, 1)), 2).shape
+        (5, 2, 2, 1)
     """
     images = _check(images)
     reference = images if fitted_on is None else _check(fitted_on)

@@ -102,6 +102,11 @@ def empirical_pixel_denoiser(
 
     Raises:
         ValueError: for another shape, or pixels that are not floating and finite.
+
+    Example:
+        >>> images = np.zeros((3, 4, 1))
+        >>> hm.diffusion.empirical_pixel_denoiser(schedule, images)(np.zeros((4, 1)), 5).shape
+        (4, 1)
     """
     return EmpiricalPixelDenoiser(schedule, jnp.asarray(_check_images(images, 1)))
 
@@ -119,6 +124,11 @@ def gaussian_pixel_denoiser(
 
     Raises:
         ValueError: for another shape, or pixels that are not floating and finite.
+
+    Example:
+        >>> images = np.random.default_rng(0).normal(size=(8, 4, 1))
+        >>> hm.diffusion.gaussian_pixel_denoiser(schedule, images)(np.zeros((4, 1)), 5).shape
+        (4, 1)
     """
     images = _check_images(images, 2)
     wide = np.asarray(images, np.float64)

@@ -50,6 +50,11 @@ class Process(Protocol):
         num_steps: T.
         vocab_size: number of clean symbols; None if any will do.
         num_states: number of symbols that a noisy position may hold; None if it holds reals.
+
+    Example:
+        >>> masked = hm.DiscreteProcess.masked(2, 20)
+        >>> isinstance(schedule, hm.Process), isinstance(masked, hm.Process)
+        (True, True)
     """
 
     @property

@@ -79,6 +79,10 @@ def sample_ancestral(
             arguments is out of range, if the schedule's length is not that of the denoiser's own,
             if the denoiser cannot draw jointly, or if it gives NaN. Inside a trace, a sequence
             spoilt by NaN is −1.
+
+    Example:
+        >>> hm.sample_ancestral(key, denoiser, schedule, 3).shape
+        (3, 4)
     """
     check_key(key)
     allowed = "False for a denoiser that knows single positions only"
@@ -115,6 +119,10 @@ def u_turn(
     Raises:
         ValueError: as :func:`sample_ancestral`, if a symbol or step is out of range, or if neither
             denoiser nor noise has a fixed vocabulary.
+
+    Example:
+        >>> hm.u_turn(key, denoiser, schedule, leaves, 10).shape
+        (8, 4)
     """
     check_key(key)
     check_schedule(denoiser, schedule)

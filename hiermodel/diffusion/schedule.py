@@ -34,6 +34,10 @@ class Schedule:
         posterior_x0_weight: factor of x_0 in the mean of q(x_{t−1} | x_t, x_0).
         posterior_xt_weight: factor of x_t in that mean.
         posterior_variance: variance of q(x_{t−1} | x_t, x_0); 0 at t = 1.
+
+    Example:
+        >>> hm.Schedule.linear(20).alpha_bar.shape
+        (21,)
     """
 
     alpha_bar: Float[Array, " steps_plus_1"]

@@ -29,6 +29,10 @@ def score(
     Raises:
         ValueError: for a wrong shape, a step out of range, or a schedule of another length than the
             denoiser's own.
+
+    Example:
+        >>> hm.score(denoiser, schedule, noisy, 5).shape
+        (8, 4, 2)
     """
     check_schedule(denoiser, schedule)
     x_t = check_noisy(denoiser, schedule.num_steps, x_t, t)
@@ -65,6 +69,10 @@ def log_density(
 
     Raises:
         ValueError: for a wrong shape, a step or a filter level out of range.
+
+    Example:
+        >>> hm.log_density(grammar, schedule, noisy, 5).shape
+        (8,)
     """
     denoiser = exact_denoiser(grammar, schedule, filter_level=filter_level)
     x_t = check_input(denoiser, schedule, x_t, t)

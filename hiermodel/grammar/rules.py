@@ -60,6 +60,15 @@ class Grammar:
         root_log_probs: (vocab_size,) log-prior of the root symbol.
         rules: the children of every rule.
         depth: number of levels below the root, L.
+
+    Example:
+        >>> hm.Grammar.from_rules(children, probs, depth=2).num_leaves
+        4
+        >>> drawn = hm.Grammar.random_hierarchy(
+        ...     key, vocab_size=4, depth=3, branching=2, rules_per_symbol=2
+        ... )
+        >>> drawn.num_leaves
+        8
     """
 
     log_weights: Float[Array, "levels vocab max_rules"]
@@ -263,6 +272,11 @@ def paper_grammar(seed: int = 0) -> Grammar:
 
     Raises:
         ValueError: if the seed is out of range.
+
+    Example:
+        >>> paper = hm.paper_grammar()
+        >>> paper.depth, paper.vocab_size
+        (4, 6)
     """
     seed = check_integer("seed", seed, 0, 2**32 - 1)
     return Grammar.from_tensor(legacy_tensor(seed, 6, 4, 1.0), depth=4)

@@ -34,6 +34,10 @@ def sample_tree(
 
     Raises:
         ValueError: for a wrong key, a negative number or a filter level out of range.
+
+    Example:
+        >>> [level.shape for level in hm.sample_tree(key, grammar, 8)]
+        [(8, 1), (8, 2), (8, 4)]
     """
     check_key(key)
     num_samples = check_integer("num_samples", num_samples, 0)
@@ -44,7 +48,12 @@ def sample_tree(
 def sample_leaves(
     key: Key[Array, ""], grammar: Grammar, num_samples: int, *, filter_level: int = 0
 ) -> Int[Array, "num_samples leaves"]:
-    """Draw sequences: the last level of :func:`sample_tree`, int32 (num_samples, num_leaves)."""
+    """Draw sequences: the last level of :func:`sample_tree`, int32 (num_samples, num_leaves).
+
+    Example:
+        >>> hm.sample_leaves(key, grammar, 8).shape
+        (8, 4)
+    """
     leaves = sample_tree(key, grammar, num_samples, filter_level=filter_level)[-1]
     assert leaves is not None  # the leaves exist at every filter level
     return leaves

@@ -111,6 +111,12 @@ def make_splits(
 
     Raises:
         ValueError: if an argument is out of range or the grammar has too few sequences.
+
+    Example:
+        >>> paper = hm.paper_grammar()
+        >>> splits = hm.make_splits(key, paper, num_splits=2, split_size=5, test_size=7)
+        >>> splits.train.shape, splits.test.shape
+        ((2, 5, 16), (7, 16))
     """
     check_key(key)
     num_splits = check_integer("num_splits", num_splits, 1)

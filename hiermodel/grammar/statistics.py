@@ -38,6 +38,10 @@ def symbol_log_marginals(grammar: Grammar) -> tuple[Float[Array, "nodes vocab"],
     """Log-probability of the symbols of every node, per level 0…depth, (branching**level, q).
 
     The same at every filter level, for the levels that it has.
+
+    Example:
+        >>> bool(np.allclose(np.exp(hm.grammar.symbol_log_marginals(grammar)[-1]).sum(-1), 1))
+        True
     """
     return tuple(
         log_sum_exp(grammar.root_log_probs[:, None] + root_transitions(grammar, level), -2)
@@ -57,6 +61,10 @@ def leaf_pairs(grammar: Grammar, *, filter_level: int = 0) -> PairStatistics:
 
     Raises:
         ValueError: for a filter level out of range.
+
+    Example:
+        >>> hm.grammar.leaf_pairs(grammar).information.shape
+        (4, 4)
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     # joint[i, j, a, b] of the nodes of one level, pushed down level by level
@@ -115,6 +123,10 @@ def rule_entropy(grammar: Grammar) -> Float[Array, " depth"]:
     """Expected entropy, in nats, of all rule choices made at the nodes of each level.
 
     The same at every filter level, for the levels from it on.
+
+    Example:
+        >>> [round(float(nats), 4) for nats in hm.grammar.rule_entropy(grammar)]
+        [0.5091, 0.9446]
     """
     marginals = symbol_log_marginals(grammar)
     entropies = []
@@ -137,6 +149,10 @@ def tree_entropy(grammar: Grammar, *, filter_level: int = 0) -> Float[Array, ""]
 
     Raises:
         ValueError: for a filter level out of range.
+
+    Example:
+        >>> round(float(hm.grammar.tree_entropy(grammar)), 4)
+        2.1469
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     return _entropy(grammar.root_log_probs) + _entropy_given_root(grammar, filter_level)
@@ -154,6 +170,11 @@ def tree_divergence(grammar: Grammar, other: Grammar) -> Float[Array, ""]:
 
     Raises:
         ValueError: if the two have other rules or depths.
+
+    Example:
+        >>> uniform = hm.Grammar.from_rules(children, depth=2)
+        >>> round(float(hm.grammar.tree_divergence(grammar, uniform)), 4)
+        0.6257
     """
     if (grammar.rules, grammar.depth) != (other.rules, other.depth):
         raise InputError(f"other={other!r} is not allowed: it must have the rules of {grammar!r}")
@@ -184,6 +205,10 @@ def leaf_entropy(grammar: Grammar) -> Float[Array, ""]:
     Raises:
         ValueError: for an ambiguous grammar; :func:`leaf_entropy_bounds` bounds its entropy, and
             ``hiermodel.measures.estimate_leaf_entropy`` estimates it.
+
+    Example:
+        >>> round(float(hm.grammar.leaf_entropy(grammar)), 4)
+        2.1469
     """
     if not is_unambiguous(grammar):
         raise InputError(
@@ -216,6 +241,11 @@ def leaf_entropy_bounds(grammar: Grammar, *, filter_level: int = 0) -> EntropyBo
 
     Raises:
         ValueError: for a filter level out of range.
+
+    Example:
+        >>> bounds = hm.grammar.leaf_entropy_bounds(grammar)
+        >>> bool(bounds.lower <= bounds.upper)
+        True
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     whole = tree_entropy(grammar, filter_level=filter_level)
@@ -245,7 +275,12 @@ def _entropy(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch"
 
 
 def is_unambiguous(grammar: Grammar) -> bool:
-    """True if no tuple of children has two rules at a level, so that leaves determine the tree."""
+    """True if no tuple of children has two rules at a level, so that leaves determine the tree.
+
+    Example:
+        >>> hm.grammar.is_unambiguous(grammar)
+        True
+    """
     return _first_determined_level(grammar) == 0
 
 
@@ -265,6 +300,10 @@ def support_size(grammar: Grammar) -> int:
 
     Raises:
         ValueError: for an ambiguous grammar, where trees are no measure of sequences.
+
+    Example:
+        >>> hm.grammar.support_size(hm.paper_grammar()) == 6 * 4**15
+        True
     """
     if not is_unambiguous(grammar):
         raise InputError(f"grammar={grammar!r} is not allowed: it must be unambiguous")
@@ -301,6 +340,10 @@ def tree_count(grammar: Grammar, *, filter_level: int = 0) -> int:
 
     Raises:
         ValueError: for a filter level out of range.
+
+    Example:
+        >>> hm.grammar.tree_count(grammar)
+        16
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     counts = np.ones(grammar.vocab_size, dtype=object)  # below a node, by its symbol
@@ -325,6 +368,11 @@ def enumerate_law(grammar: Grammar, *, filter_level: int = 0, max_trees: int = 1
 
     Raises:
         ValueError: for a filter level out of range, or more trees than allowed.
+
+    Example:
+        >>> law = hm.grammar.enumerate_law(grammar)
+        >>> law.sequences.shape, round(float(law.probs.sum()), 6)
+        ((16, 4), 1.0)
     """
     num_trees = tree_count(grammar, filter_level=filter_level)
     max_trees = check_integer("max_trees", max_trees, 1)

@@ -66,6 +66,11 @@ def run_bp(
 
     Raises:
         ValueError: for a wrong shape, a filter level out of range, or evidence that is NaN or +inf.
+
+    Example:
+        >>> beliefs = hm.run_bp(grammar, field)
+        >>> round(float(beliefs.log_evidence), 4), [level.shape for level in beliefs.log_marginals]
+        (0.0, [(1, 2), (2, 2), (4, 2)])
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     evidence = check_evidence(grammar, leaf_evidence)
@@ -78,7 +83,12 @@ def leaf_log_marginals(
     *,
     filter_level: int = 0,
 ) -> Float[Array, "... leaves vocab"]:
-    """The log-marginals of the leaves alone: the last level of :func:`run_bp`, for less work."""
+    """The log-marginals of the leaves alone: the last level of :func:`run_bp`, for less work.
+
+    Example:
+        >>> hm.inference.leaf_log_marginals(grammar, field).shape
+        (4, 2)
+    """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     evidence = check_evidence(grammar, leaf_evidence)
     beliefs = _run_bp(grammar, evidence, filter_level, first_level=grammar.depth)
@@ -99,6 +109,11 @@ def log_prob(
 
     Raises:
         ValueError: for a wrong length, a symbol out of range or a filter level out of range.
+
+    Example:
+        >>> law = hm.grammar.enumerate_law(grammar)
+        >>> bool(np.allclose(np.exp(hm.log_prob(grammar, law.sequences)), law.probs))
+        True
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     check_trailing_shape("leaves", leaves, (grammar.num_leaves,), "(num_leaves,)")

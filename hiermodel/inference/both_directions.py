@@ -73,6 +73,10 @@ def run_messages(
 
     Raises:
         ValueError: as run_bp.
+
+    Example:
+        >>> [level.shape for level in hm.run_messages(grammar, field).upward]
+        [(1, 2), (2, 2), (4, 2)]
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     return _run_messages(grammar, check_evidence(grammar, leaf_evidence), filter_level)

@@ -35,6 +35,10 @@ def family_log_marginals(
 
     Raises:
         ValueError: as run_bp.
+
+    Example:
+        >>> [level.shape for level in hm.inference.family_log_marginals(grammar, field)]
+        [(1, 2, 2), (2, 2, 2)]
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     evidence = check_evidence(grammar, leaf_evidence)
@@ -58,6 +62,11 @@ def posterior_entropy(
 
     Raises:
         ValueError: as run_bp.
+
+    Example:
+        >>> unseen = hm.inference.posterior_entropy(grammar, field)
+        >>> bool(np.isclose(unseen, hm.grammar.tree_entropy(grammar)))
+        True
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     return _posterior_entropy(grammar, check_evidence(grammar, leaf_evidence), filter_level)

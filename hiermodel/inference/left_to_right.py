@@ -32,6 +32,10 @@ def next_symbol_log_probs(
 
     Raises:
         ValueError: for a wrong length or a symbol out of range.
+
+    Example:
+        >>> hm.inference.next_symbol_log_probs(grammar, leaves).shape
+        (8, 4, 2)
     """
     check_trailing_shape("leaves", leaves, (grammar.num_leaves,), "(num_leaves,)")
     check_symbols("leaves", leaves, grammar.vocab_size)

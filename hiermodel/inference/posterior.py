@@ -47,6 +47,10 @@ def sample_posterior(
 
     Raises:
         ValueError: as run_bp, and for a wrong key or a negative number.
+
+    Example:
+        >>> [level.shape for level in hm.sample_posterior(key, grammar, field, 10)]
+        [(10, 1), (10, 2), (10, 4)]
     """
     check_key(key)
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
@@ -98,6 +102,11 @@ def most_probable_tree(
 
     Raises:
         ValueError: as run_bp.
+
+    Example:
+        >>> tree, log_probability = hm.most_probable_tree(grammar, field)
+        >>> [level.tolist() for level in tree], round(float(np.exp(log_probability)), 4)
+        ([[0], [0, 1], [0, 1, 0, 0]], 0.2025)
     """
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     return _most_probable_tree(grammar, check_evidence(grammar, leaf_evidence), filter_level)

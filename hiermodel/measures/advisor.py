@@ -124,6 +124,13 @@ def advise_stop(
     Raises:
         ValueError: for no bias signal, shapes that do not fit, values that are not finite, or a
             number out of range.
+
+    Example:
+        >>> steps = np.geomspace(10, 1000, 12)
+        >>> falling = np.linspace(2, 1, 12)[:, None] * np.ones(20)
+        >>> advice = hm.advise_stop(key, steps, falling, split_divergence=falling, num_looks=12)
+        >>> advice.stop
+        False
     """
     steps = _check_steps(steps)
     require(bool(0 < false_alarm < 1), "false_alarm", false_alarm, "above 0 and below 1")

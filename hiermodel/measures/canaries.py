@@ -36,6 +36,11 @@ def epsilon_lower_bound(
     Raises:
         ValueError: as ``auc``, or for a number out of range.
         ModuleNotFoundError: without the extra ``privacy``.
+
+    Example:
+        >>> scores = np.random.default_rng(0).normal(size=(2, 100))
+        >>> hm.measures.epsilon_lower_bound(scores[0], scores[1], delta=1e-3) < 1
+        True
     """
     members, others = check_scores(member_scores, other_scores)
     require(bool(0 < delta <= 1), "delta", delta, "above 0 and at most 1")

@@ -45,6 +45,13 @@ def decompose_loss(
         ValueError: for shapes that do not fit, symbols out of range, log-probabilities that are
             not normalised, or a model that rules out what the exact denoiser or the data hold
             (the parts would be infinite, of either sign).
+
+    Example:
+        >>> exact = denoiser(noisy, 5)
+        >>> parts = hm.measures.decompose_loss(exact, exact, leaves)
+        >>> loss = hm.measures.denoising_loss(exact, leaves)
+        >>> bool(np.allclose(parts.excess + parts.distillation, loss))
+        True
     """
     log_probs, sequences = check_output(log_probs, sequences)
     oracle_log_probs = check_log_probs("oracle_log_probs", oracle_log_probs)

@@ -63,6 +63,14 @@ def permuted_block_excess(
     Raises:
         ValueError: for shapes that do not fit, symbols that are no symbols, or a number out of
             range.
+
+    Example:
+        >>> samples = leaves[None]
+        >>> found = hm.measures.permuted_block_excess(
+        ...     key, samples, samples, leaves[:4], leaves[4:], 2, 2, num_permutations=9
+        ... )
+        >>> found.permuted.shape
+        (9, 1, 3)
     """
     generator = generator_from_key(key)
     num_permutations = check_integer("num_permutations", num_permutations, 1)

@@ -40,6 +40,11 @@ def kl_divergence(
     Raises:
         ValueError: for shapes that differ, log-probabilities that are not normalised, or a clip
             outside (0, 1).
+
+    Example:
+        >>> log_p, log_q = np.log([[[0.5, 0.5]]]), np.log([[[0.9, 0.1]]])
+        >>> round(float(hm.measures.kl_divergence(log_p, log_q)[0]), 4)
+        0.5108
     """
     log_p, log_q = _check_pair(log_p, log_q)
     probs = jnp.exp(log_p)
@@ -109,6 +114,10 @@ def denoiser_divergence(
 
     Raises:
         ValueError: for a wrong shape or a step out of range.
+
+    Example:
+        >>> float(hm.measures.denoiser_divergence(denoiser, denoiser, noisy, 5).max())
+        0.0
     """
     x_t = jnp.asarray(x_t)
     return kl_divergence(denoiser_p(x_t, t), denoiser_q(x_t, t), clip=clip)

@@ -38,6 +38,11 @@ def estimate_leaf_entropy(
 
     Raises:
         ValueError: for a wrong key or a number out of range.
+
+    Example:
+        >>> found = hm.measures.estimate_leaf_entropy(key, grammar, 1000)
+        >>> bool(found.low < hm.grammar.leaf_entropy(grammar) < found.high)
+        False
     """
     check_key(key)
     num_samples = check_integer("num_samples", num_samples, 2)

@@ -119,6 +119,10 @@ def examine_sampler(
     Raises:
         ValueError: for a wrong shape or symbol, a level outside (0, 1), or an ambiguous grammar
             without a key.
+
+    Example:
+        >>> hm.measures.examine_sampler(hm.sample_leaves(key, grammar, 500), grammar).passes
+        True
     """
     rows = _check_sequences("samples", samples, grammar)
     require(len(rows) >= 2, "samples", rows.shape, "at least two sequences")

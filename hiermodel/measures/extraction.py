@@ -59,6 +59,10 @@ def find_clusters(
 
     Raises:
         ValueError: for samples that are no rows of symbols, or a number out of range.
+
+    Example:
+        >>> hm.measures.find_clusters(np.array([[0, 0], [0, 0], [0, 1]])).size.tolist()
+        [2]
     """
     shape = np.shape(generated)
     require(len(shape) == 2 and shape[0] > 0, "generated", shape, "of shape (n, num_leaves), n > 0")

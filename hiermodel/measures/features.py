@@ -38,6 +38,10 @@ def pair_correlations(
 
     Raises:
         ValueError: as :func:`pair_covariance` and :func:`correlations_by_distance`.
+
+    Example:
+        >>> hm.measures.pair_correlations(leaves, 2, 2).frobenius.shape
+        (2,)
     """
     return correlations_by_distance(pair_covariance(sequences, vocab_size), branching)
 
@@ -83,6 +87,11 @@ def correlations_by_distance(
 
     Raises:
         ValueError: if the shape is not such.
+
+    Example:
+        >>> covariance = np.asarray(hm.grammar.leaf_pairs(grammar).covariance)
+        >>> hm.measures.correlations_by_distance(covariance, 2).trace.shape
+        (2,)
     """
     branching = check_integer("branching", branching, 2)
     shape = covariance.shape

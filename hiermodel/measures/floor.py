@@ -52,6 +52,10 @@ def loss_floor(
 
     Raises:
         ValueError: for a wrong key or a number out of range.
+
+    Example:
+        >>> hm.measures.loss_floor(key, grammar, schedule, np.array([1, 20]), 10).estimate.shape
+        (2,)
     """
     check_key(key)
     steps = check_step_list(schedule, steps)

@@ -58,6 +58,13 @@ def permuted_gap(
 
     Raises:
         ValueError: for shapes that do not fit or a number out of range.
+
+    Example:
+        >>> samples = leaves[None]
+        >>> halves = leaves[:4], leaves[4:]
+        >>> found = hm.permuted_gap(key, samples, samples, *halves, num_permutations=9)
+        >>> found.observed.shape, found.permuted.shape
+        ((1,), (9, 1))
     """
     num_permutations = check_integer("num_permutations", num_permutations, 1)
     shape = np.shape(generated_a)

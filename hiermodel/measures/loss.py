@@ -29,6 +29,10 @@ def denoising_loss(
     Raises:
         ValueError: for shapes that do not fit, symbols out of range, or log-probabilities that are
             not normalised.
+
+    Example:
+        >>> hm.measures.denoising_loss(denoiser(noisy, 5), leaves).shape
+        (8,)
     """
     log_probs, sequences = check_output(log_probs, sequences)
     return -jnp.take_along_axis(log_probs, sequences[..., None], axis=-1)[..., 0].mean(-1)
@@ -87,6 +91,10 @@ def evaluate_loss(
 
     Raises:
         ValueError: for a wrong length, a symbol or step out of range, or an unknown vocabulary.
+
+    Example:
+        >>> hm.measures.evaluate_loss(key, denoiser, schedule, leaves, 5).shape
+        (8,)
     """
     size = known_vocab_size(denoiser, schedule) if vocab_size is None else vocab_size
     if size is None:

@@ -83,6 +83,10 @@ def attack_losses(
     Raises:
         ValueError: for a wrong length, a symbol or step out of range, an unknown vocabulary, or
             images that do not fit.
+
+    Example:
+        >>> hm.measures.attack_losses(key, denoiser, schedule, leaves, np.array([5, 10])).shape
+        (8,)
     """
     check_key(key)
     require(np.ndim(steps) == 1 and len(steps) > 0, "steps", steps, "a list of at least one step")
@@ -145,6 +149,10 @@ def membership_score(
 
     Raises:
         ValueError: for values that are not finite or shapes that differ.
+
+    Example:
+        >>> hm.measures.membership_score(np.array([1.0, 2.0]), np.array([1.5, 1.5])).tolist()
+        [0.5, -0.5]
     """
     numbers = check_values("loss", loss)
     if reference_loss is None:
@@ -231,6 +239,11 @@ def evaluate_attack(
 
     Raises:
         ValueError: as :func:`tpr_at_fpr`, or for shapes that do not fit.
+
+    Example:
+        >>> members, others = np.arange(1.0, 11.0), -np.arange(1.0, 11.0)
+        >>> float(hm.measures.evaluate_attack(key, members, others).auc.estimate)
+        1.0
     """
     generator = generator_from_key(key)
     num_resamples = check_integer("num_resamples", num_resamples, 1)

@@ -33,6 +33,10 @@ def reference_law(
 
     Raises:
         ValueError: for a wrong key, or a number out of range.
+
+    Example:
+        >>> hm.measures.reference_law(key, grammar).sequences.shape
+        (16, 4)
     """
     check_key(key)
     num_fresh = check_integer("num_fresh", num_fresh, 1)
@@ -56,6 +60,11 @@ def law_histogram(
 
     Raises:
         ValueError: as ``nearest_neighbours``, or for an empty law.
+
+    Example:
+        >>> law = hm.measures.reference_law(key, grammar)
+        >>> round(float(hm.measures.law_histogram(law, leaves, num_bins=4).sum()), 4)
+        1.0
     """
     require(len(law.sequences) > 0, "law", law.sequences.shape, "of at least one sequence")
     num_leaves = np.shape(train)[-1]

@@ -62,6 +62,11 @@ def nearest_neighbours(
     Raises:
         ValueError: for shapes that do not fit, no references, symbols that are negative or out of
             range, or too many references to number: (num_leaves + 1) · n must stay below 2³¹.
+
+    Example:
+        >>> found = hm.measures.nearest_neighbours(np.array([[0, 1]]), np.array([[1, 0], [0, 0]]))
+        >>> found.distance.tolist(), found.row.tolist()
+        ([1], [1])
     """
     check_sets(queries, references)
     num_leaves, num_references = np.shape(references)[1], np.shape(references)[0]
@@ -98,6 +103,10 @@ def nearest_images(
 
     Raises:
         ValueError: for shapes that do not fit, no references, or pixels that are not finite.
+
+    Example:
+        >>> hm.measures.nearest_images(np.ones((1, 2, 2)), np.zeros((1, 2, 2))).distance.tolist()
+        [2.0]
     """
     check_sets(queries, references, min_ndim=2)
     for argument, images in (("queries", queries), ("references", references)):
@@ -123,6 +132,10 @@ def distance_histogram(
 
     Raises:
         ValueError: if a number is out of range.
+
+    Example:
+        >>> hm.measures.distance_histogram(np.array([0, 1, 4]), 4, num_bins=4).tolist()
+        [1, 1, 0, 1]
     """
     num_leaves = check_integer("num_leaves", num_leaves, 1)
     num_bins = check_integer("num_bins", num_bins, 1)
@@ -151,6 +164,10 @@ def histogram_divergence(
     Raises:
         ValueError: for shapes that differ, negative counts, empty histograms, or a clip outside
             (0, 1).
+
+    Example:
+        >>> round(hm.measures.histogram_divergence(np.array([1, 1]), np.array([9, 1])), 4)
+        0.5108
     """
     require(bool(0 < clip < 1), "clip", clip, "above 0 and below 1")
     probs = []
@@ -186,6 +203,10 @@ def nearest_neighbour_divergence(
 
     Raises:
         ValueError: as :func:`nearest_neighbours`.
+
+    Example:
+        >>> hm.measures.nearest_neighbour_divergence(leaves, leaves, leaves[:4])
+        0.0
     """
     counts = [_nearest_counts(part, train, num_bins) for part in (generated, fresh)]
     return histogram_divergence(*counts)
@@ -222,6 +243,10 @@ def nearest_neighbour_floor(
 
     Raises:
         ValueError: as :func:`nearest_neighbours`, or for a number out of range.
+
+    Example:
+        >>> hm.measures.nearest_neighbour_floor(key, leaves, leaves[:4], num_repeats=10).level
+        0.95
     """
     generator = generator_from_key(key)
     num_repeats = check_integer("num_repeats", num_repeats, 1)
@@ -256,6 +281,11 @@ def own_other_gap(
 
     Raises:
         ValueError: as :func:`nearest_neighbours`, or if the two sets differ in size.
+
+    Example:
+        >>> own, other = np.array([[0, 0]]), np.array([[1, 1]])
+        >>> hm.measures.own_other_gap(np.array([[0, 0], [0, 1]]), own, other).tolist()
+        [2, 0]
     """
     same = np.shape(own) == np.shape(other)
     require(same, "other", np.shape(other), f"of the shape of own, {np.shape(own)}")
@@ -284,6 +314,11 @@ def two_way_gap(
 
     Raises:
         ValueError: as :func:`own_other_gap`, or if the samples are not paired.
+
+    Example:
+        >>> a, b = np.array([[0, 0]]), np.array([[1, 1]])
+        >>> hm.measures.two_way_gap(a, b, a, b).tolist()
+        [2.0]
     """
     shape = np.shape(generated_a)
     paired = np.shape(generated_b) == shape

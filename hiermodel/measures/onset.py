@@ -92,6 +92,11 @@ def locate_minimum(
 
     Raises:
         ValueError: as :func:`smooth_log_time`.
+
+    Example:
+        >>> times = np.geomspace(1, 100, 9)
+        >>> round(float(hm.measures.locate_minimum(times, np.log(times / 10) ** 2).time), 2)
+        10.0
     """
     times, curves = _check_curves(times, values)
     smooth = smooth_log_time(times, curves, width=width)
@@ -219,6 +224,10 @@ def biased_phase(
 
     Raises:
         ValueError: for values that are not finite or shapes that do not broadcast.
+
+    Example:
+        >>> hm.measures.biased_phase(np.array([1.0, 2.0, 4.0]), 1.5, 3.0).tolist()
+        [False, True, False]
     """
     points = check_values("times", times)
     begin = check_values("tau_bias", np.asarray(tau_bias), min_ndim=0)[..., None]

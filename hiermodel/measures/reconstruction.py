@@ -81,6 +81,11 @@ def reconstruct_ancestors(
 
     Raises:
         ValueError: for a wrong key or a number out of range.
+
+    Example:
+        >>> steps = np.array([1, 20])
+        >>> hm.measures.reconstruct_ancestors(key, grammar, schedule, steps, 10).success.shape
+        (10, 2, 3)
     """
     check_key(key)
     steps = check_step_list(schedule, steps)

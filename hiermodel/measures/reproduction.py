@@ -27,6 +27,10 @@ def near_copies(
 
     Raises:
         ValueError: as :func:`nearest_neighbours`, or for a radius out of range.
+
+    Example:
+        >>> hm.measures.near_copies(np.array([[0, 1]]), np.array([[0, 0]]), radii=(0, 1)).tolist()
+        [[False, True]]
     """
     distances = np.asarray(nearest_neighbours(generated, train).distance)
     num_leaves = np.shape(train)[1]
@@ -60,6 +64,10 @@ def excess_reproduction(
 
     Raises:
         ValueError: as :func:`near_copies`.
+
+    Example:
+        >>> hm.measures.excess_reproduction(leaves, leaves, leaves[:4]).estimate.tolist()
+        [0.0, 0.0, 0.0]
     """
     found, expected = (near_copies(rows, train, radii) for rows in (generated, baseline))
     return proportion_difference(
@@ -133,6 +141,10 @@ def block_reproduction(
 
     Raises:
         ValueError: as :func:`found_blocks`, or if the two sets differ in size.
+
+    Example:
+        >>> hm.measures.block_reproduction(leaves, leaves[:4], leaves[4:], 2, 2).shape
+        (8, 3)
     """
     same = np.shape(own) == np.shape(other)
     require(same, "other", np.shape(other), f"of the shape of own, {np.shape(own)}")

@@ -75,6 +75,10 @@ def neighbour_ratio(
 
     Raises:
         ValueError: as :func:`nearest_several`, or for one reference.
+
+    Example:
+        >>> hm.measures.neighbour_ratio(np.array([[0, 0]]), np.array([[0, 0], [1, 1]])).tolist()
+        [0.0]
     """
     require(len(references) >= 2, "references", np.shape(references), "of at least two rows")
     nearest = nearest_several(queries, references, 2, metric=metric)

@@ -27,6 +27,10 @@ def overlap(
 
     Raises:
         ValueError: for lengths that differ or leading axes that do not broadcast.
+
+    Example:
+        >>> float(hm.measures.overlap(np.array([0, 1]), np.array([0, 0])))
+        0.5
     """
     start, end = jnp.asarray(start), jnp.asarray(end)
     fits = min(start.ndim, end.ndim) >= 1 and start.shape[-1] == end.shape[-1]
@@ -100,6 +104,10 @@ def repeated_u_turns(
 
     Raises:
         ValueError: as ``hiermodel.u_turn``, or for a number of cycles below 1.
+
+    Example:
+        >>> hm.measures.repeated_u_turns(key, denoiser, schedule, leaves, 10, 2).shape
+        (3, 8, 4)
     """
     check_key(key)
     num_cycles = check_integer("num_cycles", num_cycles, 1)

@@ -156,6 +156,11 @@ def student_interval(values: Values, *, level: float = 0.95) -> Interval:
 
     Raises:
         ValueError: for fewer than two units, values that are not finite, or a level outside (0, 1).
+
+    Example:
+        >>> found = hm.measures.student_interval(np.array([1.0, 2.0, 3.0]))
+        >>> float(found.estimate), round(float(found.high), 3)
+        (2.0, 4.484)
     """
     numbers = check_values("values", values)
     num_units = len(numbers)
@@ -177,6 +182,11 @@ def proportion_interval(count: int | np.ndarray, total: int, *, level: float = 0
 
     Raises:
         ValueError: for counts outside 0…total or a level outside (0, 1).
+
+    Example:
+        >>> found = hm.measures.proportion_interval(0, 10)
+        >>> found.estimate, round(float(found.high), 3)
+        (0.0, 0.278)
     """
     counts = np.asarray(count, np.float64)
     fits = bool(((counts >= 0) & (counts <= total)).all())

@@ -42,6 +42,10 @@ def level_validity(grammar: Grammar, leaves: Int[Array | np.ndarray, "..."]) -> 
 
     Raises:
         ValueError: for a wrong length or a symbol out of range.
+
+    Example:
+        >>> hm.measures.level_validity(grammar, leaves).by_level.shape
+        (8, 3)
     """
     check_trailing_shape("leaves", leaves, (grammar.num_leaves,), "(num_leaves,)")
     check_symbols("leaves", leaves, grammar.vocab_size)

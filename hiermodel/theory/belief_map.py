@@ -48,6 +48,10 @@ def belief_map(
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> round(hm.theory.belief_map(0.9, **rhm), 4)
+        0.9478
     """
     sizes = check_sizes(vocab_size, rules_per_symbol, branching)
     belief = np.asarray(p, np.float64)
@@ -63,6 +67,10 @@ def belief_slope(
 
     F'(1) = s m (v − 1) / (v^s − 1) says how errors near the leaves multiply on the way up: below
     1, small noise is corrected. F'(1/v) is s / m for large v: above 1, the smallest signal grows.
+
+    Example:
+        >>> round(hm.theory.belief_slope(1.0, **rhm), 4)
+        0.4706
     """
     sizes = check_sizes(vocab_size, rules_per_symbol, branching)
     belief = np.asarray(p, np.float64)
@@ -86,6 +94,10 @@ def fixed_points(
     lies between the two, it is unstable and separates them.
 
     Args and errors as :func:`belief_map`.
+
+    Example:
+        >>> hm.theory.fixed_points(**rhm).round(4).tolist()
+        [0.0625, 0.25, 1.0]
     """
     sizes = check_sizes(vocab_size, rules_per_symbol, branching)
     lowest = 1 / sizes.vocab_size
@@ -106,6 +118,10 @@ def noise_threshold(*, vocab_size: int, rules_per_symbol: int, branching: int = 
     always), every noise below 1 leaves the root recoverable, and ε* is 1.
 
     Args and errors as :func:`belief_map`.
+
+    Example:
+        >>> round(hm.theory.noise_threshold(**rhm), 4)
+        0.8
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     if not tolerates_noise(found):
@@ -124,6 +140,10 @@ def correlation_exponent(
     (science.md#f2; arXiv:2410.13770). Assumes the belief map.
 
     Args and errors as :func:`belief_map`.
+
+    Example:
+        >>> hm.theory.correlation_exponent(**rhm) > 0
+        True
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     between = _between(found)

@@ -37,6 +37,10 @@ def leaf_covariance(
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> hm.theory.leaf_covariance(1, **rhm) > hm.theory.leaf_covariance(2, **rhm)
+        True
     """
     vocab_size, rules, branching = check_sizes(vocab_size, rules_per_symbol, branching)
     distance = check_integer("distance", distance, 1)
@@ -58,6 +62,11 @@ def expected_leaf_covariance(
     the same rules. Derived here.
 
     Args and errors as :func:`leaf_covariance`; ``depth`` is L, at least ``distance``.
+
+    Example:
+        >>> near = hm.theory.expected_leaf_covariance(1, depth=3, **rhm)
+        >>> near > hm.theory.expected_leaf_covariance(2, depth=3, **rhm)
+        True
     """
     vocab_size, rules, branching = check_sizes(vocab_size, rules_per_symbol, branching)
     depth = check_integer("depth", depth, 1)
@@ -86,6 +95,11 @@ def sampling_noise(num_sequences: int, *, vocab_size: int) -> float:
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> few, many = (hm.theory.sampling_noise(n, vocab_size=16) for n in (100, 400))
+        >>> many < few
+        True
     """
     vocab_size = check_integer("vocab_size", vocab_size, 2)
     num_sequences = check_integer("num_sequences", num_sequences, 1)
@@ -101,6 +115,10 @@ def sequences_to_see(
     Infinite if every tuple has a rule, which leaves nothing to be seen in pairs.
 
     Args and errors as :func:`leaf_covariance`.
+
+    Example:
+        >>> hm.theory.sequences_to_see(2, **rhm) > hm.theory.sequences_to_see(1, **rhm)
+        True
     """
     sizes = {
         "vocab_size": vocab_size,
@@ -125,6 +143,10 @@ def sequences_to_learn(level: int, *, rules_per_symbol: int) -> float:
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> hm.theory.sequences_to_learn(2, rules_per_symbol=4)
+        64.0
     """
     level = check_integer("level", level, 1)
     return float(check_integer("rules_per_symbol", rules_per_symbol, 1)) ** (level + 1)
@@ -146,6 +168,10 @@ def rms_leaf_covariance(grammar: Grammar) -> Float[np.ndarray, " depth"]:
 
     Raises:
         ValueError: if the weights are traced.
+
+    Example:
+        >>> hm.theory.rms_leaf_covariance(grammar).shape
+        (2,)
     """
     require(is_concrete(grammar), "grammar", grammar, "outside a trace")
     marginals = HostPaths.of(grammar).marginals

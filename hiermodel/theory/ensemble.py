@@ -34,6 +34,11 @@ def sizes(grammar: Grammar) -> Sizes:
             tuples with two parents. The exact numbers of one such grammar come from
             ``rms_leaf_covariance``, ``speciation_steps``, ``information`` and the functions of
             ``hiermodel.grammar.statistics``.
+
+    Example:
+        >>> uniform = hm.Grammar.from_rules(np.stack([children] * 2), depth=2)
+        >>> hm.theory.sizes(uniform)._asdict()
+        {'vocab_size': 2, 'rules_per_symbol': 2, 'branching': 2}
     """
     vocab_size, rules_per_symbol = grammar.log_weights.shape[1:]
     faults = {

@@ -23,6 +23,10 @@ def expected_entropy(
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> round(hm.theory.expected_entropy(depth=3, **rhm), 4)
+        12.4766
     """
     vocab_size, rules, branching = check_sizes(vocab_size, rules_per_symbol, branching)
     return math.log(vocab_size) + _num_choices(depth, branching) * math.log(rules)
@@ -34,6 +38,10 @@ def expected_support(
     """Number of sequences: v · m^((s^L − 1) / (s − 1)), exactly, all equally likely.
 
     Args and errors as :func:`expected_entropy`, whose exponential this is.
+
+    Example:
+        >>> hm.theory.expected_support(depth=2, **rhm) == 16 * 4**3
+        True
     """
     vocab_size, rules, branching = check_sizes(vocab_size, rules_per_symbol, branching)
     return vocab_size * rules ** _num_choices(depth, branching)

@@ -71,6 +71,10 @@ def expected_beliefs(
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> hm.theory.expected_beliefs(0.2, corruption="equal", depth=3, **rhm).shape
+        (4,)
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     depth = check_integer("depth", depth, 1)
@@ -106,6 +110,10 @@ def recovery_threshold(
 
     Raises:
         ValueError: if an argument is out of its range.
+
+    Example:
+        >>> 0 < hm.theory.recovery_threshold(corruption="erased", tolerance=0.05, **rhm) <= 1
+        True
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     require(0 < tolerance < 1, "tolerance", tolerance, "above 0 and below 1")

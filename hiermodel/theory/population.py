@@ -57,6 +57,12 @@ def sampled_beliefs(
 
     Raises:
         ValueError: for a wrong key or an argument out of its range.
+
+    Example:
+        >>> hm.theory.sampled_beliefs(
+        ...     key, 0.2, corruption="equal", depth=3, population=100, **rhm
+        ... ).shape
+        (4,)
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     depth = check_integer("depth", depth, 1)
@@ -86,6 +92,13 @@ def sampled_threshold(
     What :func:`~hiermodel.theory.recovery_threshold` says, without its annealed average, by
     bisection down to ``tolerance``; a larger population makes the decisions near the threshold
     surer. Other arguments and errors as :func:`sampled_beliefs`.
+
+    Example:
+        >>> found = hm.theory.sampled_threshold(
+        ...     key, corruption="erased", population=100, tolerance=0.1, **rhm
+        ... )
+        >>> 0 < found <= 1
+        True
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     population = check_integer("population", population, 1)

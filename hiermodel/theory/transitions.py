@@ -60,6 +60,10 @@ def threshold_step(
 
     Raises:
         ValueError: if a number is out of its range, or the process is of another kind.
+
+    Example:
+        >>> 0 < hm.theory.threshold_step(hm.Schedule.linear(100), **rhm) < 100
+        True
     """
     found = check_sizes(vocab_size, rules_per_symbol, branching)
     kind = _kind(process, found.vocab_size)
@@ -91,6 +95,10 @@ def speciation_steps(grammar: Grammar, process: Process) -> Float[np.ndarray, " 
 
     Raises:
         ValueError: for a process that is not Gaussian.
+
+    Example:
+        >>> hm.theory.speciation_steps(grammar, schedule).shape
+        (2,)
     """
     require(process.num_states is None, "process", process, "a Schedule of Gaussian noise")
     signal = class_signal(grammar)
@@ -102,6 +110,10 @@ def class_signal(grammar: Grammar) -> Float[np.ndarray, " depth"]:
 
     The nonzero eigenvalues of Σ_leaves Σ_a P(a) (M_a − M̄)(M_a − M̄)^T are those of the v × v matrix
     sqrt(P) (G − centred) sqrt(P), G = Σ_leaves M M^T; P is the mean law of the level's nodes.
+
+    Example:
+        >>> hm.theory.class_signal(grammar).shape
+        (2,)
     """
     grams = path_grams(grammar)
     found = []
@@ -132,6 +144,10 @@ def information(
 
     Raises:
         ValueError: for a wrong key or a number out of range.
+
+    Example:
+        >>> hm.theory.information(key, grammar, schedule, 5, 16).shape
+        (16,)
     """
     check_key(key)
     check_steps(t, process.num_steps)
@@ -167,6 +183,10 @@ def collapse_step(
 
     Raises:
         ValueError: for a wrong key or a number out of range.
+
+    Example:
+        >>> bool(0 <= hm.theory.collapse_step(key, grammar, schedule, 8, num_samples=16) <= 20)
+        True
     """
     num_sequences = check_integer("num_sequences", num_sequences, 1)
     goal = np.log(num_sequences)

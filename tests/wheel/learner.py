@@ -10,7 +10,7 @@ def main() -> None:
     """Train a small network of the library's own for a few steps and compare it with the oracle."""
     from hiermodel.networks.mlp import MLPConfig
 
-    grammar, schedule = hm.paper_grammar(), hm.Schedule.linear(10)
+    grammar, schedule = hm.paper_grammar(), hm.Schedule.linear(20)
     sequences = hm.sample_leaves(jax.random.key(0), grammar, 32)
     assert hasattr(hm.networks, "__path__")
     assert hasattr(hm.training, "__path__")
