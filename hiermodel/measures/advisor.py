@@ -34,6 +34,13 @@ class Evidence(NamedTuple):
         alarm: step at which it first spoke up; None if it has not.
         since: step from which on it lies where the alarm found it: the curve's lowest point, or the
             first of the unbroken run of looks before the alarm that are significant on their own.
+
+    Example:
+        >>> steps = np.geomspace(10, 1000, 12)
+        >>> falling = np.linspace(2, 1, 12)[:, None] * np.ones(20)
+        >>> advice = hm.advise_stop(key, steps, falling, split_divergence=falling, num_looks=12)
+        >>> [isinstance(one, hm.measures.Evidence) for one in advice.evidence[:1]]
+        [True]
     """
 
     name: str

@@ -96,6 +96,14 @@ def transformer_from_state_dict(state: Mapping[str, Any], *, num_heads: int) -> 
 
     Raises:
         ValueError: if names are missing, unknown or appear twice, or a shape does not fit.
+
+    Example:
+        >>> network = hm.networks.TransformerConfig(4, 2, width=8, num_layers=1, num_heads=2)
+        >>> params = hm.networks.init_params(key, network)
+        >>> mine = hm.networks.learned_denoiser(network, params, schedule)
+        >>> state = hm.networks.transformer_to_state_dict(mine)
+        >>> hm.transformer_from_state_dict(state, num_heads=2).vocab_size
+        2
     """
     num_heads = check_integer("num_heads", num_heads, 1)
     arrays = {_clean_name(name): np.asarray(value) for name, value in state.items()}

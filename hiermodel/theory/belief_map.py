@@ -168,6 +168,10 @@ def change_exponent(*, vocab_size: int, rules_per_symbol: int, branching: int = 
     down the tree. Derived here; arXiv:2410.13770 has the power law.
 
     Args and errors as :func:`belief_map`.
+
+    Example:
+        >>> hm.theory.change_exponent(**rhm) < 2
+        True
     """
     nu = correlation_exponent(
         vocab_size=vocab_size, rules_per_symbol=rules_per_symbol, branching=branching
