@@ -12,6 +12,11 @@ import hiermodel as hm
 
 # name: its parameters; those after * are keyword-only
 CONTRACT = {
+    "fit": (
+        "key network sequences process * num_steps batch_size learning_rate callback vocab_size "
+        "points progress"
+    ),
+    "host_denoiser": "function num_leaves vocab_size",
     "Grammar.random": "key * vocab_size depth branching rules_per_symbol sigma shared",
     "Grammar.random_hierarchy": "key * vocab_size depth branching rules_per_symbol",
     "Grammar.from_tensor": "rho * depth root_probs",
@@ -52,6 +57,7 @@ CONTRACT = {
 }
 
 DEFAULTS = {
+    "fit": {"callback": None, "vocab_size": None, "points": 100, "progress": True},
     "Grammar.random": {"branching": 2, "sigma": 1.0, "shared": True},
     "Grammar.from_tensor": {"root_probs": None},
     "Grammar.from_rules": {"probs": None, "root_probs": None},
@@ -174,7 +180,7 @@ def test_importing_the_package_imports_little_beyond_jax():
     assert flax_is_loaded == "False"
 
 
-@pytest.mark.parametrize("name", ["transformer_from_state_dict"])
+@pytest.mark.parametrize("name", ["transformer_from_state_dict", "fit"])
 def test_what_training_needs_is_named_where_it_is_missing(name):
     code = (
         "import sys; sys.modules['flax'] = sys.modules['optax'] = None\n"

@@ -1,6 +1,7 @@
 """Train any network in memory: one call from sequences to a denoiser."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -141,7 +142,7 @@ def fit(
     ensemble = Ensemble(network, training, process, len(keys))
     num_keys = len(keys) // len(sets)
     splits = jnp.repeat(jnp.arange(len(sets), dtype=jnp.int32), num_keys)
-    states = _initial(network, training.ema_decays)(jnp.stack(keys))
+    states = _initial(jnp.stack(keys), network, training.ema_decays)
     run = _Run(ensemble, place_members(states, len(keys)), stacked, splits)
 
     def denoisers() -> Any:
@@ -209,8 +210,9 @@ class _Run:
         return made
 
 
-def _initial(network: Network, decays: tuple[float, ...]) -> Callable[[Array], TrainState]:
-    return jax.jit(jax.vmap(lambda key: init_member(key, network, decays=decays)))
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _initial(keys: Key[Array, " keys"], network: Network, decays: tuple[float, ...]) -> TrainState:
+    return jax.vmap(lambda key: init_member(key, network, decays=decays))(keys)
 
 
 def _is_array_of_keys(key: Any) -> bool:

@@ -109,6 +109,32 @@ def test_the_callback_is_told_and_can_end_the_training(alone):
     assert_same(stopped, fit(KEY, NETWORK, data()[0], SCHEDULE, **(SETTINGS | {"num_steps": 4})))
 
 
+def test_advice_ends_a_training_that_leans_to_its_data():
+    """The recipe of docs/guides/own_network.md: two halves, watched on test sequences."""
+    halves = np.stack([CONSTANT, (CONSTANT + 1) % 3])
+    test = np.asarray(jax.random.randint(jax.random.key(8), (40, 4), 0, 3))
+    noisy = hm.add_noise(KEY, SCHEDULE, hm.one_hot(test, 3), 20)
+    steps, losses, divergences, verdicts = [], [], [], []
+
+    def look(progress):
+        a, b = progress.denoisers()
+        steps.append(progress.step)
+        both = [hm.measures.evaluate_loss(KEY, one, SCHEDULE, test, 20) for one in (a, b)]
+        losses.append(np.asarray(sum(both)) / 2)
+        divergences.append(np.asarray(hm.measures.denoiser_divergence(a, b, noisy, 20)))
+        advice = hm.advise_stop(
+            KEY, np.array(steps), np.stack(losses), split_divergence=np.stack(divergences)
+        )
+        verdicts.append(advice.verdict)
+        return advice.stop
+
+    settings = SETTINGS | {"num_steps": 100}
+    a, _ = fit(KEY, NETWORK, halves, SCHEDULE, callback=look, points=25, **settings)
+    assert verdicts[-1] != "keep going"
+    assert set(verdicts[:-1]) == {"keep going"}
+    assert a.losses.steps[-1] == steps[-1] < 100
+
+
 @pytest.mark.parametrize("as_instance", [True, False])
 def test_a_users_own_module_is_trained(as_instance):
     module = OwnModule(4, 3, nnx.Rngs(0)) if as_instance else lambda rngs: OwnModule(4, 3, rngs)
