@@ -63,9 +63,7 @@ class Arguments:
 
 COMMANDS = {
     "theory": Command(
-        "paper_repro.papers",
-        "Arguments",
-        "publish_and_say",
+        "paper_repro.papers:publish_and_say",
         "put finished predictions of papers into docs/theory.md",
         "theory",
     ),
