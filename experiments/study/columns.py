@@ -98,8 +98,9 @@ def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[s
             test = _at_first(np.sqrt(test[pairs].prod(1)), pairs, len(test))
         columns |= {**own, "ratio": test / own["tau_bias"]}
     for end in ("", *(f"_{end}" for end in BORDER)) if "tau_level" in onsets else ():
-        for level, values in enumerate(onsets[f"tau_level{end}"].values.T):
-            columns[f"tau_level{end}_{level}"] = values
+        found = onsets[f"tau_level{end}"].values
+        for level in range(found.shape[1]):  # of several relative times, the first
+            columns[f"tau_level{end}_{level}"] = found[:, level].reshape(len(found), -1)[:, 0]
     return columns
 
 
