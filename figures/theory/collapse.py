@@ -33,16 +33,17 @@ def collapse(
     Returns:
         The centre, and λ.
     """
+    known = [PchipInterpolator(x, curve, extrapolate=False) for curve in curves.T]
 
     def spread(guess: np.ndarray) -> float:
-        scaled = [(x - guess[0]) * np.exp(guess[1] * (depth - depths[-1])) for depth in depths]
         squares, count = 0.0, 0
         for one, other in itertools.permutations(range(len(depths)), 2):
-            inside = (scaled[one] >= scaled[other][0]) & (scaled[one] <= scaled[other][-1])
+            stretch = np.exp(guess[1] * (depths[one] - depths[other]))
+            off = known[other](guess[0] + (x - guess[0]) * stretch) - curves[:, one]
+            inside = np.isfinite(off)
             if inside.sum() < 2:
                 return 1e3
-            known = PchipInterpolator(scaled[other], curves[:, other])(scaled[one][inside])
-            squares += float(np.square(known - curves[inside, one]).sum())
+            squares += float(np.square(off[inside]).sum())
             count += int(inside.sum())
         return squares / count
 
