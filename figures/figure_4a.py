@@ -38,7 +38,7 @@ CAPTION = (
     f"nearest-neighbour divergence and test loss, {style.SHADED}."
 )
 
-STAGES = ("evaluation", "comparison", "u_turns", "refitted")
+STAGES = ("evaluation", "comparison", "u_turns", "refitted", "levels")
 
 TRAIN, TEST = 0, 1
 """Indices along the dimension "set"."""
@@ -108,6 +108,12 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "refitted" in results:
         height = float(np.nanmean(results["refitted"]["gap"].values))
         axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
+    if "gap_onset" in results.get("levels", {}):
+        onset = _onsets_of_pairs(results["levels"])
+        when = float(np.exp(onset.values.mean()))
+        later = bool((onset.lower < onset.values).any())  # than it was, where it may be earlier
+        label = "onset, at the latest" if later else "onset"
+        axis.axvline(when, color=style.BROWN, ls="--", lw=0.9, label=label)
     axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
@@ -247,6 +253,39 @@ def against_refitted(run: Run) -> list[Claim]:
             primary=True,
         )
     ]
+
+
+def onset_before_turn(run: Run) -> list[Claim]:
+    """Where falling error and growing bias balance is no onset: bias has begun before."""
+    levels = run.results["levels"]
+    if "gap_onset" not in levels or "tau_turn" not in run.results["onsets"]:
+        return []
+    onset = _onsets_of_pairs(levels)
+    turn = run.times_of_sets("tau_turn")
+    parts = (turn.values, turn.lower, turn.upper)
+    of_pairs = Statistic(*(by_pair_of_sets(part, run.num_splits) for part in parts))
+    return [
+        per_pair(
+            run,
+            of_pairs - onset,
+            name="onset-before-turn",
+            statement="samples lean to their own training set before networks of different sets "
+            "begin to part",
+            about="ln(τ_turn / onset), the onset being the first checkpoint from which on the gap "
+            "stays significant",
+            note=border_note(onset=onset, τ_turn=of_pairs),
+            resolution=run.spacing("evaluation", "comparison"),
+        )
+    ]
+
+
+def _onsets_of_pairs(levels: Measurements) -> Statistic:
+    """Ln of the onsets of the gap; without a bound where there is none, or it may be earlier."""
+    _, epochs = trained_checkpoints(levels)
+    found = levels["gap_onset"].values
+    times = np.log(np.clip(found, epochs[0], epochs[-1]))
+    lower = np.where(found <= epochs[0], -np.inf, times)
+    return Statistic(times, lower, np.where(np.isinf(found), np.inf, times))
 
 
 def _leaning_to_own_data(run: Run) -> list[Claim]:
@@ -402,6 +441,7 @@ FIGURE = FigureSpec(
         (("evaluation", "comparison"), samples_along_training),
         (("evaluation", "comparison", "u_turns"), u_turns),
         (("evaluation", "comparison", "refitted"), against_refitted),
+        (("evaluation", "comparison", "levels"), onset_before_turn),
     ),
     between=growth,
     also=("5", "9", "10"),

@@ -33,6 +33,8 @@ from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.grammar.statistics import leaf_pairs
 from hiermodel.measures.dependence import corrected_p_values, permuted_block_excess
 from hiermodel.measures.features import correlations_by_distance, pair_covariance
+from hiermodel.measures.gap_test import permuted_gap
+from hiermodel.measures.turns import lasting_onset
 from hiermodel.measures.units import disjoint_pairs
 
 
@@ -133,7 +135,7 @@ def _dependence(
     )
     significant = p_values <= settings.significance
     first = np.where(significant.any(0), epochs[significant.argmax(0)], np.inf)
-    results = {
+    results: dict[str, Measurement] = {
         "significance": Measurement(
             np.array(settings.significance), (), "probability", "level of the test of onset_epoch"
         ),
@@ -159,6 +161,7 @@ def _dependence(
             f"first checkpoint with onset_p ≤ {settings.significance:g}; inf if there is none",
         ),
     }
+    results |= _gap_onsets(key, config, settings, sequences, epochs)
     at_test = _at_minimum(config, observed, epochs, joined, tau_test)
     total = at_test.sum(-1, keepdims=True)
     if (total > 0).all():
@@ -169,6 +172,45 @@ def _dependence(
             "share of the level in the sum of block_excess over levels, at the test-loss minimum",
         )
     return results
+
+
+def _gap_onsets(
+    key: Key[Array, ""],
+    config: RunConfig,
+    settings: LevelsConfig,
+    sequences: Sequences,
+    epochs: Int[np.ndarray, " checkpoint"],
+) -> dict[str, Measurement]:
+    """From when on samples lean to their own training set, for every pair of sets by itself."""
+    train, num_seeds = make_data(config).train, config.num_seeds
+    p_values = []
+    for pair, (a, b) in enumerate(disjoint_pairs(config.num_splits)):
+        gaps = permuted_gap(
+            jax.random.fold_in(key, pair),
+            *(_of_split(sequences, split, num_seeds) for split in (a, b)),
+            train[a],
+            train[b],
+            num_permutations=settings.num_permutations,
+        )
+        by_seed = (len(sequences), num_seeds)
+        observed = gaps.observed.reshape(by_seed).mean(1)
+        permuted = gaps.permuted.reshape(-1, *by_seed).mean(2)
+        p_values.append(corrected_p_values(observed, permuted))
+    p_values = np.stack(p_values, 1)
+    onset = np.append(epochs, np.inf)[lasting_onset(p_values.T, settings.significance)]
+    about = "that the own–other gap be as large without data-dependence: one-sided test by "
+    about += "permutations of the splits, corrected for the number of checkpoints (maxT)"
+    when = "first checkpoint from which on gap_p stays small; inf if there is none"
+    return {
+        "gap_p": Measurement(p_values, ("checkpoint", "pair"), "probability", about),
+        "gap_onset": Measurement(onset, ("pair",), "epochs", when),
+    }
+
+
+def _of_split(sequences: Sequences, split: int, num_seeds: int) -> Int[np.ndarray, "..."]:
+    """Samples of all checkpoints and seeds of a split, one after the other."""
+    own = sequences[:, split * num_seeds : (split + 1) * num_seeds]
+    return own.reshape(-1, *sequences.shape[2:])
 
 
 def _at_minimum(
@@ -200,10 +242,7 @@ def _all_pairs(
     total = np.zeros((settings.num_permutations, num_checkpoints, grammar.depth + 1))
     for pair, (split_a, split_b) in enumerate(pairs):
         generated_a, generated_b = (
-            sequences[:, split * num_seeds : (split + 1) * num_seeds].reshape(
-                -1, *sequences.shape[2:]
-            )
-            for split in (split_a, split_b)
+            _of_split(sequences, split, num_seeds) for split in (split_a, split_b)
         )
         # Seeds of a split share its data: one way of dealing out for all of them.
         excess = permuted_block_excess(
