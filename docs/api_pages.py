@@ -8,6 +8,8 @@ from typing import Any
 
 import hiermodel as hm
 
+EXAMPLES = Path(__file__).with_name("examples.py")
+SHARED = ["What examples share:", "", f".. literalinclude:: ../{EXAMPLES.name}", "   :lines: 3-", ""]
 NAMESPACES = [name for name, source in hm.LAZY.items() if source is None]
 
 
@@ -21,6 +23,7 @@ def write(folder: Path) -> None:
         for one in names:
             homes.setdefault(id(getattr(module, one)), f"{name}.{one}")
         text = [*_title(f"hm.{name}"), inspect.getdoc(module) or "", ""]
+        text += SHARED
         text += [line for one in names for line in _entry(module, one)]
         _write(folder / f"{name}.rst", text)
     lines = [*_title("hm"), "What one needs most, without the name of its namespace.", ""]
