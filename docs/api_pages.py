@@ -8,8 +8,7 @@ from typing import Any
 
 import hiermodel as hm
 
-EXAMPLES = Path(__file__).with_name("examples.py")
-SHARED = ["What examples share:", "", f".. literalinclude:: ../{EXAMPLES.name}", "   :lines: 3-", ""]
+SHARED = ["What examples share:", "", ".. literalinclude:: ../examples.py", "   :lines: 3-", ""]
 NAMESPACES = [name for name, source in hm.LAZY.items() if source is None]
 
 
