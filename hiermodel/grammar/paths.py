@@ -1,11 +1,20 @@
-"""How a symbol near the root shapes a single node below it: products of transition matrices."""
+"""How a symbol near the root shapes a single node below it: vectors pushed down, level by level."""
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.grammar.rules import Grammar
-from hiermodel.log_space import log_sum_exp
+from hiermodel.log_space import log_sum_by_child
+
+
+def push_down(
+    grammar: Grammar, level: int, log_probs: Float[Array, "*batch nodes vocab"]
+) -> Float[Array, "*batch children vocab"]:
+    """Laws of the children of ``level``, each by itself, from the laws of its nodes."""
+    table = grammar.table_index(level)
+    uses = log_probs[..., None] + grammar.log_weights[table]  # (…, nodes, symbol, rule)
+    below = log_sum_by_child(uses, grammar.rules.children[table])
+    return below.reshape(*log_probs.shape[:-2], -1, grammar.vocab_size)
 
 
 def root_transitions(grammar: Grammar, level: int) -> Float[Array, "nodes vocab vocab"]:
@@ -14,22 +23,15 @@ def root_transitions(grammar: Grammar, level: int) -> Float[Array, "nodes vocab 
     The product, along the node's path, of the single-child transition matrices
     (science.md#filter-levels). Entry [i, a, b] is log P(node i = b | root = a).
     """
-    vocab_size = grammar.vocab_size
-    identity = jnp.where(jnp.eye(vocab_size, dtype=bool), 0.0, -jnp.inf)
-    paths = identity[None].astype(grammar.log_weights.dtype)
+    identity = jnp.where(jnp.eye(grammar.vocab_size, dtype=bool), 0.0, -jnp.inf)
+    paths = identity[:, None].astype(grammar.log_weights.dtype)  # (root, node, symbol)
     for above in range(level):
-        step = child_transitions(grammar, above)
-        # (node, root, parent) and (position, parent, child), summed over the parent
-        joint = paths[:, None, :, :, None] + step[None, :, None, :, :]
-        paths = log_sum_exp(joint, -2).reshape(-1, vocab_size, vocab_size)
-    return paths
+        paths = push_down(grammar, above, paths)
+    return paths.swapaxes(0, 1)
 
 
 def child_transitions(grammar: Grammar, level: int) -> Float[Array, "branching vocab vocab"]:
     """Log P(child at a position = b | parent at ``level`` = a), as [position, a, b]."""
-    table = grammar.table_index(level)
-    children = grammar.rules.children[table]
-    log_weights = grammar.log_weights[table]
-    is_child = children[..., None, :] == np.arange(grammar.vocab_size)[:, None]  # (a, r, b, j)
-    weights = jnp.where(np.moveaxis(is_child, -1, 0), log_weights[..., None], -jnp.inf)
-    return log_sum_exp(weights, -2)
+    identity = jnp.where(jnp.eye(grammar.vocab_size, dtype=bool), 0.0, -jnp.inf)
+    known = identity[:, None].astype(grammar.log_weights.dtype)
+    return push_down(grammar, level, known).swapaxes(0, 1)

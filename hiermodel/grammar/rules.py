@@ -3,46 +3,79 @@
 import dataclasses
 import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
-from hiermodel.checks import InputError, check_integer, check_key, require
+from hiermodel.checks import InputError, check_integer, check_key, is_concrete, require
 
 PROBABILITY_TOLERANCE = 1e-5
 """How far a row of probabilities may be from summing to one (they are then normalised exactly)."""
 
 
+@jax.tree_util.register_pytree_node_class
 class RuleTable:
     """The children of every rule: which productions exist, without their weights.
 
-    Hashable, because the structure of a grammar, like a shape, decides what is compiled.
-
-    Attributes:
-        children: int32 array (levels, vocab_size, max_rules, branching); ``children[l, a, r]`` is
-            the tuple that rule r of symbol a produces at level l. Parents with fewer rules are
-            padded with zeros; their padding has log-weight −inf.
+    A pytree of one array, so that grammars of one shape share their compiled programs, and a stack
+    of them can be mapped over. To JAX the symbols are float32 (exact up to 2^24), as it
+    differentiates no integers: gradients of a whole grammar then have zeros here.
     """
 
     def __init__(self, children: np.ndarray):
-        self.children = np.ascontiguousarray(children, dtype=np.int32)
-        self.children.flags.writeable = False
-        self._hash = hash((self.children.shape, self.children.tobytes()))
+        self._known: np.ndarray | None = _read_only(children)
+        with jax.ensure_compile_time_eval():
+            self._codes: Array = jnp.asarray(self._known, jnp.float32)
+
+    @property
+    def children(self) -> Any:
+        """int32 array (levels, vocab_size, max_rules, branching).
+
+        ``children[l, a, r]`` is the tuple that rule r of symbol a produces at level l. Parents with
+        fewer rules are padded with zeros; their padding has log-weight −inf. In NumPy, read-only,
+        where the rules are known; inside a trace a traced array.
+        """
+        if self._known is None:
+            if not is_concrete(self._codes):
+                return self._codes.astype(jnp.int32)
+            self._known = _read_only(np.asarray(self._codes))
+        return self._known
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(levels, vocab_size, max_rules, branching); further axes lead in a stack of grammars."""
+        return self._codes.shape
+
+    def tree_flatten(self) -> tuple[tuple[Array], None]:
+        """The one array."""
+        return (self._codes,), None
+
+    @classmethod
+    def tree_unflatten(cls, _: None, leaves: tuple[Any]) -> "RuleTable":
+        """From the one array, or whatever JAX puts in its place."""
+        table = object.__new__(cls)
+        table._known, (table._codes,) = None, leaves
+        return table
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash((self.children.shape, self.children.tobytes()))
 
     def __eq__(self, other: object) -> bool:
         return self is other or (
-            isinstance(other, RuleTable)
-            and self._hash == other._hash
-            and np.array_equal(self.children, other.children)
+            isinstance(other, RuleTable) and np.array_equal(self.children, other.children)
         )
 
     def __repr__(self) -> str:
-        return f"RuleTable{self.children.shape}"
+        return f"RuleTable{self.shape}"
+
+
+def _read_only(children: np.ndarray) -> Int[np.ndarray, "..."]:
+    children = np.ascontiguousarray(children, dtype=np.int32)
+    children.flags.writeable = False
+    return children
 
 
 @jax.tree_util.register_dataclass
@@ -50,9 +83,10 @@ class RuleTable:
 class Grammar:
     """A probabilistic tree grammar as a pytree of rule lists (science.md#data).
 
-    The weights are array leaves, so ``jit``, ``vmap`` and ``grad`` act on them; the rules
-    themselves are static. ``levels`` is 1 if all levels share their rules, else ``depth``;
-    level l holds the rules from nodes of level l to nodes of level l + 1, the root being level 0.
+    Weights and rules are array leaves: ``jit`` compiles once for all grammars of a shape, ``vmap``
+    runs over a stack of them, and ``grad`` gives gradients of the weights. ``levels`` is 1 if all
+    levels share their rules, else ``depth``; level l holds the rules from nodes of level l to nodes
+    of level l + 1, the root being level 0.
 
     Attributes:
         log_weights: (levels, vocab_size, max_rules) natural-log probability of each rule given its
@@ -73,18 +107,23 @@ class Grammar:
 
     log_weights: Float[Array, "levels vocab max_rules"]
     root_log_probs: Float[Array, " vocab"]
-    rules: RuleTable = dataclasses.field(metadata={"static": True})
+    rules: RuleTable
     depth: int = dataclasses.field(metadata={"static": True})
 
     @property
     def vocab_size(self) -> int:
         """Number of symbols, q."""
-        return self.rules.children.shape[1]
+        return self.rules.shape[-3]
 
     @property
     def branching(self) -> int:
         """Number of children of a node, s."""
-        return self.rules.children.shape[3]
+        return self.rules.shape[-1]
+
+    @property
+    def max_rules(self) -> int:
+        """The most rules that a symbol has, m where all have as many."""
+        return self.rules.shape[-2]
 
     @property
     def num_leaves(self) -> int:
@@ -94,12 +133,12 @@ class Grammar:
     @property
     def shared(self) -> bool:
         """True if every level uses the same rules."""
-        return self.rules.children.shape[0] == 1
+        return self.rules.shape[-4] == 1
 
     def __repr__(self) -> str:
         return (
             f"Grammar(vocab_size={self.vocab_size}, depth={self.depth}, "
-            f"branching={self.branching}, max_rules={self.rules.children.shape[2]}, "
+            f"branching={self.branching}, max_rules={self.max_rules}, "
             f"shared={self.shared})"
         )
 
@@ -109,10 +148,11 @@ class Grammar:
 
     def to_tensor(self) -> Float[Array, "..."]:
         """Dense production probabilities rho[(level,) a, b1, …, bs], the inverse of from_tensor."""
-        levels, vocab, _, branching = self.rules.children.shape
+        levels, vocab, _, branching = self.rules.shape
         shape = (levels, vocab) + (vocab,) * branching
         level, parent, _ = np.indices(self.log_weights.shape)
-        index = (level, parent, *np.moveaxis(self.rules.children, -1, 0))
+        children = self.rules.children
+        index = (level, parent, *(children[..., position] for position in range(branching)))
         tensor = jnp.zeros(shape, self.log_weights.dtype).at[index].add(jnp.exp(self.log_weights))
         return tensor[0] if self.shared else tensor
 

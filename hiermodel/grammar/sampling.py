@@ -68,7 +68,7 @@ def _sample_trees(
     keys = sample_keys(key, num_samples)
     uniforms = jax.vmap(lambda one: jax.random.uniform(one, (num_uniforms,), jnp.float32))(keys)
 
-    symbols = _choose(_cumulative(grammar.root_log_probs), uniforms[:, :1])
+    symbols = choose(cumulative(grammar.root_log_probs), uniforms[:, :1])
     tree: list[Array | None] = [symbols]
     used = 1
     for level in levels[1:]:
@@ -96,8 +96,8 @@ def draw_given_root(
     uniforms: Float[Array, "num_samples nodes"],
 ) -> Int[Array, "num_samples nodes"]:
     """Draw the nodes of a filter level, each by itself."""
-    cumulative = _cumulative(root_transitions(grammar, level))  # (nodes, root, vocab)
-    return _choose(cumulative[jnp.arange(uniforms.shape[-1]), root], uniforms)
+    law = cumulative(root_transitions(grammar, level))  # (nodes, root, vocab)
+    return choose(law[jnp.arange(uniforms.shape[-1]), root], uniforms)
 
 
 def apply_rules(
@@ -108,13 +108,13 @@ def apply_rules(
 ) -> Int[Array, "num_samples children"]:
     """Let every node of ``level`` choose a rule, and return all their children in order."""
     table = grammar.table_index(level)
-    rule = _choose(_cumulative(grammar.log_weights[table])[parents], uniforms)
+    rule = choose(cumulative(grammar.log_weights[table])[parents], uniforms)
     children = jnp.asarray(grammar.rules.children[table])[parents, rule]
     num_samples, num_nodes = parents.shape
     return children.reshape(num_samples, num_nodes * grammar.branching)
 
 
-def _cumulative(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch choices"]:
+def cumulative(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch choices"]:
     """Cumulative probabilities, +inf from the last possible choice on.
 
     A uniform number picks the first choice whose entry exceeds it: never an impossible one, as its
@@ -126,8 +126,8 @@ def _cumulative(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*bat
     return jnp.where(after_last, jnp.inf, jnp.cumsum(probs, -1))
 
 
-def _choose(
-    cumulative: Float[Array, "*#batch choices"], uniforms: Float[Array, "*#batch"]
+def choose(
+    law: Float[Array, "*#batch choices"], uniforms: Float[Array, "*#batch"]
 ) -> Int[Array, "..."]:
-    """Index of the first entry above the uniform number."""
-    return (cumulative <= uniforms[..., None]).sum(-1, dtype=jnp.int32)
+    """Index of the first entry of a cumulative law above the uniform number."""
+    return (law <= uniforms[..., None]).sum(-1, dtype=jnp.int32)

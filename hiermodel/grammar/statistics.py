@@ -11,9 +11,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import InputError, check_integer
-from hiermodel.grammar.paths import child_transitions, root_transitions
+from hiermodel.grammar.paths import child_transitions, push_down, root_transitions
 from hiermodel.grammar.rules import Grammar, symbol_dtype
-from hiermodel.log_space import log_sum_exp
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -43,10 +42,10 @@ def symbol_log_marginals(grammar: Grammar) -> tuple[Float[Array, "nodes vocab"],
         >>> bool(np.allclose(np.exp(hm.grammar.symbol_log_marginals(grammar)[-1]).sum(-1), 1))
         True
     """
-    return tuple(
-        log_sum_exp(grammar.root_log_probs[:, None] + root_transitions(grammar, level), -2)
-        for level in range(grammar.depth + 1)
-    )
+    marginals = [grammar.root_log_probs[None]]
+    for level in range(grammar.depth):
+        marginals.append(push_down(grammar, level, marginals[-1]))
+    return tuple(marginals)
 
 
 def leaf_pairs(grammar: Grammar, *, filter_level: int = 0) -> PairStatistics:

@@ -1,21 +1,23 @@
 """Exact belief propagation: what the leaves of a tree say about every node (science.md#inference).
 
-Two methods give the same answer. :mod:`hiermodel.inference.messages` works in log space, for every
-grammar and evidence. :mod:`hiermodel.inference.unrolled` works with probabilities, many times
-faster, for small grammars; sequences for which its probabilities may have underflown are then done
-again in log space, one by one, so that no answer depends on what else is in the batch. Derivatives
-always go through log space.
+Two methods give the same answer. :mod:`hiermodel.inference.scaled` works with probabilities. Where
+those may have underflown, sequences are done again, one by one, by
+:mod:`hiermodel.inference.messages`, which works in log space and is right for all evidence, at many
+times the cost. So no answer depends on what else is in the batch. Derivatives always go through log
+space.
+
+Rules are arrays, as weights are, so all grammars of a shape share their programs. Under ``vmap`` a
+further axis of evidence is one more axis of the batch, and a stack of grammars is worked through
+one grammar after the other, each at full speed.
 """
 
 import functools
-import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import (
     check_integer,
@@ -24,13 +26,9 @@ from hiermodel.checks import (
     is_concrete,
 )
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference import messages, unrolled
-
-BLOCK = 2048
-"""Sequences that the fast method takes at a time on a CPU, so that its arrays stay in cache."""
-
-REPAIRED = 64
-"""Sequences of a block that are done again in log space at a time."""
+from hiermodel.inference import messages, scaled
+from hiermodel.inference.blocks import block_size, fast_block_size, guarded, in_blocks, in_turn
+from hiermodel.log_space import subtract
 
 
 class Beliefs(NamedTuple):
@@ -158,37 +156,9 @@ def _run_bp(
     first_level: int,
 ) -> Beliefs:
     """Beliefs, with marginals from ``first_level`` on."""
-    if unrolled.pays(grammar) and leaf_evidence.size > 0:
+    if leaf_evidence.size > 0:
         return _run_fast(filter_level, first_level, grammar, leaf_evidence)
-    run = functools.partial(_run_log_space, filter_level, first_level, grammar)
-    return in_blocks(run, leaf_evidence, block_size(grammar))
-
-
-def block_size(grammar: Grammar) -> int:
-    """Sequences that log space takes at a time on a CPU."""
-    return max(1, messages.BLOCK // grammar.num_leaves)
-
-
-def in_blocks(
-    run: Callable[[Array], Any], leaf_evidence: Float[Array, "... leaves vocab"], size: int
-) -> Any:
-    """Apply ``run`` to all sequences; on a CPU to ``size`` at a time, whose arrays stay in cache.
-
-    Args:
-        run: maps (rows, num_leaves, vocab_size) to a tree of arrays with rows first.
-        leaf_evidence: any leading axes; they come back.
-        size: sequences in a block.
-    """
-    *batch, num_leaves, vocab_size = leaf_evidence.shape
-    rows = math.prod(batch)
-    flat = leaf_evidence.reshape(rows, num_leaves, vocab_size)
-    if jax.default_backend() != "cpu" or rows <= size:
-        out = run(flat)
-    else:
-        padded = jnp.pad(flat, ((0, -rows % size), (0, 0), (0, 0)))
-        blocks = jax.lax.map(run, padded.reshape(-1, size, num_leaves, vocab_size))
-        out = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
-    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), out)
+    return _run_log_space(filter_level, first_level, grammar, leaf_evidence)
 
 
 def _run_log_space(
@@ -215,8 +185,11 @@ def _run_fast(
     grammar: Grammar,
     leaf_evidence: Float[Array, "... leaves vocab"],
 ) -> Beliefs:
-    run = functools.partial(_run_block, filter_level, first_level, grammar)
-    return in_blocks(run, leaf_evidence, BLOCK)
+    def run(grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"]) -> Beliefs:
+        run_block = functools.partial(_run_block, filter_level, first_level, grammar)
+        return in_blocks(run_block, leaf_evidence, fast_block_size(grammar))
+
+    return in_turn(run, grammar, leaf_evidence)
 
 
 @_run_fast.defjvp
@@ -232,75 +205,70 @@ def _run_block(
     leaf_evidence: Float[Array, "block leaves vocab"],
 ) -> Beliefs:
     """The fast method, and log space for the sequences that it is not sure of."""
-    fast = unrolled.run_unrolled(grammar, unrolled.to_lanes(leaf_evidence, grammar), filter_level)
+    fast = scaled.run_scaled(grammar, scaled.to_lanes(leaf_evidence), filter_level)
     log_marginals = _from_level(first_level, tuple(_log(nodes) for nodes in fast.marginals))
-    run_slowly = functools.partial(_run_log_space, filter_level, first_level, grammar)
     num_rows = len(leaf_evidence)
 
     def finish(log_marginals: tuple[Array | None, ...]) -> Beliefs:
         by_level = (
-            None if nodes is None else unrolled.from_lanes(nodes, grammar, num_rows)
+            None if nodes is None else scaled.from_lanes(nodes, grammar, num_rows)
             for nodes in log_marginals
         )
         return Beliefs(fast.log_evidence[:num_rows], tuple(by_level))
 
-    def repair(log_marginals: tuple[Array | None, ...]) -> Beliefs:
-        wrong = ~fast.is_exact[:num_rows]
-        return _redo(run_slowly, block_size(grammar), leaf_evidence, finish(log_marginals), wrong)
+    run_exactly = functools.partial(_run_log_space, filter_level, first_level, grammar)
+    is_exact = fast.is_exact[:num_rows]
+    size = block_size(grammar)
+    return guarded(run_exactly, finish, log_marginals, is_exact, leaf_evidence, size)
 
-    # Inside a branch the change of layout is a copy of its own; outside, XLA would fuse it into
-    # the arithmetic, which would then read and write with strides and run at half its speed.
-    return jax.lax.cond(fast.is_exact.all(), finish, repair, log_marginals)
+
+def log_messages(
+    grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"], filter_level: int
+) -> tuple[Float[Array, "... nodes vocab"] | None, ...]:
+    """Upward messages as :func:`messages.pass_up` has them, each up to a constant.
+
+    No derivatives: those are of :func:`run_bp`.
+    """
+    if leaf_evidence.size == 0:
+        return messages.pass_up(grammar, leaf_evidence, filter_level).by_level
+
+    def run(grammar: Grammar, leaf_evidence: Float[Array, "... leaves vocab"]):
+        pass_block_up = functools.partial(_pass_block_up, filter_level, grammar)
+        return in_blocks(pass_block_up, leaf_evidence, fast_block_size(grammar))
+
+    return in_turn(run, grammar, leaf_evidence)
+
+
+def _pass_block_up(
+    filter_level: int, grammar: Grammar, leaf_evidence: Float[Array, "block leaves vocab"]
+) -> tuple[Float[Array, "block nodes vocab"] | None, ...]:
+    upward = scaled.pass_up(grammar, scaled.to_lanes(leaf_evidence), filter_level)
+    root = scaled.at_root(grammar, upward, filter_level)
+    num_rows, batch = len(leaf_evidence), upward.log_scale.size
+    by_level = {level: jnp.log(rows) for level, rows in upward.below.items()}
+    if filter_level > 0:
+        prior = grammar.root_log_probs.astype(leaf_evidence.dtype)[:, None]
+        by_level[0] = subtract(jnp.log(root.marginal), prior)
+
+    def finish(by_level: dict[int, Array]) -> tuple[Array | None, ...]:
+        nodes = {
+            level: rows.reshape(grammar.vocab_size, -1, batch) for level, rows in by_level.items()
+        }
+        return tuple(
+            scaled.from_lanes(nodes[level], grammar, num_rows) if level in nodes else None
+            for level in range(grammar.depth + 1)
+        )
+
+    def run_exactly(evidence: Array) -> tuple[Array | None, ...]:
+        return messages.pass_up(grammar, evidence, filter_level).by_level
+
+    is_exact = scaled.lost_nothing(grammar, upward, root, filter_level)[:num_rows]
+    size = block_size(grammar)
+    return guarded(run_exactly, finish, by_level, is_exact, leaf_evidence, size)
 
 
 def _log(probs: Array | None) -> Array | None:
     return None if probs is None else jnp.log(probs)
-
-
-def _redo(
-    run: Callable[[Array], Beliefs],
-    block_rows: int,
-    leaf_evidence: Float[Array, "block leaves vocab"],
-    beliefs: Beliefs,
-    wrong: Bool[Array, " block"],
-) -> Beliefs:
-    """Replace the beliefs of the wrong rows: a few at a time, or all at once where many are."""
-    num_rows = len(wrong)
-
-    def redo_all(beliefs: Beliefs) -> Beliefs:
-        right = in_blocks(run, leaf_evidence, block_rows)
-        return jax.tree.map(functools.partial(_choose_rows, wrong), right, beliefs)
-
-    def redo_some(beliefs: Beliefs) -> Beliefs:
-        return _redo_rows(run, leaf_evidence, beliefs, wrong)
-
-    if num_rows <= REPAIRED:
-        return redo_all(beliefs)
-    # A CPU's time is that of the rows; an accelerator's, that of the calls.
-    many = num_rows // 2 if jax.default_backend() == "cpu" else REPAIRED
-    return jax.lax.cond(wrong.sum() > many, redo_all, redo_some, beliefs)
-
-
-def _choose_rows(rows: Bool[Array, " block"], new: Array, old: Array) -> Array:
-    return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-
-def _redo_rows(
-    run: Callable[[Array], Beliefs],
-    leaf_evidence: Float[Array, "block leaves vocab"],
-    beliefs: Beliefs,
-    wrong: Bool[Array, " block"],
-) -> Beliefs:
-    """Replace the beliefs of the wrong rows, a few at a time, so that few rows cost little."""
-
-    def redo(state: tuple[Array, Beliefs]) -> tuple[Array, Beliefs]:
-        wrong, beliefs = state
-        rows = jnp.flatnonzero(wrong, size=REPAIRED, fill_value=len(wrong))
-        right = run(leaf_evidence.at[rows].get(mode="clip"))
-        beliefs = jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), beliefs, right)
-        return wrong.at[rows].set(False, mode="drop"), beliefs
-
-    return jax.lax.while_loop(lambda state: state[0].any(), redo, (wrong, beliefs))[1]
 
 
 @functools.partial(jax.jit, static_argnames="filter_level")

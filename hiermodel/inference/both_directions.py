@@ -18,7 +18,7 @@ from hiermodel.grammar.paths import root_transitions
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference import messages
 from hiermodel.inference.belief_propagation import check_evidence
-from hiermodel.log_space import log_sum_exp, subtract
+from hiermodel.log_space import log_sum_by_child, log_sum_exp, subtract
 
 LevelMessages = tuple[Array | None, ...]
 """Per level 0…depth an array (..., branching**level, vocab_size), or None."""
@@ -137,11 +137,11 @@ def _to_children(
     ]
     above = parents[..., None] + grammar.log_weights[table].astype(upward.dtype)
     scores = above[..., None] + _sum_of_others(jnp.stack(below, -1), -1)  # (…, symbol, rule, child)
-    flat = scores.reshape(*parents.shape[:-1], -1, branching)
-    flat = jnp.concatenate([flat, jnp.full_like(flat[..., :1, :], -jnp.inf)], -2)
-    users = messages.rules_with_child(grammar.rules, table)
-    found = [log_sum_exp(flat[..., rules, position], -1) for position, rules in enumerate(users)]
-    return _normalise(jnp.stack(found, -2).reshape(upward.shape), upward)
+    found = [
+        log_sum_by_child(scores[..., position], children[..., position : position + 1])
+        for position in range(branching)
+    ]
+    return _normalise(jnp.concatenate(found, -2).reshape(upward.shape), upward)
 
 
 def _sum_of_others(values: Float[Array, "..."], axis: int) -> Float[Array, "..."]:

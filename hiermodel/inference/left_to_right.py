@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int
 
 from hiermodel.checks import check_symbols, check_trailing_shape
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference.belief_propagation import block_size, in_blocks, observe
-from hiermodel.inference.messages import pass_up, rules_with_child
-from hiermodel.log_space import log_sum_exp, subtract
+from hiermodel.inference.belief_propagation import observe
+from hiermodel.inference.blocks import block_size, in_blocks
+from hiermodel.inference.messages import pass_up
+from hiermodel.log_space import log_sum_by_child, log_sum_exp, subtract
 
 
 def next_symbol_log_probs(
@@ -76,10 +77,9 @@ def _laws_of_children(
     siblings = child_message.reshape(rows, num_nodes, grammar.branching, vocab_size)
     joint = law[..., None] + grammar.log_weights[table].astype(law.dtype)
     laws = []
-    for position, users in enumerate(rules_with_child(grammar.rules, table)):
-        flat = joint.reshape(rows, num_nodes, -1)
-        nothing = jnp.full((rows, num_nodes, 1), -jnp.inf, law.dtype)
-        scores = log_sum_exp(jnp.concatenate([flat, nothing], -1)[..., users], -1)
+    for position in range(grammar.branching):
+        own = children[..., position : position + 1]
+        scores = log_sum_by_child(joint, own)[..., 0, :]
         laws.append(subtract(scores, log_sum_exp(scores, -1)[..., None]))
         joint = joint + siblings[..., position, :][..., children[..., position]]
     return jnp.stack(laws, -2).reshape(rows, num_nodes * grammar.branching, vocab_size)

@@ -6,16 +6,14 @@ to a maximum of 0 at every node, so strong evidence loses neither range nor digi
 rule is exactly −inf. No message is ever divided out.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from hiermodel.grammar.paths import root_transitions
-from hiermodel.grammar.rules import Grammar, RuleTable
-from hiermodel.log_space import log_sum_exp, split_peak, subtract
+from hiermodel.grammar.rules import Grammar
+from hiermodel.log_space import log_sum_by_child, log_sum_exp, split_peak, subtract
 
 BLOCK = 4096
 """Leaves, over all sequences, that are best handled at a time on a CPU."""
@@ -103,7 +101,8 @@ def pass_down(
         first = filter_level
     for level in range(first, grammar.depth):
         joint = rule_marginals(grammar, level, marginal, _present(messages, level + 1))
-        marginal = _child_marginals(grammar, level, joint)
+        below = log_sum_by_child(joint, grammar.rules.children[grammar.table_index(level)])
+        marginal = below.reshape(*below.shape[:-3], -1, grammar.vocab_size)
         by_level.append(marginal)
     return tuple(by_level)
 
@@ -117,40 +116,6 @@ def rule_marginals(
     """Log posterior probability that a node of ``level`` has symbol a and uses rule r."""
     scores = rule_scores(grammar, level, child_message)
     return marginal[..., None] + subtract(scores, log_sum_exp(scores, -1)[..., None])
-
-
-def _child_marginals(
-    grammar: Grammar, level: int, joint: Float[Array, "... nodes vocab rules"]
-) -> Float[Array, "... children vocab"]:
-    """Sum each child's symbol out of the posterior over its parent's rules."""
-    users = rules_with_child(grammar.rules, grammar.table_index(level))
-    *batch, num_nodes, vocab_size, max_rules = joint.shape
-    flat = joint.reshape(*batch, num_nodes, vocab_size * max_rules)
-    nothing = jnp.full((*batch, num_nodes, 1), -jnp.inf, joint.dtype)
-    flat = jnp.concatenate([flat, nothing], axis=-1)
-    marginals = log_sum_exp(flat[..., users], -1)  # (..., nodes, position, symbol)
-    return marginals.reshape(*batch, num_nodes * grammar.branching, grammar.vocab_size)
-
-
-@functools.lru_cache(maxsize=128)
-def rules_with_child(rules: RuleTable, table: int) -> np.ndarray:
-    """Indices (branching, vocab_size, most) of the flattened rules in which a child has a symbol.
-
-    Shorter lists are padded with the index one past the last rule.
-    """
-    children = rules.children[table]
-    vocab_size = len(children)
-    flat = children.reshape(-1, children.shape[-1])
-    lists = [
-        [np.flatnonzero(flat[:, position] == symbol) for symbol in range(vocab_size)]
-        for position in range(flat.shape[1])
-    ]
-    most = max(len(entry) for row in lists for entry in row)
-    users = np.full((flat.shape[1], vocab_size, most), len(flat))
-    for position, row in enumerate(lists):
-        for symbol, entry in enumerate(row):
-            users[position, symbol, : len(entry)] = entry
-    return users
 
 
 def _present(messages: Messages, level: int) -> Float[Array, "... nodes vocab"]:

@@ -1,6 +1,7 @@
 """Trees given evidence at their leaves: posterior samples, and the most probable one."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -9,14 +10,11 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key
 from hiermodel.grammar.rules import Grammar
-from hiermodel.inference.belief_propagation import block_size, check_evidence, in_blocks
-from hiermodel.inference.messages import (
-    evidence,
-    ignore_impossible,
-    pass_up,
-    root_scores,
-    rule_scores,
-)
+from hiermodel.grammar.sampling import choose, cumulative
+from hiermodel.inference.belief_propagation import check_evidence, log_messages
+from hiermodel.inference.messages import root_scores, rule_scores
+from hiermodel.log_space import log_sum_exp, subtract
+from hiermodel.random_bits import row_key, symmetric_uniform
 from hiermodel.randomness import sample_keys
 
 Tree = tuple[Int[Array, "... nodes"] | None, ...]
@@ -69,15 +67,18 @@ def draw_leaves(
 
     Where the evidence is impossible they are drawn without evidence, as run_bp's marginals are.
     """
-    upward = pass_up(grammar, leaf_evidence, filter_level)
-    usable = ignore_impossible(upward, evidence(grammar, upward))
+    messages = log_messages(grammar, leaf_evidence, filter_level)
+    root = messages[0]
+    assert root is not None  # there is a root at every filter level
+    possible = (grammar.root_log_probs + root > -jnp.inf).any((-2, -1))[:, None, None]
+    usable = tuple(None if each is None else jnp.where(possible, each, 0) for each in messages)
 
     def draw(key: Key[Array, ""], messages) -> Int[Array, " leaves"]:
         leaves = _draw_tree(key, grammar, messages, filter_level)[-1]
         assert leaves is not None  # the leaves exist at every filter level
         return leaves
 
-    return jax.vmap(draw)(keys, usable.by_level)
+    return jax.vmap(draw)(keys, usable)
 
 
 def most_probable_tree(
@@ -120,17 +121,16 @@ def _sample_posterior(
     num_samples: int,
     filter_level: int,
 ) -> Tree:
-    pass_rows_up = functools.partial(pass_up, grammar, filter_level=filter_level)
-    messages = in_blocks(pass_rows_up, leaf_evidence, block_size(grammar)).by_level
+    messages = log_messages(grammar, leaf_evidence, filter_level)
     keys = sample_keys(key, num_samples)
     return jax.vmap(lambda one: _draw_tree(one, grammar, messages, filter_level))(keys)
 
 
 def _draw_tree(key: Key[Array, ""], grammar: Grammar, messages, filter_level: int) -> Tree:
-    def choose(level: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
+    def draw(level: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
         return _sample_choice(jax.random.fold_in(key, level), log_weights)
 
-    return _choose_down(grammar, messages, choose, filter_level)
+    return _choose_down(grammar, messages, draw, filter_level)
 
 
 @functools.partial(jax.jit, static_argnames="filter_level")
@@ -145,38 +145,57 @@ def _most_probable_tree(
         messages = [given_root.sum(-2, keepdims=True), *[None] * (filter_level - 1), *messages]
     root = grammar.root_log_probs.astype(leaf_evidence.dtype) + messages[0][..., 0, :]
 
-    def choose(_: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
+    def take_best(_: int, log_weights: Float[Array, "... choices"]) -> Int[Array, "..."]:
         return log_weights.argmax(-1).astype(jnp.int32)
 
-    return _choose_down(grammar, messages, choose, filter_level), root.max(-1)
+    return _choose_down(grammar, messages, take_best, filter_level), root.max(-1)
 
 
-def _choose_down(grammar: Grammar, messages, choose, filter_level: int) -> Tree:
+def _choose_down(grammar: Grammar, messages, pick, filter_level: int) -> Tree:
     """Choose the root, then a rule for every node, from what the messages say lies below.
 
     With a filter level, the symbols of its nodes are chosen given the root, then the rules below.
     """
     root = grammar.root_log_probs.astype(messages[0].dtype) + messages[0]
     possible = (root > -jnp.inf).any(-1)  # (..., 1)
-    symbols = choose(0, root)
+    symbols = pick(0, root)
     tree: list[Array | None] = [symbols]
     if filter_level > 0:
         scores = root_scores(grammar, filter_level, messages[filter_level])
         own = jnp.take_along_axis(scores, symbols[..., None, None], axis=-2)[..., 0, :]
-        symbols = choose(filter_level, own)
+        symbols = pick(filter_level, own)
         tree += [None] * (filter_level - 1) + [symbols]
     for level in range(filter_level, grammar.depth):
-        scores = rule_scores(grammar, level, messages[level + 1])
-        own = jnp.take_along_axis(scores, symbols[..., None, None], axis=-2)[..., 0, :]
-        rule = choose(level + 1, own)
-        children = jnp.asarray(grammar.rules.children[grammar.table_index(level)])
-        symbols = children[symbols, rule].reshape(*symbols.shape[:-1], -1)
+        children = jnp.asarray(grammar.rules.children)[grammar.table_index(level)][symbols]
+        rule = pick(level + 1, _own_scores(grammar, level, messages[level + 1], symbols))
+        symbols = jnp.take_along_axis(children, rule[..., None, None], -2)
+        symbols = symbols.reshape(*rule.shape[:-1], -1)
         tree.append(symbols)
     return tuple(None if level is None else jnp.where(possible, level, -1) for level in tree)
 
 
+def _own_scores(
+    grammar: Grammar,
+    level: int,
+    child_message: Float[Array, "... children vocab"],
+    symbols: Int[Array, "... nodes"],
+) -> Float[Array, "... nodes rules"]:
+    """Scores of :func:`rule_scores` for the rules of each node's own symbol."""
+    table = grammar.table_index(level)
+    children = jnp.asarray(grammar.rules.children)[table][symbols]
+    siblings = child_message.reshape(*symbols.shape, grammar.branching, grammar.vocab_size)
+    scores = grammar.log_weights[table].astype(child_message.dtype)[symbols]
+    for position in range(grammar.branching):
+        below = siblings[..., position, :]
+        scores = scores + jnp.take_along_axis(below, children[..., position], -1)
+    return scores
+
+
 def _sample_choice(
-    key: Key[Array, ""], log_weights: Float[Array, "... choices"]
-) -> Int[Array, "..."]:
+    key: Key[Array, ""], log_weights: Float[Array, "... nodes choices"]
+) -> Int[Array, "... nodes"]:
     """Sample an index in proportion to exp(log_weights), never one of weight −inf if avoidable."""
-    return jax.random.categorical(key, log_weights, axis=-1).astype(jnp.int32)
+    *batch, num_nodes, _ = log_weights.shape
+    words = symmetric_uniform(row_key(key, math.prod(batch)), num_nodes)
+    log_probs = subtract(log_weights, log_sum_exp(log_weights, -1)[..., None])
+    return choose(cumulative(log_probs), (words.reshape(*batch, num_nodes) + 1) / 2)

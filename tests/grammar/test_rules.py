@@ -117,13 +117,21 @@ def test_a_key_fixes_the_grammar():
     np.testing.assert_array_equal(one.log_weights, same.log_weights)
 
 
-def test_a_grammar_is_a_pytree_of_its_weights_with_its_rules_static():
+def test_a_grammar_is_a_pytree_of_its_weights_and_rules():
     grammar = hm.paper_grammar()
     leaves, structure = jax.tree.flatten(grammar)
-    assert [leaf.shape for leaf in leaves] == [(1, 6, 4), (6,)]
-    assert structure == jax.tree.structure(hm.paper_grammar())
-    assert structure != jax.tree.structure(hm.paper_grammar(1))
+    assert [leaf.shape for leaf in leaves] == [(1, 6, 4), (6,), (1, 6, 4, 2)]
+    assert structure == jax.tree.structure(hm.paper_grammar(1))
     assert jax.tree.unflatten(structure, leaves).rules == grammar.rules
+
+
+@pytest.mark.usefixtures("unchecked_types")  # a stack of grammars has a further axis
+def test_a_stack_of_grammars_has_the_sizes_of_each():
+    grammars = [hm.paper_grammar(seed) for seed in range(3)]
+    stack = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *grammars)
+    assert (stack.vocab_size, stack.branching, stack.num_leaves, stack.shared) == (6, 2, 16, True)
+    for seed, grammar in enumerate(grammars):
+        np.testing.assert_array_equal(stack.rules.children[seed], grammar.rules.children)
 
 
 def test_equal_rule_tables_hash_equal_and_cannot_be_changed():

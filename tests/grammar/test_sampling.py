@@ -8,7 +8,7 @@ import pytest
 import strategies
 
 import hiermodel as hm
-from hiermodel.grammar.sampling import _cumulative
+from hiermodel.grammar.sampling import cumulative
 
 SAMPLES = 20_000
 
@@ -95,8 +95,8 @@ def test_no_uniform_number_can_pick_an_impossible_choice():
     probs = rng.dirichlet(np.ones(24), size=2000) * (rng.random((2000, 24)) < 0.7)
     with np.errstate(divide="ignore"):
         log_probs = np.log(probs / probs.sum(-1, keepdims=True)).astype(np.float32)
-    cumulative = np.asarray(_cumulative(jnp.asarray(log_probs)))
-    before = np.concatenate([np.zeros((2000, 1), np.float32), cumulative[:, :-1]], axis=-1)
+    law = np.asarray(cumulative(jnp.asarray(log_probs)))
+    before = np.concatenate([np.zeros((2000, 1), np.float32), law[:, :-1]], axis=-1)
     impossible = np.isneginf(log_probs)
-    np.testing.assert_array_equal(cumulative[impossible], before[impossible])
-    assert np.all(cumulative >= before)
+    np.testing.assert_array_equal(law[impossible], before[impossible])
+    assert np.all(law >= before)

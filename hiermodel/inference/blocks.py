@@ -1,0 +1,157 @@
+"""How inference works through many sequences: in blocks, in turn, and some of them twice."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from hiermodel.grammar.rules import Grammar
+from hiermodel.inference import messages
+
+BLOCK = 2048
+"""Most sequences that the fast method takes at a time on a CPU, whose arrays stay in cache."""
+
+BLOCK_TERMS = 2**20
+"""Most products of a rule and a node, at the lowest level, that it takes at a time there."""
+
+REPAIRED = 64
+"""Sequences of a block that are done again in log space at a time."""
+
+
+def block_size(grammar: Grammar) -> int:
+    """Sequences that log space takes at a time on a CPU."""
+    return max(1, messages.BLOCK // grammar.num_leaves)
+
+
+def fast_block_size(grammar: Grammar) -> int:
+    """Sequences that the fast method takes at a time on a CPU."""
+    terms = grammar.vocab_size * grammar.max_rules * grammar.num_leaves
+    return min(BLOCK, max(1, BLOCK_TERMS // terms))
+
+
+def in_blocks(
+    run: Callable[[Array], Any], leaf_evidence: Float[Array, "... leaves vocab"], size: int
+) -> Any:
+    """Apply ``run`` to all sequences; on a CPU to ``size`` at a time, whose arrays stay in cache.
+
+    Args:
+        run: maps (rows, num_leaves, vocab_size) to a tree of arrays with rows first.
+        leaf_evidence: any leading axes; they come back.
+        size: sequences in a block.
+    """
+    *batch, num_leaves, vocab_size = leaf_evidence.shape
+    rows = math.prod(batch)
+    flat = leaf_evidence.reshape(rows, num_leaves, vocab_size)
+    if jax.default_backend() != "cpu" or rows <= size:
+        out = run(flat)
+    else:
+        padded = jnp.pad(flat, ((0, -rows % size), (0, 0), (0, 0)))
+        blocks = jax.lax.map(run, padded.reshape(-1, size, num_leaves, vocab_size))
+        out = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
+    return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), out)
+
+
+def in_turn(run: Callable[[Grammar, Array], Any], grammar: Grammar, leaf_evidence: Array) -> Any:
+    """``run(grammar, leaf_evidence)``, which under ``vmap`` does not become another program.
+
+    A mapped axis of evidence is put in front of its others; a stack of grammars is looped over. The
+    results have all leading axes of the evidence in front.
+    """
+    mapped = jax.custom_batching.custom_vmap(run)
+
+    @mapped.def_vmap
+    def _rule(axis_size, in_batched, grammar, leaf_evidence):
+        grammar_batched, evidence_batched = in_batched
+        if not any(jax.tree.leaves(grammar_batched)):
+            out = in_turn(run, grammar, leaf_evidence)
+        else:
+            stack = jax.tree.map(
+                lambda leaf, batched: leaf if batched else _repeat(leaf, axis_size),
+                (grammar, leaf_evidence),
+                (grammar_batched, evidence_batched),
+            )
+            out = jax.lax.map(lambda one: in_turn(run, *one), stack)
+        return out, jax.tree.map(lambda _: True, out)
+
+    return mapped(grammar, leaf_evidence)
+
+
+def _repeat(leaf: Array, size: int) -> Array:
+    return jnp.broadcast_to(leaf, (size, *leaf.shape))
+
+
+def guarded(
+    run_exactly: Callable[[Array], Any],
+    finish: Callable[[Any], Any],
+    fast: Any,
+    is_exact: Bool[Array, " block"],
+    leaf_evidence: Float[Array, "block leaves vocab"],
+    size: int,
+) -> Any:
+    """What the fast method found, and the exact method's answer for rows that it is not sure of.
+
+    Args:
+        run_exactly: from evidence to a tree of arrays, rows first.
+        finish: makes such a tree of ``fast``.
+        fast: what was found.
+        is_exact: which rows of it are right.
+        leaf_evidence: that of the rows.
+        size: rows that ``run_exactly`` takes at a time.
+    """
+
+    def repair(fast: Any) -> Any:
+        return _redo(run_exactly, size, leaf_evidence, finish(fast), ~is_exact)
+
+    # Inside a branch the change of layout is a copy of its own; outside, XLA would fuse it into
+    # the arithmetic, which would then read and write with strides and run at half its speed.
+    return jax.lax.cond(is_exact.all(), finish, repair, fast)
+
+
+def _redo(
+    run: Callable[[Array], Any],
+    block_rows: int,
+    leaf_evidence: Float[Array, "block leaves vocab"],
+    found: Any,
+    wrong: Bool[Array, " block"],
+) -> Any:
+    """Replace the found of the wrong rows: a few at a time, or all at once where many are."""
+    num_rows = len(wrong)
+
+    def redo_all(found: Any) -> Any:
+        right = in_blocks(run, leaf_evidence, block_rows)
+        return jax.tree.map(functools.partial(_choose_rows, wrong), right, found)
+
+    def redo_some(found: Any) -> Any:
+        return _redo_rows(run, leaf_evidence, found, wrong)
+
+    if num_rows <= REPAIRED:
+        return redo_all(found)
+    # A CPU's time is that of the rows; an accelerator's, that of the calls.
+    many = num_rows // 2 if jax.default_backend() == "cpu" else REPAIRED
+    return jax.lax.cond(wrong.sum() > many, redo_all, redo_some, found)
+
+
+def _choose_rows(rows: Bool[Array, " block"], new: Array, old: Array) -> Array:
+    return jnp.where(rows.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+
+def _redo_rows(
+    run: Callable[[Array], Any],
+    leaf_evidence: Float[Array, "block leaves vocab"],
+    found: Any,
+    wrong: Bool[Array, " block"],
+) -> Any:
+    """Replace the found of the wrong rows, a few at a time, so that few rows cost little."""
+
+    def redo(state: tuple[Array, Any]) -> tuple[Array, Any]:
+        wrong, found = state
+        rows = jnp.flatnonzero(wrong, size=REPAIRED, fill_value=len(wrong))
+        right = run(leaf_evidence.at[rows].get(mode="clip"))
+        found = jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), found, right)
+        return wrong.at[rows].set(False, mode="drop"), found
+
+    return jax.lax.while_loop(lambda state: state[0].any(), redo, (wrong, found))[1]
