@@ -1,81 +1,18 @@
 """The grammar: which tuples of children a symbol can produce, and how often."""
 
 import dataclasses
-import functools
 import itertools
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Float, Key
 
-from hiermodel.checks import InputError, check_integer, check_key, is_concrete, require
-
-PROBABILITY_TOLERANCE = 1e-5
-"""How far a row of probabilities may be from summing to one (they are then normalised exactly)."""
-
-
-@jax.tree_util.register_pytree_node_class
-class RuleTable:
-    """The children of every rule: which productions exist, without their weights.
-
-    A pytree of one array, so that grammars of one shape share their compiled programs, and a stack
-    of them can be mapped over. To JAX the symbols are float32 (exact up to 2^24), as it
-    differentiates no integers: gradients of a whole grammar then have zeros here.
-    """
-
-    def __init__(self, children: np.ndarray):
-        self._known: np.ndarray | None = _read_only(children)
-        with jax.ensure_compile_time_eval():
-            self._codes: Array = jnp.asarray(self._known, jnp.float32)
-
-    @property
-    def children(self) -> Any:
-        """int32 array (levels, vocab_size, max_rules, branching).
-
-        ``children[l, a, r]`` is the tuple that rule r of symbol a produces at level l. Parents with
-        fewer rules are padded with zeros; their padding has log-weight −inf. In NumPy, read-only,
-        where the rules are known; inside a trace a traced array.
-        """
-        if self._known is None:
-            if not is_concrete(self._codes):
-                return self._codes.astype(jnp.int32)
-            self._known = _read_only(np.asarray(self._codes))
-        return self._known
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """(levels, vocab_size, max_rules, branching); further axes lead in a stack of grammars."""
-        return self._codes.shape
-
-    def tree_flatten(self) -> tuple[tuple[Array], None]:
-        """The one array."""
-        return (self._codes,), None
-
-    @classmethod
-    def tree_unflatten(cls, _: None, leaves: tuple[Any]) -> "RuleTable":
-        """From the one array, or whatever JAX puts in its place."""
-        table = object.__new__(cls)
-        table._known, (table._codes,) = None, leaves
-        return table
-
-    def __hash__(self) -> int:
-        return hash((self.children.shape, self.children.tobytes()))
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (
-            isinstance(other, RuleTable) and np.array_equal(self.children, other.children)
-        )
-
-    def __repr__(self) -> str:
-        return f"RuleTable{self.shape}"
-
-
-def _read_only(children: np.ndarray) -> Int[np.ndarray, "..."]:
-    children = np.ascontiguousarray(children, dtype=np.int32)
-    children.flags.writeable = False
-    return children
+from hiermodel.checks import InputError, check_integer, check_key, require
+from hiermodel.grammar.dealing import deal_rules, deal_tuples, rule_counts, tuples_from_codes
+from hiermodel.grammar.rule_checks import check_children, check_probabilities, check_rules
+from hiermodel.grammar.rule_table import RuleTable
 
 
 @jax.tree_util.register_dataclass
@@ -187,7 +124,7 @@ class Grammar:
             ValueError: if an argument is out of its range.
         """
         check_key(key)
-        children = _deal_rules(key, vocab_size, depth, branching, rules_per_symbol, shared)
+        children = deal_rules(key, vocab_size, depth, branching, rules_per_symbol, shared)
         require(bool(np.isfinite(sigma)) and sigma >= 0, "sigma", sigma, "finite and at least 0")
         logits = sigma * jax.random.normal(jax.random.fold_in(key, depth), children.shape[:-1])
         log_weights = jax.nn.log_softmax(logits, axis=-1)
@@ -215,6 +152,59 @@ class Grammar:
             rules_per_symbol=rules_per_symbol,
             sigma=0.0,
             shared=False,
+        )
+
+    @classmethod
+    def random_zipf(
+        cls,
+        key: Key[Array, ""],
+        *,
+        vocab_size: int,
+        depth: int,
+        branching: int = 2,
+        rules_per_symbol: int | Sequence[int],
+        exponent: float = 1.0,
+        shared: bool = False,
+    ) -> "Grammar":
+        """Rules dealt out as in :meth:`random`, of unequal frequencies, numbers, or both.
+
+        A symbol's rule of rank k has a probability in proportion to k**−exponent (Zipf's law; the
+        ranks are those of the rule list, whose rules come in random order).
+
+        Args:
+            key: one typed key.
+            vocab_size: q, at least 2.
+            depth: L, at least 1.
+            branching: s, at least 2.
+            rules_per_symbol: m, or one number for every symbol, each at least 1, which add up to
+                at most q**s.
+            exponent: of the law, at least 0; at 0 the rules of a symbol are equally likely.
+            shared: one rule table for all levels, or one per level.
+
+        Raises:
+            ValueError: if an argument is out of its range.
+        """
+        check_key(key)
+        require(bool(np.isfinite(exponent)) and exponent >= 0, "exponent", exponent, "at least 0")
+        vocab_size = check_integer("vocab_size", vocab_size, 2)
+        branching = check_integer("branching", branching, 2)
+        counts = rule_counts(rules_per_symbol, vocab_size, vocab_size**branching)
+        depth = check_integer("depth", depth, 1)
+        codes = np.stack([
+            deal_tuples(jax.random.fold_in(key, level), vocab_size**branching, int(counts.sum()))
+            for level in range(1 if shared else depth)
+        ])  # fmt: skip
+        exists = np.arange(counts.max()) < counts[:, None]
+        padded = np.zeros((len(codes), *exists.shape), np.int64)
+        padded[:, exists] = codes
+        frequency = exists * np.arange(1.0, counts.max() + 1) ** -exponent
+        log_weights = _safe_log(frequency / frequency.sum(-1, keepdims=True))
+        children = tuples_from_codes(padded, vocab_size, branching)
+        return cls(
+            jnp.asarray(np.tile(log_weights, (len(codes), 1, 1)), jnp.result_type(float)),
+            _uniform_log_probs(vocab_size),
+            RuleTable(np.where(exists[..., None], children, 0)),
+            depth,
         )
 
     @classmethod
@@ -249,7 +239,7 @@ class Grammar:
         tensors = rho[None] if is_shared else rho
         branching = tensors.ndim - 2
         flat = tensors.reshape(len(tensors), vocab, vocab**branching)
-        _check_probabilities("rho", flat)
+        check_probabilities("rho", flat)
         root_log_probs = _root_log_probs(root_probs, vocab)
         children, probs = _list_rules(flat, branching)
         log_weights = jnp.asarray(_safe_log(probs / probs.sum(-1, keepdims=True)))
@@ -280,7 +270,7 @@ class Grammar:
                 twice, or probabilities are negative, not finite, or do not sum to 1.
         """
         depth = check_integer("depth", depth, 1)
-        children = _check_children(children, depth)
+        children = check_children(children, depth)
         shape = children.shape[:-1]
         rows = np.full(shape, 1 / shape[-1]) if probs is None else np.asarray(probs, np.float64)
         if rows.shape != shape:
@@ -288,10 +278,10 @@ class Grammar:
                 f"probs has shape {rows.shape}, which is not allowed: it must be that of children "
                 f"less the last axis, {shape}"
             )
-        _check_probabilities("probs", rows)
+        check_probabilities("probs", rows)
         if children.ndim == 3:
             children, rows = children[None], rows[None]
-        _check_rules(children, rows)
+        check_rules(children, rows)
         # As from_tensor does: the rules that exist come first, in their order.
         order = np.argsort(rows <= 0, axis=-1, kind="stable")[..., : (rows > 0).sum(-1).max()]
         rows = np.take_along_axis(rows, order, axis=-1)
@@ -343,40 +333,6 @@ def symbol_dtype(vocab_size: int) -> type[np.signedinteger]:
     return np.int8 if vocab_size <= np.iinfo(np.int8).max + 1 else np.int32
 
 
-def _deal_rules(
-    key: Key[Array, ""],
-    vocab_size: int,
-    depth: int,
-    branching: int,
-    rules_per_symbol: int,
-    shared: bool,
-) -> np.ndarray:
-    """Children (levels, q, m, s) of rules dealt out so that no tuple has two parents."""
-    vocab_size = check_integer("vocab_size", vocab_size, 2)
-    depth = check_integer("depth", depth, 1)
-    branching = check_integer("branching", branching, 2)
-    num_rules = check_integer(
-        "rules_per_symbol", rules_per_symbol, 1, vocab_size ** (branching - 1)
-    )
-    deal = functools.partial(
-        jax.random.choice,
-        a=vocab_size**branching,
-        shape=(vocab_size, num_rules),
-        replace=False,
-    )
-    codes = [np.asarray(deal(jax.random.fold_in(key, level))) for level in range(depth)]
-    codes = np.stack(codes[:1] if shared else codes)
-    return _tuples_from_codes(codes, vocab_size, branching)
-
-
-def _tuples_from_codes(
-    codes: Int[np.ndarray, "..."], vocab_size: int, branching: int
-) -> Int[np.ndarray, "... branching"]:
-    """Write each code in base q, most significant digit first: the flat index of a tuple."""
-    powers = vocab_size ** np.arange(branching - 1, -1, -1)
-    return codes[..., None] // powers % vocab_size
-
-
 def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarray]:
     """Children and probabilities of the non-zero entries of (levels, q, q**s), padded."""
     vocab_size = flat.shape[1]
@@ -385,7 +341,7 @@ def _list_rules(flat: np.ndarray, branching: int) -> tuple[np.ndarray, np.ndarra
     order = np.argsort(flat <= 0, axis=-1, kind="stable")[..., :max_rules]
     probs = np.take_along_axis(flat, order, axis=-1)
     codes = np.where(probs > 0, order, 0)
-    return _tuples_from_codes(codes, vocab_size, branching), probs
+    return tuples_from_codes(codes, vocab_size, branching), probs
 
 
 def _root_log_probs(
@@ -396,62 +352,8 @@ def _root_log_probs(
         return _uniform_log_probs(vocab_size)
     root = np.asarray(root_probs, dtype=np.float64)
     require(root.shape == (vocab_size,), "root_probs", root, f"an array of shape ({vocab_size},)")
-    _check_probabilities("root_probs", root)
+    check_probabilities("root_probs", root)
     return jnp.asarray(_safe_log(root / root.sum()))
-
-
-def _check_children(children: Array | np.ndarray, depth: int) -> np.ndarray:
-    """The children of rules as an array, if its shape and type can be meant."""
-    children = np.asarray(children)
-    has_levels = children.ndim == 4 and len(children) == depth
-    sizes = children.shape[-3:]
-    if not (children.ndim == 3 or has_levels) or sizes[0] < 2 or sizes[1] < 1 or sizes[2] < 2:
-        raise InputError(
-            f"children has shape {children.shape}, which is not allowed: it must be (q, m, s) or "
-            f"({depth}, q, m, s) with q and s at least 2 and m at least 1"
-        )
-    if not np.issubdtype(children.dtype, np.integer):
-        raise InputError(
-            f"children has dtype {children.dtype}, which is not allowed: it must hold integers"
-        )
-    return children
-
-
-def _check_rules(children: np.ndarray, probs: np.ndarray) -> None:
-    """Refuse, among the rules that exist, children that are no symbols, and repetitions."""
-    vocab_size, exists = children.shape[1], probs > 0
-    wrong = exists[..., None] & ((children < 0) | (children >= vocab_size))
-    if wrong.any():
-        raise InputError(
-            f"children holds the symbol {children[wrong][0]}, which is not allowed: "
-            f"symbols must be in 0…{vocab_size - 1}"
-        )
-    level, parent, _ = np.nonzero(exists)
-    rules, counts = np.unique(
-        np.column_stack([level, parent, children[exists]]), axis=0, return_counts=True
-    )
-    if counts.max() > 1:
-        level, parent, *twice = rules[counts.argmax()].tolist()
-        raise InputError(
-            f"children holds {twice} twice for symbol {parent}, which is not allowed: "
-            f"the rules of a symbol must differ (table {level})"
-        )
-
-
-def _check_probabilities(argument: str, rows: np.ndarray) -> None:
-    wrong = ~(np.isfinite(rows) & (rows >= 0))
-    if wrong.any():
-        raise InputError(
-            f"{argument} holds {rows[wrong].flat[0]!r}, which is not allowed: "
-            f"{argument} must hold finite probabilities of at least 0"
-        )
-    sums = rows.sum(-1)
-    worst = sums.flat[np.argmax(np.abs(sums - 1))]
-    if abs(worst - 1) > PROBABILITY_TOLERANCE:
-        raise InputError(
-            f"{argument} has a row that sums to {worst!r}, which is not allowed: every row of "
-            f"{argument} must sum to 1 within {PROBABILITY_TOLERANCE}"
-        )
 
 
 def _safe_log(probs: np.ndarray) -> np.ndarray:

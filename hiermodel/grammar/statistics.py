@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from hiermodel.checks import InputError, check_integer
+from hiermodel.checks import InputError, check_integer, is_concrete
 from hiermodel.grammar.paths import child_transitions, push_down, root_transitions
 from hiermodel.grammar.rules import Grammar, symbol_dtype
 
@@ -175,7 +175,10 @@ def tree_divergence(grammar: Grammar, other: Grammar) -> Float[Array, ""]:
         >>> round(float(hm.grammar.tree_divergence(grammar, uniform)), 4)
         0.6257
     """
-    if (grammar.rules, grammar.depth) != (other.rules, other.depth):
+    same = (grammar.rules.shape, grammar.depth) == (other.rules.shape, other.depth)
+    if is_concrete(grammar.rules, other.rules):
+        same = same and grammar.rules == other.rules
+    if not same:
         raise InputError(f"other={other!r} is not allowed: it must have the rules of {grammar!r}")
     total = _divergence(grammar.root_log_probs, other.root_log_probs)
     for level, marginal in enumerate(symbol_log_marginals(grammar)[:-1]):

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
-from hiermodel.grammar.rules import RuleTable, legacy_tensor
+from hiermodel.grammar.rule_table import RuleTable
+from hiermodel.grammar.rules import legacy_tensor
 
 
 def tuples_per_level(grammar):
@@ -170,3 +171,41 @@ def test_rules_without_probabilities_are_equally_likely():
     again = hm.Grammar.from_rules(rules.rules.children, depth=2)
     assert again.rules == rules.rules
     np.testing.assert_allclose(again.log_weights, rules.log_weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_zipf_grammars_have_their_numbers_of_rules_and_their_law(shared):
+    counts = [1, 2, 4, 5]
+    grammar = hm.Grammar.random_zipf(
+        jax.random.key(2),
+        vocab_size=4,
+        depth=3,
+        rules_per_symbol=counts,
+        exponent=1.5,
+        shared=shared,
+    )
+    assert grammar.log_weights.shape == (1 if shared else 3, 4, 5)
+    for children, log_weights in zip(grammar.rules.children, grammar.log_weights, strict=True):
+        probs = np.exp(log_weights)
+        real = probs > 0
+        np.testing.assert_array_equal(real.sum(-1), counts)
+        assert len(np.unique(children[real], axis=0)) == sum(counts)
+        for row, count in zip(probs, counts, strict=True):
+            law = np.arange(1, count + 1) ** -1.5
+            np.testing.assert_allclose(row[:count], law / law.sum(), rtol=1e-6)
+
+
+def test_a_zipf_grammar_of_exponent_zero_is_the_random_hierarchy_model():
+    sizes = {"vocab_size": 5, "depth": 2, "branching": 3, "rules_per_symbol": 4}
+    key = jax.random.key(3)
+    zipf = hm.Grammar.random_zipf(key, exponent=0.0, **sizes)
+    uniform = hm.Grammar.random_hierarchy(key, **sizes)
+    assert zipf.rules == uniform.rules
+    np.testing.assert_allclose(zipf.log_weights, uniform.log_weights, rtol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [0, [1, 2], [4, 5, 4, 4], 4.5])
+@pytest.mark.usefixtures("unchecked_types")
+def test_numbers_of_rules_that_cannot_be_dealt_are_refused(counts):
+    with pytest.raises(ValueError, match="rules_per_symbol"):
+        hm.Grammar.random_zipf(jax.random.key(0), vocab_size=4, depth=1, rules_per_symbol=counts)

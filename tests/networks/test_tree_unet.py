@@ -9,7 +9,6 @@ import pytest
 import strategies
 
 import hiermodel as hm
-from hiermodel.inference import messages
 from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.network import apply, init_params, param_shapes
 from hiermodel.networks.tree_unet import TreeUNetConfig
@@ -224,11 +223,30 @@ def test_wrong_configs_are_refused(field, value, unchecked_types):
 # Belief propagation by hand (science.md#f8).
 
 
+def rules_with_child(children):
+    """Indices (branching, vocab_size, most) of the flattened rules in which a child has a symbol.
+
+    Shorter lists are padded with the index one past the last rule.
+    """
+    vocab_size = len(children)
+    flat = children.reshape(-1, children.shape[-1])
+    lists = [
+        [np.flatnonzero(flat[:, position] == symbol) for symbol in range(vocab_size)]
+        for position in range(flat.shape[1])
+    ]
+    most = max(len(entry) for row in lists for entry in row)
+    users = np.full((flat.shape[1], vocab_size, most), len(flat))
+    for position, row in enumerate(lists):
+        for symbol, entry in enumerate(row):
+            users[position, symbol, : len(entry)] = entry
+    return users
+
+
 def belief_propagation(grammar, num_steps):
     """Config and parameters, in float64, of the tree U-Net that is the exact denoiser."""
     q, s, depth = grammar.vocab_size, grammar.branching, grammar.depth
     users = [
-        messages.rules_with_child(grammar.rules, grammar.table_index(level))
+        rules_with_child(grammar.rules.children[grammar.table_index(level)])
         for level in range(depth)
     ]
     pieces = max(grammar.rules.children.shape[2], *(part.shape[-1] for part in users))
