@@ -10,7 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from hiermodel.checks import InputError, check_integer, check_symbols, is_concrete, require
 from hiermodel.diffusion.inputs import check_input, run_checked
@@ -18,7 +18,11 @@ from hiermodel.diffusion.process import Noisy, Process, Steps
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.belief_propagation import leaf_log_marginals
 from hiermodel.inference.posterior import draw_leaves
+from hiermodel.log_space import finite_or_zero
 from hiermodel.randomness import categorical_per_sample
+
+CHUNK = 2**14
+"""Training sequences that the empirical denoiser compares with x_t at a time."""
 
 
 def _check_vocabulary(process: Process, vocab_size: int) -> None:
@@ -120,23 +124,50 @@ class EmpiricalDenoiser:
 
     def _scores(self, x_t: Array, t: Steps) -> Float[Array, "... num_sequences"]:
         """Log-likelihood of every sequence up to a constant; all 0 if none agrees with x_t."""
-        field = self.schedule.evidence(x_t, t)
-        # Shifted so that the best symbol scores 0, a likely sequence keeps all its digits.
-        field = field - field.max(-1, keepdims=True)
-        one_hot = jax.nn.one_hot(self.sequences, self.vocab_size, dtype=field.dtype)
-        count = functools.partial(
-            jnp.einsum, "...lv,nlv->...n", precision=jax.lax.Precision.HIGHEST
-        )
+        field = _shifted_field(self, x_t, t)
+        chunks, _ = _chunks(self.sequences)
+        by_chunk = jax.lax.map(functools.partial(_scores_of, self, field), chunks)
+        scores = jnp.moveaxis(by_chunk, 0, -2).reshape(*field.shape[:-2], -1)
+        whole = scores[..., : len(self.sequences)]
         if self.schedule.num_states is None:
-            return count(field, one_hot)
-        # A product would make NaN of −inf · 0, so contradictions are counted apart.
-        forbidden = field == -jnp.inf
-        contradictions = count(forbidden.astype(field.dtype), one_hot)
-        scores = jnp.where(
-            contradictions > 0, -jnp.inf, count(jnp.where(forbidden, 0, field), one_hot)
-        )
-        agrees = (scores > -jnp.inf).any(-1, keepdims=True)
-        return jnp.where(agrees, scores, 0)
+            return whole
+        agrees = (whole > -jnp.inf).any(-1, keepdims=True)
+        return jnp.where(agrees, whole, 0)
+
+
+def _chunks(
+    sequences: Int[Array, "n leaves"],
+) -> tuple[Int[Array, "chunks size leaves"], Bool[Array, "chunks size"]]:
+    """The training set in pieces, to compare with x_t one by one; which rows are no padding."""
+    num, num_leaves = sequences.shape
+    size = min(CHUNK, num)
+    padded = jnp.pad(sequences, ((0, -num % size), (0, 0)))
+    is_real = jnp.arange(len(padded)) < num
+    return padded.reshape(-1, size, num_leaves), is_real.reshape(-1, size)
+
+
+def _shifted_field(
+    denoiser: EmpiricalDenoiser, x_t: Array, t: Steps
+) -> Float[Array, "... leaves vocab"]:
+    """Evidence shifted to 0 for the best symbol: a likely sequence then keeps all its digits."""
+    field = denoiser.schedule.evidence(x_t, t)
+    return field - field.max(-1, keepdims=True)
+
+
+def _scores_of(
+    denoiser: EmpiricalDenoiser,
+    field: Float[Array, "... leaves vocab"],
+    sequences: Int[Array, "rows leaves"],
+) -> Float[Array, "... rows"]:
+    """Log-likelihood of some sequences up to a constant; −inf for those that contradict x_t."""
+    one_hot = jax.nn.one_hot(sequences, denoiser.vocab_size, dtype=field.dtype)
+    count = functools.partial(jnp.einsum, "...lv,nlv->...n", precision=jax.lax.Precision.HIGHEST)
+    if denoiser.schedule.num_states is None:
+        return count(field, one_hot)
+    # A product would make NaN of −inf · 0, so contradictions are counted apart.
+    forbidden = field == -jnp.inf
+    contradictions = count(forbidden.astype(field.dtype), one_hot)
+    return jnp.where(contradictions > 0, -jnp.inf, count(jnp.where(forbidden, 0, field), one_hot))
 
 
 def _tree_log_probs(denoiser: TreeDenoiser, x_t: Array, t: Steps) -> Array:
@@ -155,10 +186,39 @@ def _independent_log_probs(denoiser: IndependentDenoiser, x_t: Array, t: Steps) 
 
 
 def _empirical_log_probs(denoiser: EmpiricalDenoiser, x_t: Array, t: Steps) -> Array:
-    weights = jax.nn.softmax(denoiser._scores(x_t, t), axis=-1)
-    one_hot = jax.nn.one_hot(denoiser.sequences, denoiser.vocab_size, dtype=weights.dtype)
+    """Sums of weights relative to the best score so far, chunk by chunk."""
+    field = _shifted_field(denoiser, x_t, t)
+    chunks, is_real = _chunks(denoiser.sequences)
+    batch, shape = field.shape[:-2], field.shape[-2:]
+
+    def add(state, chunk):
+        peak, counts, unweighted = state
+        sequences, real = chunk
+        scores = jnp.where(real, _scores_of(denoiser, field, sequences), -jnp.inf)
+        higher = jnp.maximum(peak, jax.lax.stop_gradient(scores).max(-1))
+        shift = finite_or_zero(higher)
+        weights = jnp.exp(scores - shift[..., None])
+        kept = jnp.exp(peak - shift)[..., None, None]
+        counts = counts * kept + _weighted_counts(denoiser, weights, sequences)
+        unweighted = unweighted + _weighted_counts(denoiser, real.astype(field.dtype), sequences)
+        return (higher, counts, unweighted), None
+
+    nothing = jnp.full(batch, -jnp.inf, field.dtype), jnp.zeros_like(field)
+    begin = *nothing, jnp.zeros(shape, field.dtype)
+    (peak, counts, unweighted), _ = jax.lax.scan(add, begin, (chunks, is_real))
+    # Where every sequence contradicts x_t, the whole training set is as likely as before.
+    counts = jnp.where((peak == -jnp.inf)[..., None, None], unweighted, counts)
+    return jnp.log(counts / counts.sum(-1, keepdims=True))
+
+
+def _weighted_counts(
+    denoiser: EmpiricalDenoiser,
+    weights: Float[Array, "... rows"],
+    sequences: Int[Array, "rows leaves"],
+) -> Float[Array, "... leaves vocab"]:
+    one_hot = jax.nn.one_hot(sequences, denoiser.vocab_size, dtype=weights.dtype)
     highest = jax.lax.Precision.HIGHEST
-    return jnp.log(jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest))
+    return jnp.einsum("...n,nlv->...lv", weights, one_hot, precision=highest)
 
 
 def exact_denoiser(grammar: Grammar, schedule: Process, *, filter_level: int = 0) -> TreeDenoiser:

@@ -140,3 +140,21 @@ def test_almost_no_noise_leaves_the_data(filter_level, precision):
     log_probs = hm.exact_denoiser(grammar, schedule, filter_level=filter_level)(x_1, 1)
     # Signal 1 against noise of 0.003: odds of e^(1/1e-5).
     np.testing.assert_allclose(np.exp(log_probs), one_hot, atol=precision.tolerance)
+
+
+def test_the_empirical_denoiser_takes_its_sequences_in_chunks(monkeypatch):
+    """Fifty sequences in chunks of seven, the last one padded, against the formula."""
+    monkeypatch.setattr("hiermodel.diffusion.denoisers.CHUNK", 7)
+    rng = np.random.default_rng(8)
+    schedule = hm.Schedule.linear(100)
+    sequences = rng.integers(3, size=(50, 4))
+    x_t = rng.normal(size=(2, 5, 4, 3))
+    found = hm.empirical_denoiser(schedule, sequences, 3)(x_t, 30)
+    alpha_bar = float(schedule.alpha_bar[30])
+    field = np.sqrt(alpha_bar) / (1 - alpha_bar) * x_t
+    one_hot = np.eye(3)[sequences]
+    scores = np.einsum("...lv,nlv->...n", field, one_hot)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    exact = np.einsum("...n,nlv->...lv", weights, one_hot)
+    np.testing.assert_allclose(np.exp(found), exact, atol=1e-6)
