@@ -46,12 +46,16 @@ def in_blocks(
     *batch, num_leaves, vocab_size = leaf_evidence.shape
     rows = math.prod(batch)
     flat = leaf_evidence.reshape(rows, num_leaves, vocab_size)
-    if jax.default_backend() != "cpu" or rows <= size:
-        out = run(flat)
-    else:
+
+    def run_blocks(flat: Float[Array, "rows leaves vocab"]) -> Any:
         padded = jnp.pad(flat, ((0, -rows % size), (0, 0), (0, 0)))
         blocks = jax.lax.map(run, padded.reshape(-1, size, num_leaves, vocab_size))
-        out = jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
+        return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
+
+    if rows <= size:
+        out = run(flat)
+    else:
+        out = jax.lax.platform_dependent(flat, cpu=run_blocks, default=run)
     return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), out)
 
 
@@ -131,7 +135,9 @@ def _redo(
     if num_rows <= REPAIRED:
         return redo_all(found)
     # A CPU's time is that of the rows; an accelerator's, that of the calls.
-    many = num_rows // 2 if jax.default_backend() == "cpu" else REPAIRED
+    many = jax.lax.platform_dependent(
+        cpu=lambda: jnp.int32(num_rows // 2), default=lambda: jnp.int32(REPAIRED)
+    )
     return jax.lax.cond(wrong.sum() > many, redo_all, redo_some, found)
 
 

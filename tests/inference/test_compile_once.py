@@ -23,7 +23,7 @@ def count_compilations():
         try:
             function()
         finally:
-            jax._src.monitoring._unregister_event_duration_listener_by_callback(listen)
+            jax.monitoring.unregister_event_duration_listener(listen)
         return len(events)
 
     return count
