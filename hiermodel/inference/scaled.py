@@ -228,7 +228,7 @@ def lost_nothing(
     """
     largest, batch = root.largest, upward.log_scale.size
     number = jnp.finfo(largest.dtype)
-    limit = LOST * number.eps / _num_lossy(grammar, filter_level) / number.tiny
+    limit = float(LOST * number.eps / _num_lossy(grammar, filter_level) / number.tiny)
     wrong = _num_above(largest.reshape(-1, batch), limit)
     for level in range(filter_level, grammar.depth):
         largest = jnp.tile(largest * upward.scale[level], grammar.branching)
