@@ -38,8 +38,9 @@ def config_of(run: RunFolder) -> RunConfig:
         ValueError: if it is of no run that is known.
     """
     stored = store.read_json(run.config_file).get("config") or {}
-    require(stored.get("type") == RunConfig.__name__, "run", run.path, "a run's folder")
-    return from_json(stored)
+    config, name = from_json(stored), stored.get("type")
+    require(name == RunConfig.__name__, "config", name, f"that of a run, in {run.config_file}")
+    return config
 
 
 def with_files(config: RunConfig, path: Path, root: Path) -> RunConfig:
