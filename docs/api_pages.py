@@ -2,6 +2,8 @@
 
 import importlib
 import inspect
+import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,8 +49,16 @@ def _entry(module: ModuleType, name: str) -> list[str]:
         members = [member for member, value in vars(thing).items() if _is_method(member, value)]
         options = [f"   :members: {', '.join(members)}"] if members else []
         return [f".. autoclass:: {path}", *options, ""]
-    kind = "autofunction" if callable(thing) else "autodata"
-    return [f".. {kind}:: {path}", *(["   :no-value:"] if kind == "autodata" else []), ""]
+    if callable(thing):
+        return [f".. autofunction:: {path}", ""]
+    # What a constant means stands below it, where it is assigned.
+    home = next(
+        other
+        for other in list(sys.modules.values())
+        if other.__name__.startswith(f"{module.__name__}.")
+        and re.search(rf"^{name}\b.*=", inspect.getsource(other), re.MULTILINE)
+    )
+    return [f".. autodata:: {home.__name__}.{name}", "   :no-value:", ""]
 
 
 def _is_method(name: str, value: Any) -> bool:
