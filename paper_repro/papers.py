@@ -88,7 +88,7 @@ def page(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         claim["verdict"] for found in summaries.values() for claim in found["claims"]
     )
     counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
-    parts = [HEAD, f"Of {sum(verdicts.values())} predictions: {counts}."]
+    parts = [HEAD.strip(), f"Of {sum(verdicts.values())} predictions: {counts}."]
     for name, found in summaries.items():
         papers = ", ".join(link(paper) for paper in found["papers"])
         parts += [

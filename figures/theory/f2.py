@@ -220,13 +220,13 @@ def _draw_covariance(axis: Axes, measured: Measurements) -> None:
     noise = measured["chain_noise"].values
     place = np.abs(noise - THRESHOLDS["v32_m8"]).argmin()
     chain = measured["chain_covariance"].values[:, place].mean(0)[1:]
-    shown = chain > 1e-4
+    shown = chain > 1e-3  # below, it is sampling noise
     axis.plot(
         2.0 ** (heights - 1)[shown], chain[shown], "s:", ms=3, color=style.GREY, label="chain"
     )
     axis.set(xscale="log", yscale="log", ylim=(1e-4, 0.3), title="at $\\epsilon^*$")
     axis.set(xlabel="distance $r$", ylabel="covariance of change")
-    axis.legend(handlelength=1.2, labelspacing=0.2, loc="lower left")
+    axis.legend(handlelength=1.2, labelspacing=0.2, loc="upper right")
 
 
 def _draw_masked(axis: Axes, measured: Measurements) -> None:
@@ -264,7 +264,8 @@ def _draw_exponents(axis: Axes, measured: Measurements) -> None:
         )
         axis.plot([place - 0.3, place + 0.3], [predicted] * 2, color=style.ORANGE, ls="--")
     axis.set(title="exponent", ylabel="$\\nu$", xlim=(-0.6, 1.6))
-    axis.set_xticks([0, 1], [WORDS[name] for name in EXPONENTS])
+    axis.set_xticks([0, 1], ["32, 8", "16, 4"])
+    axis.set_xlabel("v, m")
 
 
 FAMILY = Family(
