@@ -6,14 +6,14 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS := .venv-docs
 
-.PHONY: repro test test-long lint types format bench wheel docs lock lock-docs clean
+.PHONY: repro test test-long test-page lint types format bench wheel docs lock lock-docs clean
 
 # The figures of the middle training-set size; all of them take half an hour: python -m paper_repro
 repro: $(READY)
 	$(BIN)/python -m paper_repro 1b 3b 4a 4b 11 levels --sizes middle --scale laptop
 
 test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long"
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser"
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long
@@ -44,6 +44,10 @@ $(DOCS)/.ready: docs/requirements.lock requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install --quiet --constraint requirements.lock --constraint docs/requirements.lock --editable '.[docs]'
 	touch $@
+
+# The report in a browser; needs chromium on the path (apt-get install chromium).
+test-page: $(READY)
+	$(BIN)/python -m pytest -m browser tests/test_page_in_browser.py
 
 # The environment is rebuilt in place whenever the pinned versions or the project's metadata change.
 $(READY): requirements.lock pyproject.toml
