@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.grammar.paths_on_host import HostPaths
-from hiermodel.grammar.rules import Grammar, RuleTable
+from hiermodel.grammar.rules import Grammar
 from hiermodel.inference.messages import pass_up, rule_scores
 from hiermodel.inference.posterior import _draw_tree
 from hiermodel.log_space import log_sum_exp, subtract
@@ -45,13 +45,6 @@ class UTurns(NamedTuple):
     covariance: Float[np.ndarray, "noise heights"]
 
 
-class TracedRules(RuleTable):
-    """Rules that are an argument of a compiled program."""
-
-    def __init__(self, children: Int[Array, "levels vocab rules branching"]):
-        self.children = children  # type: ignore[assignment]
-
-
 def u_turns(
     key: Key[Array, ""],
     grammar: Grammar,
@@ -74,15 +67,12 @@ def u_turns(
     marginals = [probs.mean(0) for probs in HostPaths.of(grammar).marginals]
     weights = jnp.asarray(1 / (grammar.vocab_size * np.stack(marginals)))
     key = threefry_key(key)
-    rules = jnp.asarray(grammar.rules.children)
-    given = (rules, grammar.log_weights, grammar.root_log_probs, weights)
     kind = CORRUPTIONS.index(corruption)
     rows = np.arange(num_sequences + -num_sequences % TOGETHER).reshape(-1, TOGETHER)
     along = []
     for strength in noise:
         pieces = [
-            _u_turns(*given, key, row, strength, kind, grammar.depth, with_covariance)
-            for row in rows
+            _u_turns(grammar, weights, key, row, strength, kind, with_covariance) for row in rows
         ]
         along.append([np.concatenate(part)[:num_sequences] for part in zip(*pieces, strict=True)])
     found = [np.stack(part, 1).astype(np.float64) for part in zip(*along, strict=True)]
@@ -122,12 +112,11 @@ def susceptibility(
     return (covariance * pairs).sum(-1) / covariance[..., 0]
 
 
-@functools.partial(jax.jit, static_argnames=("depth", "squared"))
+@functools.partial(jax.jit, static_argnames="squared")
 def _u_turns(
-    children, log_weights, root, weights, key, rows, noise, corruption, depth, squared
+    grammar: Grammar, weights, key, rows, noise, corruption, squared: bool
 ) -> tuple[Array, ...]:
     """The sequences of these numbers: what ``_one_u_turn`` says of each."""
-    grammar = Grammar(log_weights, root, TracedRules(children), depth)
 
     def of_sequence(row: Array) -> tuple[Array, ...]:
         tree_key, noise_key = jax.random.split(jax.random.fold_in(key, row))
