@@ -5,7 +5,6 @@ the oldest versions that its metadata allow and the sdist with the newest. It le
 """
 
 import argparse
-import re
 import shutil
 import subprocess
 import sys
@@ -49,8 +48,7 @@ def attempt(folder: Path, interpreter: str, archive: Path, versions: list[str]) 
     empty.mkdir(parents=True)
     python = environment(folder / "env", interpreter, [str(archive), *versions])
     run(python, "-W", "error::DeprecationWarning:hiermodel", CLIENT, cwd=empty)
-    core = {re.split("[ =]", one)[0] for one in versions}
-    kept = [one for one in versions if one.split("=")[0] in core]
+    kept = oldest_versions("train") if versions else []
     run(python, "-m", "pip", "install", "--quiet", f"{archive}[train]", *kept)
     run(python, LEARNER, cwd=empty)
 
@@ -63,10 +61,11 @@ def environment(folder: Path, interpreter: str, packages: list[str]) -> Path:
     return python
 
 
-def oldest_versions() -> list[str]:
-    """The lower bounds of pyproject, each as the version to take."""
+def oldest_versions(extra: str | None = None) -> list[str]:
+    """The lower bounds of pyproject, each as the version to take; an extra's may be higher."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [one.replace(">=", "==") for one in project["dependencies"]]
+    bounds = project["dependencies"] + (project["optional-dependencies"][extra] if extra else [])
+    return [f"{name}=={least}" for name, least in dict(one.split(">=") for one in bounds).items()]
 
 
 def run(*command: object, cwd: Path | None = None) -> None:
