@@ -187,7 +187,8 @@ def _gap_onsets(
     for pair, (a, b) in enumerate(disjoint_pairs(config.num_splits)):
         gaps = permuted_gap(
             jax.random.fold_in(key, pair),
-            *(_of_split(sequences, split, num_seeds) for split in (a, b)),
+            _of_split(sequences, a, num_seeds),
+            _of_split(sequences, b, num_seeds),
             train[a],
             train[b],
             num_permutations=settings.num_permutations,
