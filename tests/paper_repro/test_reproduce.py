@@ -27,6 +27,7 @@ STAGES = {
     "u_turns",
     "random_u_turns",
     "levels",
+    "refitted",
 }
 
 
