@@ -43,7 +43,7 @@ class RuleTable:
         """(levels, vocab_size, max_rules, branching); further axes lead in a stack of grammars."""
         return self._codes.shape
 
-    def tree_flatten(self) -> tuple[tuple[Array], None]:
+    def tree_flatten(self) -> tuple[tuple[Any], None]:
         """The one array."""
         return (self._codes,), None
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from hiermodel.grammar.rule_checks import check_children, check_probabilities, c
 from hiermodel.grammar.rule_table import RuleTable
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_node_class
 @dataclasses.dataclass(frozen=True, repr=False)
 class Grammar:
     """A probabilistic tree grammar as a pytree of rule lists (science.md#data).
@@ -45,7 +46,7 @@ class Grammar:
     log_weights: Float[Array, "levels vocab max_rules"]
     root_log_probs: Float[Array, " vocab"]
     rules: RuleTable
-    depth: int = dataclasses.field(metadata={"static": True})
+    depth: int
 
     @property
     def vocab_size(self) -> int:
@@ -71,6 +72,19 @@ class Grammar:
     def shared(self) -> bool:
         """True if every level uses the same rules."""
         return self.rules.shape[-4] == 1
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], int]:
+        """Weights and rules are leaves; the depth belongs to the structure."""
+        return (self.log_weights, self.root_log_probs, self.rules), self.depth
+
+    @classmethod
+    def tree_unflatten(cls, depth: int, leaves: tuple[Any, ...]) -> "Grammar":
+        """From such leaves, stacked ones, or whatever JAX puts in their place."""
+        grammar = object.__new__(cls)
+        names = ("log_weights", "root_log_probs", "rules", "depth")
+        for name, value in zip(names, (*leaves, depth), strict=True):
+            object.__setattr__(grammar, name, value)
+        return grammar
 
     def __repr__(self) -> str:
         return (
