@@ -21,7 +21,7 @@ L_v >= A_v, from normalisers alone. With messages of at most 1 and rule weights 
 A_child <= scale_v A_v. At k = 0, A_root = 1 / (evidence over the scales). At k > 0 the likelihood
 g_i(a) of all below a node i of level k, given root a, is a sum of q products of messages, so it is
 at most E_i + 2q tiny too low, where E_v = scale_v (Σ_children E + m (s + 1) tiny) + tiny, with
-E = 2 tiny at a leaf, bounds what the message of v lacks: what is lost before a message is scaled
+E = tiny at a leaf, bounds what the message of v lacks: what is lost before a message is scaled
 grows with the scale. With g+ = max(g, (E_i + 2q tiny) · nodes of level k), the product of g+ over
 all nodes but i, times e, exceeds the true product whatever was lost, and
 A_i <= e · Σ_a P(a) Π_{j ≠ i} g+_j(a) / evidence, over *all* root symbols, also those for which
@@ -67,16 +67,19 @@ class Upward(NamedTuple):
 
     Attributes:
         below: per level from the filter level on, (vocab_size, nodes · batch) likelihood of all
-            below each node given its symbol, scaled to sum to one.
+            below each node given its symbol, scaled to sum to one (at the leaves: to a maximum of
+            one).
         scale: per level above the leaves, (nodes · batch) what the messages were multiplied by.
         log_scale: (batch,) log of all that was divided out.
         lost: (nodes · batch) how much too low each message of the filter level may be.
+        at_leaves: (leaves · batch) sum of each leaf's likelihoods; NaN where no symbol is possible.
     """
 
     below: dict[int, Float[Array, "vocab row"]]
     scale: dict[int, Float[Array, " row"]]
     log_scale: Float[Array, " batch"]
     lost: Float[Array, " row"]
+    at_leaves: Float[Array, " row"]
 
 
 class Root(NamedTuple):
@@ -195,17 +198,16 @@ def pass_up(
     batch = leaf_evidence.shape[-1]
     peak = leaf_evidence.max(1)
     likelihood = _by_symbol(jnp.exp(leaf_evidence - peak[:, None]), grammar)
-    total = _total(likelihood)  # from 1 to q
-    below = {grammar.depth: likelihood * (1 / total)}
+    below = {grammar.depth: likelihood}
     scale: dict[int, Array] = {}
-    log_scale = _total(peak) + _total(jnp.log(total).reshape(-1, batch))
-    lost = jnp.full(total.shape, 2 * jnp.finfo(peak.dtype).tiny, peak.dtype)
+    log_scale = _total(peak)
+    lost = jnp.full(peak.size, jnp.finfo(peak.dtype).tiny, peak.dtype)
     for level in reversed(range(filter_level, grammar.depth)):
         rules = _rules(grammar, level, peak.dtype)
         below[level], scale[level] = _up(rules, below[level + 1])
         log_scale = log_scale - _total(jnp.log(scale[level]).reshape(-1, batch))
         lost = _lost_below(grammar, lost, scale[level])
-    return Upward(below, scale, log_scale, lost)
+    return Upward(below, scale, log_scale, lost, _total(likelihood))
 
 
 def at_root(grammar: Grammar, upward: Upward, filter_level: int) -> Root:
@@ -229,7 +231,10 @@ def lost_nothing(
     largest, batch = root.largest, upward.log_scale.size
     number = jnp.finfo(largest.dtype)
     limit = float(LOST * number.eps / _num_lossy(grammar, filter_level) / number.tiny)
-    wrong = _num_above(largest.reshape(-1, batch), limit)
+    # A leaf without a possible symbol has NaN here. The sum also keeps the leaves' likelihoods in
+    # memory (:func:`_total`), whatever else is asked for.
+    wrong = _num_above(upward.at_leaves.reshape(-1, batch), 2.0 * grammar.vocab_size)
+    wrong = wrong + _num_above(largest.reshape(-1, batch), limit)
     for level in range(filter_level, grammar.depth):
         largest = jnp.tile(largest * upward.scale[level], grammar.branching)
         wrong = wrong + _num_above(largest.reshape(-1, batch), limit)
