@@ -10,8 +10,15 @@ import pytest
 import hiermodel as hm
 
 PLATFORMS = ("cpu", "cuda", "tpu")
-GRAMMAR = hm.Grammar.random(jax.random.key(0), vocab_size=4, depth=2, rules_per_symbol=3)
-SCHEDULE = hm.Schedule.linear(20)
+
+
+def single(tree):
+    """The same in float32."""
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+
+
+GRAMMAR = single(hm.Grammar.random(jax.random.key(0), vocab_size=4, depth=2, rules_per_symbol=3))
+SCHEDULE = single(hm.Schedule.linear(20))
 EVIDENCE = jnp.zeros((3, 4, 4), jnp.float32)
 KEY = jax.random.key(1)
 
@@ -32,9 +39,8 @@ PROGRAMS = {
 @pytest.mark.parametrize("name", PROGRAMS)
 @pytest.mark.usefixtures("unchecked_types")  # JAX puts descriptions in the place of arrays
 def test_programs_lower_for_every_platform_in_single_precision(name):
-    grammar = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), GRAMMAR)
     with jax.enable_x64(False):
-        exported = jax.export.export(jax.jit(PROGRAMS[name]), platforms=PLATFORMS)(grammar)
+        exported = jax.export.export(jax.jit(PROGRAMS[name]), platforms=PLATFORMS)(GRAMMAR)
     module = exported.mlir_module()
     assert "f64" not in module
     assert "callback" not in module
