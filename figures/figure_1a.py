@@ -49,7 +49,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
     shape = (2, 2) if count == 1 else (len(PANELS), count)
     heights = (1.8 * shape[0], 2.1)
     figure = Figure(figsize=(style.COLUMN_WIDTH, sum(heights) + 0.3), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+    top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     axes = top.subplots(*shape, squeeze=False).reshape(len(PANELS), count)
     columns = [list(axes[:, column]) for column in range(count)]
     for column, own in zip(columns, results.values(), strict=False):

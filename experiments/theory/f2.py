@@ -85,7 +85,7 @@ def _trees(study: F2Study, name: str, sizes: tuple[int, int], depth: int) -> Mea
         "probability",
         "chance that a U-turn leaves the root of a tree as it is, by depth of the tree",
     )
-    return _of_trees(name, noise, found) | {f"{name}_beliefs": beliefs}
+    return {**_of_trees(name, noise, found), f"{name}_beliefs": beliefs}
 
 
 def _masked(study: F2Study) -> Measurements:
@@ -139,7 +139,7 @@ def _chains(study: F2Study) -> Measurements:
         np.stack(quarter), ("realisation", "noise"), "leaves", "the same of the first quarter"
     )
     measured = _measured("chain", noise, np.stack(covariances), np.stack(whole))
-    return measured | {"chain_quarter_susceptibility": quarters}
+    return {**measured, "chain_quarter_susceptibility": quarters}
 
 
 def _covariance_along(changed: np.ndarray, depth: int) -> np.ndarray:

@@ -121,7 +121,9 @@ def _u_turns(
     def of_sequence(row: Array) -> tuple[Array, ...]:
         tree_key, noise_key = jax.random.split(jax.random.fold_in(key, row))
         tree = _draw_tree(tree_key, grammar, _no_messages(grammar), 0)
-        field = leaf_field(noise_key, tree[-1], noise, corruption, grammar.vocab_size)
+        leaves = tree[-1]
+        assert leaves is not None  # the unfiltered model has all levels
+        field = leaf_field(noise_key, leaves, noise, corruption, grammar.vocab_size)
         return _one_u_turn(grammar, tree, field, weights, squared)
 
     return jax.vmap(of_sequence)(rows)
@@ -131,7 +133,7 @@ def _one_u_turn(
     grammar: Grammar, tree, field: Array, weights: Array, squared: bool
 ) -> tuple[Array, ...]:
     """Beliefs and their weights by level, and what draws from the posterior leave."""
-    messages = pass_up(grammar, field, 0).by_level
+    messages = [each for each in pass_up(grammar, field, 0).by_level if each is not None]
     known, total = [], []
     for message, symbols, weight in zip(messages, tree, weights, strict=True):
         own = _of(jax.nn.softmax(message, -1), symbols)

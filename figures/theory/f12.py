@@ -111,7 +111,7 @@ def draw(measured: Measurements) -> Figure:
 def _draw_exact(axis: Axes, measured: Measurements) -> None:
     for sizes, color in zip(f12.SIZES, (style.BLUE, style.VERMILION, style.GREEN), strict=True):
         exact = measured[f"{_name(sizes)}_exact"].values
-        distances = np.arange(1, sizes[2] + 1)
+        distances = list(range(1, sizes[2] + 1))
         label = f"v = {sizes[0]}, m = {sizes[1]}"
         axis.plot(distances, exact.mean(0), "o", color=color, ms=4, label=label)
         axis.plot(distances, [_leading(sizes, d) for d in distances], color=color, lw=1)
