@@ -1,4 +1,4 @@
-"""The run at laptop scale from which the reproduction, studies and mitigations start.
+"""The small run from which studies and mitigations start.
 
 A shallow tree, few sequences and a narrow, pre-norm network without dropout; chosen on seeds from
 1000. Studies measure it lightly.

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import MIN_CHECKPOINTS
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
 from figures.claims import (
@@ -204,12 +205,13 @@ def _derivable_rise(run: Run) -> list[Claim]:
     trained, epochs = trained_checkpoints(comparison)
     curves = comparison["neighbour_divergence_derivable"].values[trained]
     curves = by_training_set(curves, run.num_splits, axis=1).T
-    if run.num_splits < 2 or not np.isfinite(curves).all():
+    known = np.isfinite(curves).all(0)
+    if run.num_splits < 2 or known.sum() < MIN_CHECKPOINTS:
         return []
     return [
         per_network(
             run,
-            Statistic.known(rise_after_turn(epochs, curves)),
+            Statistic.known(rise_after_turn(epochs[known], curves[:, known])),
             name="derivable-rises",
             statement="the nearest-neighbour divergence of derivable samples rises after its turn",
             about="nats, last three checkpoints − turn of the other half of the training sets",

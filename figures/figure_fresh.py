@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import MIN_CHECKPOINTS
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
 from figures.claims import Run, per_network, per_pair
@@ -94,6 +95,8 @@ def nothing_turns(run: Run) -> list[Claim]:
     for title, (stage, name, _) in CURVES.items():
         epochs, curves = curve_of(run.results[stage], name, run.num_splits)
         known = np.isfinite(curves).all(1)
+        if known.sum() < MIN_CHECKPOINTS:
+            continue
         lowest = curves[known].mean(1).min()
         rise = rise_after_turn(epochs[known], curves[known].T) / lowest
         claims.append(

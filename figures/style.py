@@ -184,11 +184,14 @@ def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> No
     Args:
         axis: where to draw.
         x: (num_points,).
-        curves: (num_points, num_units), a unit being a training set or a pair of them.
+        curves: (num_points, num_units), a unit being a training set or a pair of them; points at
+            which one of them is not known are left out.
         line: properties of the line.
     """
+    known = np.isfinite(curves).all(1)
+    x, curves = np.asarray(x)[known], curves[known]
     (drawn,) = axis.plot(x, curves.mean(1), **line)
-    band = band_of_units(curves.T)
+    band = band_of_units(curves.T) if len(x) else None
     if band is not None:
         axis.fill_between(x, band.low, band.high, color=drawn.get_color(), alpha=0.2, lw=0)
     elif curves.shape[1] > 1:

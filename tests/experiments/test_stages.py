@@ -25,6 +25,7 @@ from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.levels import LevelsConfig
 from experiments.stages.pipeline import Recipe, along_checkpoints, make
+from experiments.stages.refitted import RefittedConfig
 from experiments.stages.registry import context_of
 from experiments.store import Measurement
 from experiments.worlds.grammar import GrammarConfig
@@ -58,6 +59,7 @@ STAGES: dict[str, Any] = {
     "u_turns": u_turns.UTurnConfig(num_sequences=32, num_noises=12, relative_times=(0.05, 0.15)),
     "random_u_turns": u_turns.RandomUTurnConfig(num_sequences=32, relative_times=(0.05, 1.0)),
     "levels": LevelsConfig(num_permutations=2000),
+    "refitted": RefittedConfig(num_samples=40),
 }
 OWN = Protocol(RUN, BASE | STAGES)
 FIGURES = ("1b", "3b", "4a", "4b", "11", "levels")

@@ -16,6 +16,7 @@ from figures.figure import all_figures
 from hiermodel.networks.transformer import TransformerConfig
 from paper_repro.protocol import (
     ALL_SIZES,
+    IMAGE_SIZES,
     SCALES,
     SIZES,
     figures_without_images,
@@ -96,12 +97,17 @@ def test_cost_is_measured_where_finished_and_else_proportional_to_what_is_traine
     longer = dataclasses.replace(
         own,
         run=dataclasses.replace(
-            own.run, training=dataclasses.replace(own.run.training, num_epochs=3000)
+            own.run,
+            training=dataclasses.replace(
+                own.run.training, num_epochs=2 * own.run.training.num_epochs
+            ),
         ),
     )
     one, two = (cost(each, ["train"], tmp_path) for each in (own, longer))
     assert two.operations == 2 * one.operations
-    assert one.operations == 3 * 8 * 1500 * 112 * forward_operations(own.run.network)
+    run = own.run
+    visits = run.num_splits * run.num_seeds * run.training.num_epochs * run.split_size
+    assert one.operations == 3 * visits * forward_operations(run.network)
     assert (one.spent, one.seconds_left(1.0)) == (0.0, one.operations / EFFICIENCY / 1e9)
     finished = open_run(own.run, tmp_path)
     with finished.timed("levels"):
@@ -138,7 +144,7 @@ def test_images_of_ones_own_take_the_place_of_the_digits(tmp_path):
     digits = protocol("laptop")
     mine = digits.with_images(tmp_path / "mine.npy", tmp_path, progress=False)
     assert digits.with_images(None, tmp_path) is digits
-    for size in ALL_SIZES[3:]:
+    for size in IMAGE_SIZES:
         network, data = mine.sizes[size].run.network, mine.sizes[size].run.data
         assert network.target.event_shape == (96, 3)
         assert data.filtering == digits.sizes[size].run.data.filtering

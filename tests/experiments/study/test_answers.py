@@ -1,5 +1,6 @@
 """Answers of the shipped studies, on made-up tables whose truth is known."""
 
+import importlib
 import itertools
 
 import numpy as np
@@ -169,10 +170,10 @@ def test_studies_share_the_run_that_is_alike():
     assert len([run for run in ours if run in theirs]) == 1
 
 
-def test_shipped_studies_stand_on_the_reproductions_settings():
+def test_shipped_studies_start_from_one_run():
     from experiments.laptop import BASE
-    from paper_repro.protocol import laptop
 
-    middle = laptop().sizes["middle"].run
-    for field in ("data", "network", "training", "num_steps", "num_checkpoints", "seed"):
-        assert getattr(BASE, field) == getattr(middle, field)
+    for name in ("set_size", "depth_and_rules", "architecture", "mitigations"):
+        base = importlib.import_module(f"experiments.studies.{name}").STUDY.base
+        for field in ("num_steps", "num_checkpoints", "seed"):
+            assert getattr(base, field) == getattr(BASE, field), (name, field)
