@@ -6,6 +6,7 @@ models. All take any Process. A learned network has the same protocol.
 
 import dataclasses
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -127,7 +128,8 @@ class EmpiricalDenoiser:
         field = _shifted_field(self, x_t, t)
         chunks, _ = _chunks(self.sequences)
         by_chunk = jax.lax.map(functools.partial(_scores_of, self, field), chunks)
-        scores = jnp.moveaxis(by_chunk, 0, -2).reshape(*field.shape[:-2], -1)
+        padded = math.prod(chunks.shape[:2])
+        scores = jnp.moveaxis(by_chunk, 0, -2).reshape(*field.shape[:-2], padded)
         whole = scores[..., : len(self.sequences)]
         if self.schedule.num_states is None:
             return whole

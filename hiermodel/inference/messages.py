@@ -102,7 +102,8 @@ def pass_down(
     for level in range(first, grammar.depth):
         joint = rule_marginals(grammar, level, marginal, _present(messages, level + 1))
         below = log_sum_by_child(joint, grammar.rules.children[grammar.table_index(level)])
-        marginal = below.reshape(*below.shape[:-3], -1, grammar.vocab_size)
+        num_nodes = grammar.branching ** (level + 1)
+        marginal = below.reshape(*below.shape[:-3], num_nodes, grammar.vocab_size)
         by_level.append(marginal)
     return tuple(by_level)
 

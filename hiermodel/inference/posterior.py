@@ -169,7 +169,7 @@ def _choose_down(grammar: Grammar, messages, pick, filter_level: int) -> Tree:
         children = jnp.asarray(grammar.rules.children)[grammar.table_index(level)][symbols]
         rule = pick(level + 1, _own_scores(grammar, level, messages[level + 1], symbols))
         symbols = jnp.take_along_axis(children, rule[..., None, None], -2)
-        symbols = symbols.reshape(*rule.shape[:-1], -1)
+        symbols = symbols.reshape(*rule.shape[:-1], grammar.branching ** (level + 1))
         tree.append(symbols)
     return tuple(None if level is None else jnp.where(possible, level, -1) for level in tree)
 

@@ -70,7 +70,8 @@ class Upward(NamedTuple):
             below each node given its symbol, scaled to sum to one (at the leaves: to a maximum of
             one).
         scale: per level above the leaves, (nodes · batch) what the messages were multiplied by.
-        log_scale: (batch,) log of all that was divided out.
+        log_scale: (batch,) log of all that was divided out, had messages a mean of one: then it is
+            0 without evidence, and no logarithms cancel at the cost of digits.
         lost: (nodes · batch) how much too low each message of the filter level may be.
         at_leaves: (leaves · batch) sum of each leaf's likelihoods; NaN where no symbol is possible.
     """
@@ -205,9 +206,15 @@ def pass_up(
     for level in reversed(range(filter_level, grammar.depth)):
         rules = _rules(grammar, level, peak.dtype)
         below[level], scale[level] = _up(rules, below[level + 1])
-        log_scale = log_scale - _total(jnp.log(scale[level]).reshape(-1, batch))
+        log_scale = log_scale - _total(_log_factor(grammar, level, scale[level]).reshape(-1, batch))
         lost = _lost_below(grammar, lost, scale[level])
     return Upward(below, scale, log_scale, lost, _total(likelihood))
+
+
+def _log_factor(grammar: Grammar, level: int, scale: Float[Array, " row"]) -> Float[Array, " row"]:
+    """Log of what messages of a mean of one would be multiplied by, given that for a sum of one."""
+    children = 0 if level + 1 == grammar.depth else grammar.branching  # leaves: a maximum of one
+    return jnp.log(scale * float(grammar.vocab_size) ** (1 - children))
 
 
 def at_root(grammar: Grammar, upward: Upward, filter_level: int) -> Root:
@@ -217,7 +224,7 @@ def at_root(grammar: Grammar, upward: Upward, filter_level: int) -> Root:
     below = upward.below[0]
     prior = jnp.exp(grammar.root_log_probs).astype(below.dtype)[:, None]
     total = _total(prior * below)
-    log_evidence = upward.log_scale + jnp.log(total)
+    log_evidence = upward.log_scale + jnp.log(total * grammar.vocab_size)
     return Root(prior * below / total, prior / total, log_evidence, 1 / total)
 
 
@@ -384,8 +391,9 @@ def _through_root(grammar: Grammar, level: int, upward: Upward) -> Root:
     given_root = jnp.einsum("nab,bnx->anx", transitions, messages, precision=HIGHEST)
     floor = len(order) * (lost + jnp.finfo(dtype).tiny * 2 * vocab_size)
 
-    log_root = log_prior + jnp.log(given_root).sum(1)
-    log_bound = log_prior + jnp.maximum(jnp.log(given_root), jnp.log(floor)).sum(1)
+    mean = 1 if level == grammar.depth else vocab_size  # leaves are not scaled to a sum of one
+    log_root = log_prior + jnp.log(given_root * mean).sum(1)
+    log_bound = log_prior + jnp.log(jnp.maximum(given_root, floor) * mean).sum(1)
     peak = log_bound.max(0)
     root = jnp.exp(log_root - peak)
     total = root.sum(0)

@@ -209,3 +209,10 @@ def test_strong_fields_neither_overflow_nor_lose_the_log_evidence():
     np.testing.assert_allclose(beliefs.log_evidence, best, rtol=1e-6)
     np.testing.assert_array_equal(np.argmax(beliefs.log_marginals[-1], -1), levels[-1])
     assert not any(np.isnan(level).any() for level in beliefs.log_marginals)
+
+
+@pytest.mark.parametrize("filter_level", range(5))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_no_evidence_costs_the_log_evidence_no_digits(filter_level, dtype):
+    found = hm.run_bp(hm.paper_grammar(), np.zeros((16, 6), dtype), filter_level=filter_level)
+    assert abs(float(found.log_evidence)) < 8 * np.finfo(found.log_evidence.dtype).eps
