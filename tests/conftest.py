@@ -3,6 +3,7 @@
 The order matters: precision before any array exists, the import hook before hiermodel is imported.
 """
 
+import gc
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ import hypothesis
 import jax
 import jaxtyping
 import numpy as np
+import psutil
 import pytest
 
 jaxtyping.install_import_hook("hiermodel", "beartype.beartype")
@@ -39,6 +41,9 @@ hypothesis.settings.load_profile("hiermodel")
 
 DATA = Path(__file__).parent / "data"
 
+MOST_BYTES = 3 * 2**29
+"""Memory of a test process, 1.5 GiB, above which programs of finished files go."""
+
 
 def pytest_configure(config):
     """Share compiled programs between worker processes, and with later runs."""
@@ -46,6 +51,15 @@ def pytest_configure(config):
         return
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _memory_of_programs():
+    """Compiled programs are let go between files once a process has grown; the cache has them."""
+    yield
+    if psutil.Process().memory_info().rss > MOST_BYTES:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
