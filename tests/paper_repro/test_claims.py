@@ -8,10 +8,10 @@ import pytest
 from experiments.claim import Statistic
 from experiments.store import Measurement
 from figures.claims import Run, per_network, per_pair
+from figures.claims_on_samples import MARGIN, growth, u_turns
 from figures.figure import examine_runs
 from figures.figure_1a import samples_of_pairs
 from figures.figure_3b import peaks
-from figures.figure_4a import MARGIN, growth, u_turns
 from figures.figure_4b import loss_decomposition
 from figures.figure_levels import data_dependence, half_times
 

@@ -1,0 +1,303 @@
+"""Claims on what is drawn along training: neighbours, gaps, copies and U-turns (figure 4a)."""
+
+import numpy as np
+
+from experiments.claim import Claim, Statistic
+from experiments.onsets import MIN_CHECKPOINTS
+from experiments.store import Measurements, trained_checkpoints
+from figures.claims import (
+    Run,
+    at_times,
+    border_note,
+    gap_of_pairs,
+    located,
+    of_other_units,
+    of_pairs_at,
+    per_network,
+    per_pair,
+)
+from hiermodel.measures.turns import rise_after_turn
+from hiermodel.measures.units import by_pair_of_sets, by_training_set
+
+TRAIN, TEST = 0, 1
+"""Indices along the dimension "set"."""
+
+BIAS, AT_TEST = 0, 1
+"""Indices along the dimension "moment"."""
+
+MOST_COPIES = 0.005
+"""Copies of which no more are called none."""
+
+MARGIN = 0.02
+"""U-turn ratios closer than this coincide: a fiftieth of the exact denoiser's overlap."""
+
+
+def samples_along_training(run: Run) -> list[Claim]:
+    """What "comparison" can speak to as well (figure 4a)."""
+    claims = [_neighbour_before_test(run)]
+    if "tau_derivable" in run.results["onsets"]:
+        claims += [_derivable_before_test(run), *_derivable_rise(run), _copies_are_rare(run)]
+    if "gap" in run.results["comparison"] and len(run.pairs):
+        claims += [*_leaning_to_own_data(run), _copies_of_own_data(run)]
+    return claims
+
+
+def _neighbour_before_test(run: Run) -> Claim:
+    test, bias = run.times("tau_test"), run.times("tau_neighbour")
+    return per_network(
+        run,
+        test - bias,
+        name="neighbour-before-test",
+        statement="samples move towards the training set before the test loss is lowest",
+        about="ln(τ_test / τ_bias), minima of test loss and nearest-neighbour divergence",
+        note=border_note(τ_test=test, τ_bias=bias),
+        resolution=run.spacing("evaluation", "comparison"),
+    )
+
+
+def _derivable_before_test(run: Run) -> Claim:
+    """Samples that the grammar cannot yield lie far from all data, whatever was learned."""
+    test, turn = run.times_of_sets("tau_test"), run.times_of_sets("tau_derivable")
+    return per_network(
+        run,
+        test - turn,
+        name="derivable-before-test",
+        statement="derivable samples move towards the training set before the test loss is lowest",
+        about="ln(τ_test / τ_turn), τ_turn the minimum of the nearest-neighbour divergence of "
+        "derivable samples",
+        note=border_note(τ_test=test, τ_turn=turn),
+        resolution=run.spacing("evaluation", "comparison"),
+        primary=True,
+    )
+
+
+def _derivable_rise(run: Run) -> list[Claim]:
+    """That the curve rises after its turn, which is found on the other half of the units."""
+    comparison = run.results["comparison"]
+    trained, epochs = trained_checkpoints(comparison)
+    curves = comparison["neighbour_divergence_derivable"].values[trained]
+    curves = by_training_set(curves, run.num_splits, axis=1).T
+    known = np.isfinite(curves).all(0)
+    if run.num_splits < 2 or known.sum() < MIN_CHECKPOINTS:
+        return []
+    return [
+        per_network(
+            run,
+            Statistic.known(rise_after_turn(epochs[known], curves[:, known])),
+            name="derivable-rises",
+            statement="the nearest-neighbour divergence of derivable samples rises after its turn",
+            about="nats, last three checkpoints − turn of the other half of the training sets",
+            primary=True,
+        )
+    ]
+
+
+def _copies_are_rare(run: Run) -> Claim:
+    test, comparison = run.times("tau_test"), run.results["comparison"]
+    fresh = np.repeat(comparison["copies_fresh"].values.mean(-1), run.num_seeds)
+    excess = at_times(comparison, "copies", test) - fresh
+    return per_network(
+        run,
+        Statistic.known(excess, located(test)),
+        name="copies-are-rare",
+        statement="at the test-loss minimum, fewer than one sample in 200 copies a training "
+        "sequence, beyond what fresh sequences do",
+        about="fraction of samples − of fresh sequences that are training sequences",
+        note=border_note(τ_test=test),
+        low=-np.inf,
+        high=MOST_COPIES,
+        primary=True,
+    )
+
+
+def against_refitted(run: Run) -> list[Claim]:
+    """More bias than n sequences force on the best learner that there is."""
+    test = run.times_of_pairs("tau_test")
+    refitted = by_pair_of_sets(run.results["refitted"]["gap"].values, run.num_splits)
+    gap = gap_of_pairs(run, test) - np.repeat(refitted, len(test.values) // len(refitted))
+    return [
+        per_pair(
+            run,
+            Statistic.known(gap, located(test)),
+            name="gap-beyond-refitted",
+            statement="at the test-loss minimum, samples lean to their own training set more than "
+            "those of the grammar refitted to it",
+            about="own–other gap in symbols, networks − refitted grammars",
+            note=border_note(τ_test=test),
+            primary=True,
+        )
+    ]
+
+
+def onset_before_turn(run: Run) -> list[Claim]:
+    """Where falling error and growing bias balance is no onset: bias has begun before."""
+    levels = run.results["levels"]
+    if "gap_onset" not in levels or "tau_turn" not in run.results["onsets"]:
+        return []
+    onset = onsets_of_pairs(levels)
+    turn = run.times_of_sets("tau_turn")
+    parts = (turn.values, turn.lower, turn.upper)
+    of_pairs = Statistic(*(by_pair_of_sets(part, run.num_splits) for part in parts))
+    return [
+        per_pair(
+            run,
+            of_pairs - onset,
+            name="onset-before-turn",
+            statement="samples lean to their own training set before networks of different sets "
+            "begin to part",
+            about="ln(τ_turn / onset), the onset being the first checkpoint from which on the gap "
+            "stays significant",
+            note=border_note(onset=onset, τ_turn=of_pairs),
+            resolution=run.spacing("evaluation", "comparison"),
+        )
+    ]
+
+
+def onsets_of_pairs(levels: Measurements) -> Statistic:
+    """Ln of the onsets of the gap; without a bound where there is none, or it may be earlier."""
+    _, epochs = trained_checkpoints(levels)
+    found = levels["gap_onset"].values
+    times = np.log(np.clip(found, epochs[0], epochs[-1]))
+    lower = np.where(found <= epochs[0], -np.inf, times)
+    return Statistic(times, lower, np.where(np.isinf(found), np.inf, times))
+
+
+def _leaning_to_own_data(run: Run) -> list[Claim]:
+    """Bias measured without any floor: samples lie nearer to their own training set.
+
+    Where bias sets in is taken from the other pairs: the nearest-neighbour divergence comes from
+    the same samples as the gap, which would be low there by chance alone.
+    """
+    test = run.times_of_pairs("tau_test")
+    bias = of_other_units(run.times_of_pairs("tau_neighbour"), run.num_splits // 2)
+    at_test, at_bias = gap_of_pairs(run, test), gap_of_pairs(run, bias)
+    about = "own–other gap in symbols, mean over both directions"
+    return [
+        per_pair(
+            run,
+            Statistic.known(at_test, located(test)),
+            name="gap-at-test",
+            statement="at the test-loss minimum, samples already lean to their own training set",
+            about=about,
+            note=border_note(τ_test=test),
+        ),
+        per_pair(
+            run,
+            Statistic.known(at_test - at_bias, located(test, bias)),
+            name="gap-grows",
+            statement="they lean to it more at the test-loss minimum than where bias sets in",
+            about=f"{about}: τ_test − τ_bias of the other pairs",
+            note=border_note(τ_test=test, τ_bias=bias),
+            primary=True,
+        ),
+    ]
+
+
+def _copies_of_own_data(run: Run) -> Claim:
+    test = run.times_of_pairs("tau_test")
+    whole_sequences = run.results["comparison"]["block_reproduction"].values[:, :, 0]
+    return per_pair(
+        run,
+        Statistic.known(of_pairs_at(run, whole_sequences, test), located(test)),
+        name="copies-own",
+        statement="at the test-loss minimum, samples repeat sequences of their own training set "
+        "more often",
+        about="fraction of samples in their own split − in the other, mean over both directions",
+        note=border_note(τ_test=test),
+    )
+
+
+def u_turns(run: Run) -> list[Claim]:
+    """Train and test starts coincide where bias sets in, and separate by the test-loss minimum.
+
+    The statistic is the difference of their ratios, averaged over the turning points. "Coincide"
+    is tested as an equivalence: the whole interval must lie within ± ``MARGIN``.
+    """
+    ratio = run.results["u_turns"]["ratio"].values.mean(-1)
+    separation = ratio[..., TRAIN] - ratio[..., TEST]
+    bias, test = run.times("tau_neighbour"), run.times("tau_test")
+    about = "U-turn ratio of train − of test starts, mean over t/T"
+    return [
+        per_network(
+            run,
+            Statistic.known(separation[BIAS], located(bias)),
+            name="u-turns-coincide",
+            statement="where bias sets in, U-turns from train and test sequences return equally "
+            f"often (within {MARGIN})",
+            about=about,
+            note=border_note(τ_bias=bias),
+            low=-MARGIN,
+            high=MARGIN,
+        ),
+        per_network(
+            run,
+            Statistic.known(separation[AT_TEST], located(test)),
+            name="u-turns-separate",
+            statement="at the test-loss minimum, U-turns from train sequences return more often",
+            about=about,
+            note=border_note(τ_test=test),
+        ),
+        per_network(
+            run,
+            Statistic.known(separation[AT_TEST] - separation[BIAS], located(bias, test)),
+            name="u-turns-part",
+            statement="train and test starts part between the two minima",
+            about=f"{about}: τ_test − τ_bias",
+            note=border_note(τ_test=test, τ_bias=bias),
+            primary=True,
+        ),
+    ]
+
+
+def growth(smaller: Run, larger: Run) -> list[Claim]:
+    """Both minima come later with more data, in optimiser steps.
+
+    Networks of the same split and seed start from the same values, so they are compared in pairs.
+    Steps rather than epochs, since it is steps that move a network: with more data an epoch has
+    more of them, so later in epochs is later in steps as well, but not the other way round.
+    """
+    ours, theirs = _common_members(smaller, larger), _common_members(larger, smaller)
+    common = Run(
+        {},
+        min(smaller.num_splits, larger.num_splits),
+        min(smaller.num_seeds, larger.num_seeds),
+    )
+    claims = []
+    for name, symbol, what, stages in (
+        ("tau_neighbour", "τ_bias", "bias sets in", ("comparison",)),
+        ("tau_test", "τ_test", "the test loss is lowest", ("evaluation",)),
+    ):
+        before = _in_steps(smaller, name, ours)
+        after = _in_steps(larger, name, theirs)
+        notes = [
+            f"n = {run.split_size} {note}"
+            for run, times in ((smaller, before), (larger, after))
+            if (note := border_note(**{symbol: times}))
+        ]
+        claims.append(
+            per_network(
+                common,
+                after - before,
+                name=f"{symbol.removeprefix('τ_')}-grows-{smaller.size}-{larger.size}",
+                statement=f"{what} later for n = {larger.split_size} than for {smaller.split_size}",
+                about=f"ln of the ratio of {symbol} in optimiser steps",
+                note="; ".join(notes),
+                resolution=max(run.spacing(*stages) for run in (smaller, larger)),
+            )
+        )
+    return claims
+
+
+def _in_steps(run: Run, name: str, members: list[int]) -> Statistic:
+    """Ln of the times of these members, in optimiser steps."""
+    own, shift = run.times(name), np.log(run.steps_per_epoch)
+    return Statistic(*(part[members] + shift for part in (own.values, own.lower, own.upper)))
+
+
+def _common_members(own: Run, other: Run) -> list[int]:
+    """Members of ``own`` whose split and seed ``other`` has too."""
+    return [
+        split * own.num_seeds + seed
+        for split in range(min(own.num_splits, other.num_splits))
+        for seed in range(min(own.num_seeds, other.num_seeds))
+    ]
