@@ -302,6 +302,10 @@ def training_axis(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
+WIDTH_OF_LABEL = 0.95
+"""What a label takes in a legend, in inches, on average."""
+
+
 def legend_below(figure: Figure, panels: Iterable[Axes], title: str | None = None) -> None:
     """One legend for these panels, each label once, below the figure."""
     found = {}
@@ -309,7 +313,10 @@ def legend_below(figure: Figure, panels: Iterable[Axes], title: str | None = Non
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        columns = {"loc": "outside lower center", "ncols": len(found), "columnspacing": 1.4}
+        most = int(figure.get_figwidth() // WIDTH_OF_LABEL)
+        rows = -(-len(found) // most)
+        columns = {"ncols": -(-len(found) // rows), "columnspacing": 1.4}
+        columns["loc"] = "outside lower center"
         figure.legend(found.values(), found, title=title, handlelength=1.8, **columns)
 
 
