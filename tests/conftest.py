@@ -3,6 +3,7 @@
 The order matters: precision before any array exists, the import hook before hiermodel is imported.
 """
 
+import ctypes
 import gc
 import os
 from pathlib import Path
@@ -60,6 +61,10 @@ def _memory_of_programs():
     if psutil.Process().memory_info().rss > MOST_BYTES:
         jax.clear_caches()
         gc.collect()
+        # glibc keeps freed memory to itself, and every file after this one would be cleared too.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 @pytest.fixture(scope="session")
