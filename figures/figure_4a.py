@@ -54,7 +54,7 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
     """The five panels of one run."""
     neighbours, gap, losses, bias, test = axes
     style.draw_panel(neighbours, results, ("evaluation", "comparison"), _draw_neighbours)
-    style.draw_panel(gap, results, ("comparison",), _draw_gap)
+    style.draw_panel(gap, results, ("comparison", "refitted", "levels"), _draw_gap)
     style.draw_panel(losses, results, ("evaluation",), _draw_losses)
     for axis, (name, moment) in zip((bias, test), MOMENTS.items(), strict=True):
         style.draw_panel(axis, results, ("u_turns",), _ratios_at(moment))
@@ -89,10 +89,11 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     if "gap" in comparison:
         curves = style.both_directions(results, comparison["gap"].values[trained])
         style.curve_with_band(axis, epochs, curves, color=style.GREEN, label="networks")
-    if "refitted" in results:
-        height = float(np.nanmean(results["refitted"]["gap"].values))
+    refitted = results["refitted"]["gap"].values
+    if np.isfinite(refitted).any():  # a training set alone has no other
+        height = float(np.nanmean(refitted))
         axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
-    if "gap_onset" in results.get("levels", {}):
+    if "gap_onset" in results["levels"]:
         onset = onsets_of_pairs(results["levels"])
         when = float(np.exp(onset.values.mean()))
         later = bool((onset.lower < onset.values).any())  # than it was, where it may be earlier
