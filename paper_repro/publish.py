@@ -206,7 +206,7 @@ def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
             summary = _joined(before, summary)
     write_json(known, summary)
     for name in _pictures(summary):
-        if not (gallery / name).exists():
+        if (report / name).exists():  # the others are the gallery's own
             shutil.copyfile(report / name, gallery / name)
     return summary
 
