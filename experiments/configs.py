@@ -84,10 +84,12 @@ class Protocol:
     Attributes:
         run: data, networks and training.
         stages: settings of measuring stages by name; standard ones for all others.
+        label: what tells it from others in figures; None for the words of its world.
     """
 
     run: RunConfig
     stages: Mapping[str, Any]
+    label: str | None = None
 
 
 def to_json(config: Any) -> Any:

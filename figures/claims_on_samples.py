@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.claim import Claim, Statistic
 from experiments.onsets import MIN_CHECKPOINTS
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import trained_checkpoints
 from figures.claims import (
     Run,
     at_times,
@@ -127,39 +127,6 @@ def against_refitted(run: Run) -> list[Claim]:
             primary=True,
         )
     ]
-
-
-def onset_before_turn(run: Run) -> list[Claim]:
-    """Where falling error and growing bias balance is no onset: bias has begun before."""
-    levels = run.results["levels"]
-    if "gap_onset" not in levels or "tau_turn" not in run.results["onsets"]:
-        return []
-    onset = onsets_of_pairs(levels)
-    turn = run.times_of_sets("tau_turn")
-    parts = (turn.values, turn.lower, turn.upper)
-    of_pairs = Statistic(*(by_pair_of_sets(part, run.num_splits) for part in parts))
-    return [
-        per_pair(
-            run,
-            of_pairs - onset,
-            name="onset-before-turn",
-            statement="samples lean to their own training set before networks of different sets "
-            "begin to part",
-            about="ln(τ_turn / onset), the onset being the first checkpoint from which on the gap "
-            "stays significant",
-            note=border_note(onset=onset, τ_turn=of_pairs),
-            resolution=run.spacing("evaluation", "comparison"),
-        )
-    ]
-
-
-def onsets_of_pairs(levels: Measurements) -> Statistic:
-    """Ln of the onsets of the gap; without a bound where there is none, or it may be earlier."""
-    _, epochs = trained_checkpoints(levels)
-    found = levels["gap_onset"].values
-    times = np.log(np.clip(found, epochs[0], epochs[-1]))
-    lower = np.where(found <= epochs[0], -np.inf, times)
-    return Statistic(times, lower, np.where(np.isinf(found), np.inf, times))
 
 
 def _leaning_to_own_data(run: Run) -> list[Claim]:

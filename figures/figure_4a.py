@@ -8,13 +8,17 @@ from matplotlib.figure import Figure
 
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
+from figures.claims_on_phases import (
+    distance_falls,
+    no_bias_before_onset,
+    onset_before_turn,
+    onsets_of_pairs,
+)
 from figures.claims_on_samples import (
     AT_TEST,
     BIAS,
     against_refitted,
     growth,
-    onset_before_turn,
-    onsets_of_pairs,
     samples_along_training,
     u_turns,
 )
@@ -157,6 +161,8 @@ FIGURE = FigureSpec(
         (("evaluation", "comparison", "u_turns"), u_turns),
         (("evaluation", "comparison", "refitted"), against_refitted),
         (("evaluation", "comparison", "levels"), onset_before_turn),
+        (("comparison", "refitted", "levels"), no_bias_before_onset),
+        (("evaluation", "comparison"), distance_falls),
     ),
     between=growth,
     also=("5", "9", "10"),

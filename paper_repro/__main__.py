@@ -20,7 +20,18 @@ if TYPE_CHECKING:
     from paper_repro.protocol import Scale
 
 
-Size = Literal["small", "middle", "large", "fresh", "images", "images_haar", "images_pca"]
+Size = Literal[
+    "small",
+    "middle",
+    "large",
+    "fresh",
+    "seeds",
+    "transformer",
+    "transformer_dropout",
+    "images",
+    "images_haar",
+    "images_pca",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +45,8 @@ class Arguments:
         figures: which ones, such as 4b; all if none is named.
         paper: predictions of other papers, by arXiv number, a family's name or "all", set beside
             exact inference in place of figures; no training.
-        scale: smoke (a minute, meaningless numbers), laptop (half an hour) or paper (GPU or TPU).
+        scale: smoke (a minute, meaningless numbers), laptop (half an hour), desk (an evening) or
+            paper (GPU or TPU).
         show_list: say what each figure shows, needs and costs and what is finished; run nothing.
         draw_only: draw what is finished, however little; run nothing.
         sizes: runs to make; figures show others as far as they are finished.
@@ -49,7 +61,7 @@ class Arguments:
 
     figures: tyro.conf.Positional[tuple[str, ...]] = ()
     paper: tuple[str, ...] = ()
-    scale: Literal["smoke", "laptop", "paper"] = "laptop"
+    scale: Literal["smoke", "laptop", "desk", "paper"] = "laptop"
     show_list: Annotated[bool, tyro.conf.arg(name="list")] = False
     draw_only: bool = False
     sizes: tuple[Size, ...] = get_args(Size)
@@ -121,14 +133,13 @@ def _check_images(arguments: Arguments) -> None:
     """Refuse to train networks on the paper's images where none are given."""
     from figures.figure import all_figures, figure_named
     from hiermodel.checks import require
-    from paper_repro.protocol import IMAGE_SIZES, figures_without_images
+    from paper_repro.protocol import IMAGE_SIZES, figures_without_images, protocol
 
     only_trains = bool(arguments.splits or arguments.seeds)
     named = set(all_figures() if only_trains else map(figure_named, arguments.figures))
     needing = sorted(named - set(figures_without_images(arguments.scale)))
-    runs = not (arguments.show_list or arguments.draw_only) and set(arguments.sizes) & {
-        *IMAGE_SIZES
-    }
+    images = {*IMAGE_SIZES} & set(protocol(arguments.scale).sizes)
+    runs = not (arguments.show_list or arguments.draw_only) and set(arguments.sizes) & images
     allowed = f"given for figures {needing}, or --sizes without {list(IMAGE_SIZES)}"
     require(not (needing and runs) or arguments.images is not None, "images", None, allowed)
 
@@ -151,7 +162,7 @@ def _train_members(arguments: Arguments) -> None:
     from experiments.runs.training import train_run
 
     scale = _scale(arguments)
-    for size in arguments.sizes:
+    for size in [each for each in scale.sizes if each in arguments.sizes]:
         run = scale.sizes[size].run
         splits = _range("splits", arguments.splits, run.num_splits)
         seeds = _range("seeds", arguments.seeds, run.num_seeds)

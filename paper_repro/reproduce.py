@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments import configs, store
-from experiments.configs import Protocol, RunConfig
+from experiments.configs import Protocol
 from experiments.measure import load_finished, measure_run
 from experiments.runs.data import steps_per_epoch
 from experiments.runs.members import available_splits
@@ -80,7 +80,7 @@ def reproduce(
     Figures that the report holds already, from the same settings, stay in it.
 
     Args:
-        scale: "smoke", "laptop" or "paper".
+        scale: "smoke", "laptop", "desk" or "paper".
         root: where run folders and reports are.
         figures: their ids, or ids of the paper's figures that are parts of them; all if none.
         sizes: training-set sizes to run; figures show others as far as they are finished.
@@ -100,8 +100,10 @@ def reproduce(
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
     settings = protocol(scale).with_seed(seed)
     settings = settings.with_images(images, Path(root), progress=progress)
+    if figures:
+        _check_figures(settings, wanted)
     measured = {}
-    for size in ALL_SIZES:
+    for size in settings.sizes:
         makes = compute and size in sizes
         own = settings.sizes[size] if makes else _trained(settings.sizes[size], Path(root))
         if own is not None:
@@ -109,6 +111,14 @@ def reproduce(
     job = Job(settings, measured, Path(root), tuple(sizes), seed, images, compute, progress)
     _make(job, [name for name in all_figures() if name in wanted])
     return job.folder
+
+
+def _check_figures(settings: Scale, names: Collection[str]) -> None:
+    """Refuse figures of which a scale has no run."""
+    known = all_figures()
+    shown = [name for name, spec in known.items() if set(spec.sizes) & set(settings.sizes)]
+    for name in names:
+        require(name in shown, "figures", name, f"out of {shown} at {settings.name} scale")
 
 
 def _make(job: Job, names: Sequence[str]) -> None:
@@ -173,9 +183,9 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
             stage: measured for stage, measured in results.get(size, {}).items() if stage in kept
         }
         for size in spec.sizes
-        if size in job.sizes or size in results
+        if (size in job.sizes and size in job.scale.sizes) or size in results
     }
-    labelled = {_label_of(job.scale.sizes[size].run): own for size, own in shown.items()}
+    labelled = {_label_of(job.scale.sizes[size]): own for size, own in shown.items()}
     paths = style.save(spec.draw(labelled), job.folder, f"figure_{name}")
     data, numbers = [], []
     for size, own in shown.items():
@@ -247,8 +257,8 @@ def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
     report.write(job.folder)
 
 
-def _label_of(run: RunConfig) -> str:
-    return world_of(run).label(run)
+def _label_of(own: Protocol) -> str:
+    return world_of(own.run).label(own.run) if own.label is None else own.label
 
 
 def _run(job: Job, size: str) -> Run:
@@ -256,7 +266,7 @@ def _run(job: Job, size: str) -> Run:
     run = own.run
     steps = steps_per_epoch(run)
     results = _finished(job, own)
-    label = "" if size == "images" else _label_of(run)
+    label = "" if size == "images" else _label_of(own)
     samples = complete_settings(run, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 

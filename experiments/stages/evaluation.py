@@ -36,13 +36,14 @@ from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.measures.spread import MIN_SETS, pair_pseudo_values
 from hiermodel.measures.units import by_training_set, disjoint_pairs
+from hiermodel.training.checkpoints import Weights
 
 
 def plan(context: Context) -> Plan:
     """The stage "evaluation".
 
-    Where running averages of the parameters are kept, these are measured, and the parameters as
-    they were trained beside them: ``raw_…``.
+    Where running averages of the parameters are kept, the first is measured, and beside it the
+    parameters as they were trained, ``raw_…``, and the other averages, ``decay_0.999_…``.
     """
     config, settings = context.config, context.own["evaluation"]
 
@@ -51,13 +52,12 @@ def plan(context: Context) -> Plan:
         inputs = make_inputs(run_key(config, "evaluation"), config, settings, splits)
 
         def at_epoch(epoch: int) -> Measurements:
-            measured = evaluate(
-                config, settings, inputs, checkpoints.load_params(epoch, settings.weights)
-            )
-            if settings.weights is None and config.training.ema_decays:
-                raw = evaluate(config, settings, inputs, checkpoints.load_params(epoch, "raw"))
-                return {**measured, **{f"raw_{name}": values for name, values in raw.items()}}
-            return measured
+            found = {}
+            for prefix, weights in _kinds_of_weights(config, settings).items():
+                params = checkpoints.load_params(epoch, weights)
+                own = evaluate(config, settings, inputs, params)
+                found |= {f"{prefix}{name}": values for name, values in own.items()}
+            return found
 
         constant = {
             **reference_losses(config, splits, inputs),
@@ -68,6 +68,14 @@ def plan(context: Context) -> Plan:
         return Recipe(at_epoch, constant)
 
     return along_checkpoints(epochs_of(config), prepare)
+
+
+def _kinds_of_weights(config: RunConfig, settings: EvaluationConfig) -> dict[str, Weights]:
+    """Which parameters are measured, by what stands before the names of their measurements."""
+    decays = sorted(config.training.ema_decays)
+    if settings.weights is not None or not decays:
+        return {"": settings.weights}
+    return {"": None, "raw_": "raw", **{f"decay_{decay:g}_": decay for decay in decays[1:]}}
 
 
 def _noise_levels(settings: EvaluationConfig, schedule: Schedule) -> Measurements:
@@ -316,7 +324,7 @@ def _passes(run: RunConfig, settings: Mapping[str, Any]) -> float:
     pairs = len(split_pairs(*sizes)) + len(same_data_pairs(*sizes))
     noises = own.num_noises * len(own.times)
     per_row = num_members(run) * (own.num_loss_noises + noises) + 2 * pairs * noises
-    kinds = 2 if run.training.ema_decays else 1
+    kinds = len(_kinds_of_weights(run, own))
     return kinds * run.num_checkpoints * per_row * num_rows(run, own.num_examples)
 
 

@@ -1,0 +1,111 @@
+"""The tree U-Net and the transformer on the same training sets: is the bias the network's own?"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.claim import Claim
+from experiments.store import trained_checkpoints
+from figures import style
+from figures.claims import Run
+from figures.claims_on_samples import TEST, against_refitted, samples_along_training
+from figures.figure import FigureSpec
+from figures.style import Results
+
+CAPTION = (
+    "Networks of other shapes on the same training sets, named by what they are where they are not "
+    "the tree U-Net of the other figures. Distance: test loss above that of the exact denoiser. "
+    "Networks: divergence between those of different training sets. Gap: how much nearer samples "
+    "lie to their own training set. Last, the gap against the distance: which network is less "
+    "biased where both are as good; time runs to the left and up, a dot is the lowest distance. "
+    f"{style.BANDS}."
+)
+
+STAGES = ("evaluation", "comparison", "refitted")
+
+COLORS = (style.BLUE, style.VERMILION, style.GREEN)
+
+
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stages of each run, by its label."""
+    figure, axes = style.new_figure(2, 4.4, num_rows=2)
+    for (label, own), color in zip(results.items(), COLORS, strict=False):
+        line = {"color": color, "label": label}
+        _draw_run(axes, own, line)
+    titles = (
+        "distance to the exact denoiser",
+        "between networks",
+        "own–other gap",
+        "gap at equal distance",
+    )
+    units = (
+        "nats per position\n↓ better",
+        "nats per sequence\n↓ more alike",
+        "symbols\n0 is unbiased",
+        "gap (symbols)",
+    )
+    for axis, title, unit in zip(axes, titles, units, strict=True):
+        axis.set(title=title, ylabel=unit)
+    for axis in axes[:3]:
+        style.training_axis(axis)
+    axes[0].set_yscale("log")
+    axes[3].set(xscale="log", xlabel="distance to the exact denoiser (nats per position)")
+    style.legend_below(figure, axes[:1])
+    return figure
+
+
+def _draw_run(axes: Sequence[Axes], results: Results, line: Mapping) -> None:
+    distance, between, gap, both = axes
+    if "evaluation" in results:
+        trained, epochs = trained_checkpoints(results["evaluation"])
+        far = _distances(results)
+        style.curve_with_band(distance, epochs, far, **line)
+        if "split_divergence" in results["evaluation"]:
+            apart = results["evaluation"]["split_divergence"].values[trained]
+            style.curve_with_band(between, epochs, apart, **line)
+    if "comparison" in results and "gap" in results["comparison"]:
+        sampled, times = trained_checkpoints(results["comparison"])
+        gaps = results["comparison"]["gap"].values[sampled]
+        style.curve_with_band(gap, times, style.both_directions(results, gaps), **line)
+        if "evaluation" in results:
+            _draw_both(both, (epochs, far.mean(1)), (times, np.nanmean(gaps, 1)), line)
+
+
+def _distances(results: Results) -> np.ndarray:
+    """Test loss above the exact denoiser's, (checkpoint, training set)."""
+    evaluation = results["evaluation"]
+    trained, _ = trained_checkpoints(evaluation)
+    return style.by_set(results, evaluation["distillation"].values[trained, :, TEST])
+
+
+def _draw_both(axis: Axes, far: tuple, gaps: tuple, line: Mapping) -> None:
+    """The gap against the distance at the checkpoints that have both."""
+    common = [epoch for epoch in gaps[0] if epoch in far[0]]
+    x = np.array([far[1][np.flatnonzero(far[0] == epoch)[0]] for epoch in common])
+    y = np.array([gaps[1][np.flatnonzero(gaps[0] == epoch)[0]] for epoch in common])
+    axis.plot(x, y, **line)
+    if len(x):
+        axis.plot(x.min(), y[x.argmin()], "o", ms=4, color=line["color"])
+
+
+def of_other_networks(run: Run) -> list[Claim]:
+    """The claims on samples of figure 4a, on a network of another shape: none is a primary one."""
+    if run.size == "middle":  # in figure 4a
+        return []
+    claims = [*samples_along_training(run), *against_refitted(run)]
+    return [dataclasses.replace(claim, primary=False) for claim in claims]
+
+
+FIGURE = FigureSpec(
+    title="Networks of other shapes",
+    content="distance to the exact denoiser, divergence between networks and own–other gap of the "
+    "tree U-Net and of transformers on the same training sets",
+    caption=CAPTION,
+    sizes=("middle", "transformer", "transformer_dropout"),
+    stages=STAGES,
+    draw=draw,
+    claims=((STAGES, of_other_networks),),
+)

@@ -1,0 +1,61 @@
+"""What networks have wrong alike, what their training sets do, and what their seeds do."""
+
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.store import trained_checkpoints
+from figures import style
+from figures.figure import FigureSpec
+from figures.style import Results
+
+CAPTION = (
+    "Mean divergence of networks from the exact denoiser on test sequences, in parts that add up "
+    "to it: what all networks have wrong alike (the divergence of their geometric mean), how "
+    "training sets differ from it, and how the networks of one training set differ from each "
+    "other. With one network per training set the last part is contained in the one before. Two "
+    "training sets show no more than half of what many would."
+)
+
+STAGES = ("spread",)
+
+PARTS = {
+    "common": ("common to all", style.BLUE),
+    "by_set": ("by training set", style.VERMILION),
+    "by_seed": ("by seed", style.GREY),
+}
+
+
+def draw(results: Mapping[str, Results]) -> Figure:
+    """Draw the figure from the stage "spread" of each run, by its label."""
+    figure, axes = style.new_figure(len(results), 2.4)
+    for axis, (label, own) in zip(axes, results.items(), strict=True):
+        style.draw_panel(axis, own, STAGES, _draw_parts)
+        axis.set_title(label)
+    style.legend_below(figure, axes[-1:])
+    return figure
+
+
+def _draw_parts(axis: Axes, results: Results) -> None:
+    spread = results["spread"]
+    trained, epochs = trained_checkpoints(spread)
+    for name, (label, color) in PARTS.items():
+        values = spread[name].values[trained]
+        if values.any():
+            axis.plot(epochs, values, color=color, label=label)
+    total = sum(spread[name].values[trained] for name in PARTS)
+    axis.plot(epochs, total, color="black", ls=":", label="sum")
+    axis.set(yscale="log", ylabel=f"{spread['common'].units}\n↓ nearer the truth")
+    style.training_axis(axis)
+
+
+FIGURE = FigureSpec(
+    title="Spread of networks",
+    content="divergence from the exact denoiser: what all networks share, what training sets and "
+    "seeds add",
+    caption=CAPTION,
+    sizes=("middle", "seeds"),
+    stages=STAGES,
+    draw=draw,
+)
