@@ -207,7 +207,7 @@ def desk() -> Scale:
     def size(split_size: int, num_epochs: int, first_checkpoint: int) -> Protocol:
         own = _tree(split_size, num_epochs, first_checkpoint)
         training = dataclasses.replace(own.run.training, **decays)
-        return _with_run(own, num_splits=6, num_checkpoints=20, training=training)
+        return _with_run(own, num_splits=6, num_checkpoints=20, training=training, seed=2)
 
     middle = size(1600, num_epochs=1250, first_checkpoint=8)
     return Scale(
