@@ -85,6 +85,7 @@ class Claim:
         primary: named before the run, and corrected together with the other primary claims; all
             others are exploratory.
         corrected_p: Holm's p-value among the primary claims; None before it is known.
+        run: whose it is: the size of the training sets, or the kind of run.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Claim:
     over_sets: bool = True
     primary: bool = False
     corrected_p: float | None = None
+    run: str = ""
 
     @property
     def verdict(self) -> Verdict:
@@ -132,13 +134,14 @@ class Claim:
     def to_json(self) -> dict[str, Any]:
         """All of it in JSON values, for a report; null where there is no end."""
         estimate, low, high, level = self.interval
-        fields = ("name", "figure", "statement", "statistic", "verdict", "note", "resolution")
+        fields = ("name", "figure", "run", "statement", "statistic", "verdict", "note")
         return {
             **{field: getattr(self, field) for field in fields},
             "estimate": float(estimate),
             "low": _finite(low),
             "high": _finite(high),
             "level": level,
+            "resolution": self.resolution,
             "claimed": [_finite(self.low), _finite(self.high)],
             "values": self.values.tolist(),
             "primary": self.primary,
@@ -158,6 +161,7 @@ def claim_of_units(
     high: float = np.inf,
     resolution: float = 0.0,
     primary: bool = False,
+    run: str = "",
 ) -> Claim:
     """A claim on one number per unit, a training set or a pair of them."""
     return Claim(
@@ -174,6 +178,7 @@ def claim_of_units(
         statistic.upper,
         resolution,
         primary=primary,
+        run=run,
     )
 
 

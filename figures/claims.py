@@ -113,6 +113,7 @@ def _claim(
         name=name,
         statement=statement,
         about=f"{about}, per {unit}",
+        run=run.size,
         **further,
     )
 

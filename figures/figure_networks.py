@@ -52,7 +52,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
     for axis in axes[:3]:
         style.training_axis(axis)
     axes[0].set_yscale("log")
-    axes[3].set(xscale="log", xlabel="distance to the exact denoiser (nats per position)")
+    axes[3].set(xscale="log", xlabel="distance to the exact denoiser\n(nats per position)")
     style.legend_below(figure, axes[:1])
     return figure
 

@@ -20,7 +20,7 @@ def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path)
     parts = [
         progress_of(scale.sizes[size], stage, root)
         for size in all_figures()[name].sizes
-        if size in sizes and size in scale.sizes
+        if size in sizes
         for stage in _stages(scale.sizes[size], all_figures()[name].stages)
     ]
     return sum(parts, Progress(0, 0))
@@ -75,10 +75,9 @@ def _size_text(size: str, own: Protocol) -> str:
 
 def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, rate: float) -> str:
     spec = all_figures()[name]
-    own = [size for size in spec.sizes if size in scale.sizes]
     lines = {
-        "sizes": ", ".join(own),
-        "stages": ", ".join(_stages(scale.sizes[own[0]], spec.stages)),
+        "sizes": ", ".join(spec.sizes),
+        "stages": ", ".join(_stages(scale.sizes[spec.sizes[0]], spec.stages)),
         "command": f"python -m paper_repro {name} --scale {scale.name}",
         "cost": _cost_text(scale, {name: spec.sizes}, sizes, root, rate),
         "state": str(figure_progress(scale, name, spec.sizes, root)),

@@ -363,14 +363,19 @@ def _filtered(images: Protocol, haar: int, pca: int, **changes: int) -> dict[str
 SCALES = {"smoke": smoke, "laptop": laptop, "desk": desk, "paper": paper}
 
 
+def figures_of(scale: Scale) -> tuple[str, ...]:
+    """Figures that can be made at a scale: those of whose runs it has all."""
+    known = all_figures().items()
+    return tuple(name for name, spec in known if set(spec.sizes) <= set(scale.sizes))
+
+
 def figures_without_images(scale: str) -> tuple[str, ...]:
     """Figures that can be made where no images are given: those whose data are all there."""
     sizes = protocol(scale).sizes
     missing = {size for size, own in sizes.items() if world_of(own.run).missing(own.run.data)}
+    known = all_figures()
     return tuple(
-        name
-        for name, spec in all_figures().items()
-        if set(spec.sizes) & set(sizes) and not set(spec.sizes) & missing
+        name for name in figures_of(protocol(scale)) if not set(known[name].sizes) & missing
     )
 
 

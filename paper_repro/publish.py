@@ -2,8 +2,8 @@
 
 A result is the report of a reproduction, the report of a study, or timings. Figures and numbers are
 copied into figures/gallery, and text is written between markers, so that no number is typed by
-hand: how many claims have which verdict into the project's README, tables of claims into the
-gallery's, question and answer of a study into the guide to experiments.
+hand: primary claims and how many claims have which verdict into the project's README, all of them
+into a page of the gallery, question and answer of a study into the guide to experiments.
 """
 
 import dataclasses
@@ -17,11 +17,10 @@ import tyro
 from experiments.store import read_json, write_json
 from experiments.words import duration
 from figures.markdown import claims_table, fill, table
-from figures.report import verdicts_in_words
 from hiermodel.checks import require
+from paper_repro.gallery import GALLERY, copy_report, readme_texts, write_page
 
 PROJECT = Path(__file__).parents[1]
-GALLERY = "figures/gallery"
 STUDIES = f"{GALLERY}/studies"
 GUIDE = "experiments/README.md"
 
@@ -57,11 +56,10 @@ def publish(result: Path, project: Path = PROJECT) -> list[Path]:
     if "study" in summary:
         return _publish_study(file, project)
     _check(file, summary, ("scale", "figures", "claims", "runs"))
-    summary = copy_report(file.parent, project / GALLERY)
-    return [
-        _fill(project / "README.md", summary_text(summary), "results"),
-        _fill(project / GALLERY / "README.md", results_text(summary), "results"),
-    ]
+    copy_report(file.parent, project / GALLERY / summary["scale"])
+    page = write_page(project / GALLERY / summary["scale"])
+    texts = readme_texts(project / GALLERY)
+    return [page, *(_fill(project / "README.md", text, name) for name, text in texts.items())]
 
 
 def _publish_timings(file: Path, project: Path) -> list[Path]:
@@ -132,38 +130,6 @@ def study_text(summary: Mapping[str, Any]) -> str:
     )
 
 
-def results_text(summary: Mapping[str, Any]) -> str:
-    """What was run, a link to every figure, and the claims, in Markdown."""
-    figures = summary["figures"]
-    parts = [_what_was_run(summary)]
-    for name, figure in figures.items():
-        claims = [claim for claim in summary["claims"] if claim["figure"] == name]
-        state = "" if figure["state"] == "finished" else f" ({figure['state']})"
-        pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
-        parts.append(f"**{pictures}**{state}: {figure['content']}.")
-        if claims:
-            parts.append(claims_table(claims))
-    return "\n\n".join(parts)
-
-
-def summary_text(summary: Mapping[str, Any]) -> str:
-    """What was run, and how many claims have which verdict, in a paragraph of Markdown."""
-    return (
-        f"{_what_was_run(summary)} Of {verdicts_in_words(summary['claims'])} "
-        f"([all of them, with their intervals]({GALLERY}/README.md))."
-    )
-
-
-def _what_was_run(summary: Mapping[str, Any]) -> str:
-    """In words; and a note on it, if the summary has one."""
-    runs = summary["runs"].values()
-    minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
-    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
-    networks = "; ".join(run["networks"] for run in runs)
-    said = f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
-    return " ".join([said, *filter(None, [summary.get("note")])])
-
-
 def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
     """The rows of a benchmark as a table in Markdown; with ``compared`` those with a ratio."""
     provenance = benchmarks["provenance"]
@@ -186,56 +152,9 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def copy_report(report: Path, gallery: Path) -> dict[str, Any]:
-    """Copy the pictures and the summary of a report; other figures of the gallery stay.
-
-    They stay if they were made at the same scale; those of another make way.
-
-    Returns:
-        The summary of all figures that the gallery then holds.
-    """
-    gallery.mkdir(parents=True, exist_ok=True)
-    summary = read_json(report / "report.json")
-    known = gallery / "report.json"
-    if known.exists():
-        before = read_json(known)
-        for name in _pictures(before):
-            if before["scale"] != summary["scale"] or name in _pictures(summary):
-                (gallery / name).unlink(missing_ok=True)
-        if before["scale"] == summary["scale"]:
-            summary = _joined(before, summary)
-    write_json(known, summary)
-    for name in _pictures(summary):
-        if (report / name).exists():  # the others are the gallery's own
-            shutil.copyfile(report / name, gallery / name)
-    return summary
-
-
 def _check(file: Path, value: Mapping[str, Any], fields: Collection[str]) -> None:
     lacking = [field for field in fields if field not in value]
     require(not lacking, "result", f"{file} without {lacking}", f"a file with {list(fields)}")
-
-
-def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The new report, with figures, claims and runs of the one before that it does not hold."""
-    figures = {**before["figures"], **new["figures"]}
-    stay = [claim for claim in before["claims"] if claim["figure"] not in new["figures"]]
-    return {
-        **new,
-        "figures": figures,
-        "claims": [*stay, *new["claims"]],
-        "runs": {**before["runs"], **new["runs"]},
-    }
-
-
-def _pictures(summary: Mapping[str, Any]) -> list[str]:
-    """Files of all pictures of a report."""
-    return [
-        picture[kind]
-        for figure in summary["figures"].values()
-        for picture in figure["pictures"]
-        for kind in ("png", "pdf")
-    ]
 
 
 def _fill(readme: Path, text: str, name: str) -> Path:

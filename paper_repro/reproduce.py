@@ -20,7 +20,7 @@ from figures.claims import Run
 from figures.figure import FigureSpec, all_figures, examine_runs, figure_named
 from hiermodel.checks import require
 from paper_repro.listing import settings_of
-from paper_repro.protocol import ALL_SIZES, Scale, protocol
+from paper_repro.protocol import ALL_SIZES, Scale, figures_of, protocol
 
 Results = Mapping[str, Measurements]
 
@@ -95,13 +95,13 @@ def reproduce(
     Raises:
         ValueError: for an unknown scale, figure or size, or a negative seed.
     """
-    wanted = {figure_named(name) for name in figures or all_figures()}
+    wanted = {figure_named(name) for name in figures}
     for size in sizes:
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
     settings = protocol(scale).with_seed(seed)
     settings = settings.with_images(images, Path(root), progress=progress)
-    if figures:
-        _check_figures(settings, wanted)
+    _check_figures(settings, wanted)
+    wanted = wanted or {*figures_of(settings)}
     measured = {}
     for size in settings.sizes:
         makes = compute and size in sizes
@@ -114,11 +114,10 @@ def reproduce(
 
 
 def _check_figures(settings: Scale, names: Collection[str]) -> None:
-    """Refuse figures of which a scale has no run."""
-    known = all_figures()
-    shown = [name for name, spec in known.items() if set(spec.sizes) & set(settings.sizes)]
+    """Refuse figures whose runs a scale has not."""
+    shown = figures_of(settings)
     for name in names:
-        require(name in shown, "figures", name, f"out of {shown} at {settings.name} scale")
+        require(name in shown, "figures", name, f"out of {[*shown]} at {settings.name} scale")
 
 
 def _make(job: Job, names: Sequence[str]) -> None:
@@ -247,6 +246,7 @@ def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
     runs = {size: run for size, run in runs.items() if run.results}
     summary = {
         "scale": job.scale.name,
+        "seed": job.seed,
         "purpose": job.scale.purpose,
         "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
         "figures": shown,

@@ -10,12 +10,14 @@ import tyro
 from figures.figure import all_figures, figure_named
 from figures.markdown import fill
 from paper_repro.__main__ import COMMANDS, Arguments
+from paper_repro.gallery import page_text, readme_texts
 from paper_repro.protocol import quick
-from paper_repro.publish import results_text, speed_text, summary_text
+from paper_repro.publish import speed_text
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
-GALLERY = (PROJECT / "figures" / "gallery" / "README.md").read_text()
+FOLDER = PROJECT / "figures" / "gallery"
+GALLERY = (FOLDER / "README.md").read_text()
 
 
 def readme_blocks(language: str) -> list[str]:
@@ -23,9 +25,12 @@ def readme_blocks(language: str) -> list[str]:
 
 
 def test_readme_shows_the_committed_results():
-    summary = json.loads((PROJECT / "figures" / "gallery" / "report.json").read_text())
-    assert fill(README, summary_text(summary), "results") == README
-    assert fill(GALLERY, results_text(summary), "results") == GALLERY
+    for name, text in readme_texts(FOLDER).items():
+        assert fill(README, text, name) == README
+    pages = list(FOLDER.glob("*/report.json"))
+    assert pages
+    for report in pages:
+        assert (report.parent / "README.md").read_text() == page_text(report.parent)
 
 
 def test_readme_shows_the_committed_timings():

@@ -11,8 +11,8 @@ import pytest
 from experiments.store import load_measurements
 from figures.figure import all_figures
 from paper_repro import reproduce as reproducing
-from paper_repro.protocol import protocol
-from paper_repro.publish import copy_report, results_text
+from paper_repro.gallery import copy_report, page_text
+from paper_repro.protocol import TRANSFORMERS, protocol
 from paper_repro.reproduce import reproduce
 
 FIGURES = all_figures()
@@ -28,6 +28,7 @@ STAGES = {
     "random_u_turns",
     "levels",
     "refitted",
+    "spread",
 }
 
 
@@ -231,8 +232,9 @@ def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
     monkeypatch.setattr(reproducing.report, "write", counting("write", write))
     reproduce("smoke", root, figures=("1b", "4a", "4b", "fresh", "1a", "2"), progress=False)
     sizes = protocol("smoke").sizes
-    assert calls["train"] == [own.run for own in sizes.values()]
-    assert calls["measure"] == list(sizes.values())
+    shown = [own for size, own in sizes.items() if size not in ("seeds", *TRANSFORMERS)]
+    assert calls["train"] == [own.run for own in shown]
+    assert calls["measure"] == shown
     assert len(calls["write"]) == 1
 
 
@@ -249,37 +251,47 @@ def test_what_does_not_exist_is_refused(tmp_path, arguments, message):
         reproduce("smoke", tmp_path, **arguments)
 
 
-def write_old_report(gallery: Path, scale: str) -> None:
+def write_old_report(gallery: Path) -> None:
     picture = {"png": "figure_old.png", "pdf": "figure_old.pdf"}
     claims = [
         {"figure": "old", "statement": "an old claim"},
         {"figure": "levels", "statement": "?"},
     ]
     figures = {"old": {"pictures": [picture]}}
-    report = {"scale": scale, "figures": figures, "claims": claims, "runs": {"old": {}}}
+    report = {"scale": "smoke", "figures": figures, "claims": claims, "runs": {"old": {}}}
     (gallery / "report.json").write_text(json.dumps(report))
     for name in (*picture.values(), "figure_other.png"):
         (gallery / name).touch()
 
 
 def test_a_report_can_be_shown(smoke, tmp_path):
-    """In place of one of another scale; pictures of no report stay."""
+    """With its primary claims on every seed in one table, each in a column of its own."""
     root, _ = smoke
-    write_old_report(tmp_path, "laptop")
     summary = copy_report(root / "report-smoke", tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
-    assert "figure_old.png" not in names
-    assert "figure_other.png" in names
     assert {"report.json", "figure_levels.png", "figure_4a.pdf"} <= names
-    text = results_text(summary)
+    again = tmp_path / "again"
+    again.mkdir()
+    of_seed = summary | {"seed": 7}
+    for run in of_seed["runs"].values():
+        run["settings"]["run"]["seed"] = 7
+    (again / "report.json").write_text(json.dumps(of_seed))
+    copy_report(again, tmp_path)
+    text = page_text(tmp_path)
     assert all(claim["statement"] in text for claim in summary["claims"])
     assert "n = 32 sequences" in text
+    (head,) = (line for line in text.splitlines() if line.startswith("| primary claim"))
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == [
+        f"smoke, n = {n}, seed {seed}" for seed in (0, 7) for n in (32, 48, 64)
+    ]
+    (row,) = (line for line in text.splitlines() if line.startswith("| derivable samples move"))
+    assert row.count("too few training sets") == 6
 
 
 def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
     """A figure that it holds replaces the old one with its claims; others stay with theirs."""
     root, _ = smoke
-    write_old_report(tmp_path, "smoke")
+    write_old_report(tmp_path)
     summary = copy_report(root / "report-smoke", tmp_path)
     assert (tmp_path / "figure_old.png").exists()
     assert {"old", "levels", "4a"} <= set(summary["figures"])
@@ -289,3 +301,13 @@ def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
     assert "?" not in statements
     shown = json.loads((tmp_path / "report.json").read_text())
     assert shown["claims"] == summary["claims"]
+
+
+def test_the_parts_of_the_spread_add_up_to_the_divergence_from_the_exact_denoiser(smoke):
+    root, _ = smoke
+    spread = load_measurements(root / "report-smoke" / "seeds-spread.npz")
+    evaluation = load_measurements(root / "report-smoke" / "middle-evaluation.npz")  # the same run
+    total = evaluation["model_oracle"].values[:, :, 1, 0].mean(1)
+    parts = [spread[name].values for name in ("common", "by_set", "by_seed")]
+    np.testing.assert_allclose(sum(parts), total, rtol=1e-4)
+    assert all((part[1:] > 0).all() for part in parts)

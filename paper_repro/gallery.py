@@ -1,0 +1,176 @@
+"""The gallery of committed results: a folder and a page per scale, and what the README shows.
+
+figures/gallery/<scale>/
+README.md           what was run, every figure, all claims
+report.json         settings, versions, claims with all their numbers
+figure_<id>.png     and .pdf
+seed-<n>.json       claims of the same run on other data, initial values and noise
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.store import read_json, write_json
+from figures.markdown import claims_table, table
+from figures.pages import interval
+from figures.report import verdicts_in_words
+
+GALLERY = "figures/gallery"
+
+SCALES = ("desk", "laptop")
+"""Scales whose results the README shows, the main one first."""
+
+Summary = Mapping[str, Any]
+
+
+def copy_report(report: Path, folder: Path) -> Summary:
+    """Copy a report into the folder of its scale: pictures and summary, or the claims of a seed.
+
+    Figures that the folder holds and the report does not, stay.
+
+    Returns:
+        The summary of all that the folder then holds, or of the seed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    summary = read_json(report / "report.json")
+    if summary.get("seed") is not None:
+        own = {name: summary[name] for name in ("scale", "seed", "command", "claims", "runs")}
+        write_json(folder / f"seed-{summary['seed']}.json", own)
+        return own
+    known = folder / "report.json"
+    if known.exists():
+        summary = _joined(read_json(known), summary)
+    write_json(known, summary)
+    for name in _pictures(summary):
+        if (report / name).exists():  # the others are the folder's own
+            shutil.copyfile(report / name, folder / name)
+    return summary
+
+
+def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The new report, with figures, claims and runs of the one before that it does not hold."""
+    figures = {**before["figures"], **new["figures"]}
+    stay = [claim for claim in before["claims"] if claim["figure"] not in new["figures"]]
+    return {
+        **new,
+        "figures": figures,
+        "claims": [*stay, *new["claims"]],
+        "runs": {**before["runs"], **new["runs"]},
+    }
+
+
+def _pictures(summary: Mapping[str, Any]) -> list[str]:
+    """Files of all pictures of a report."""
+    return [
+        picture[kind]
+        for figure in summary["figures"].values()
+        for picture in figure["pictures"]
+        for kind in ("png", "pdf")
+    ]
+
+
+def write_page(folder: Path) -> Path:
+    """Write the page of a scale from what its folder holds."""
+    page = folder / "README.md"
+    page.write_text(page_text(folder))
+    return page
+
+
+def page_text(folder: Path) -> str:
+    """What was run, primary claims on every seed, and every figure with its claims."""
+    summary = read_json(folder / "report.json")
+    head = (
+        f"# Results at {summary['scale']} scale\n\n{summary['purpose']}\n\nMade by "
+        f"`{summary['command']}` and copied here by `python -m paper_repro publish`; settings, "
+        "versions and every number are in [report.json](report.json). What a verdict means: [the "
+        "rules](../../../README.md#what-comes-out)."
+    )
+    primary = f"## Primary claims\n\n{primary_table([folder])}"
+    return "\n\n".join([head, primary, "## Figures", results_text(summary)]) + "\n"
+
+
+def results_text(summary: Summary) -> str:
+    """What was run, a link to every figure, and the claims, in Markdown."""
+    figures = summary["figures"]
+    parts = [_what_was_run(summary)]
+    for name, figure in figures.items():
+        claims = [claim for claim in summary["claims"] if claim["figure"] == name]
+        state = "" if figure["state"] == "finished" else f" ({figure['state']})"
+        pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
+        parts.append(f"**{pictures}**{state}: {figure['content']}.")
+        if claims:
+            parts.append(claims_table(claims))
+    return "\n\n".join(parts)
+
+
+def readme_texts(gallery: Path) -> dict[str, str]:
+    """What stands between the README's markers, by their names."""
+    folders = [gallery / scale for scale in SCALES if (gallery / scale / "report.json").exists()]
+    results = [summary_text(read_json(folder / "report.json")) for folder in folders]
+    return {"results": "\n\n".join(results), "primary": primary_table(folders)}
+
+
+def summary_text(summary: Summary) -> str:
+    """What was run, and how many claims have which verdict, in a paragraph of Markdown."""
+    page = f"{GALLERY}/{summary['scale']}/README.md"
+    return (
+        f"{_what_was_run(summary)} Of {verdicts_in_words(summary['claims'])} "
+        f"([all of them, with their intervals]({page}))."
+    )
+
+
+def primary_table(folders: Sequence[Path]) -> str:
+    """The claims named before the run: a row for each, a column for every run of every folder.
+
+    The same claim on training sets of another size is another column.
+    """
+    columns: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for folder in folders:
+        for file in (folder / "report.json", *sorted(folder.glob("seed-*.json"))):
+            for name, own in _primary_by_run(read_json(file)).items():
+                columns.setdefault(name, {}).update(own)
+    rows = {base: claim for column in reversed(columns.values()) for base, claim in column.items()}
+    order = {base: None for column in columns.values() for base in column}
+    return table(
+        ["primary claim: statistic", *columns],
+        [
+            [_stated(rows[base]), *(_cell(column.get(base)) for column in columns.values())]
+            for base in order
+        ],
+    )
+
+
+def _primary_by_run(summary: Summary) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Primary claims by run, smallest training sets first, and by what they claim."""
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    sizes = {name: run["settings"]["run"]["split_size"] for name, run in summary["runs"].items()}
+    for claim in summary["claims"]:
+        if claim.get("primary"):
+            size = sizes[claim["run"]]
+            seed = summary["runs"][claim["run"]]["settings"]["run"]["seed"]
+            column = f"{summary['scale']}, n = {size}, seed {seed}"
+            found.setdefault(column, {})[claim["name"].removesuffix(f"-{claim['run']}")] = claim
+    return {name: found[name] for name in sorted(found, key=lambda name: int(name.split()[3][:-1]))}
+
+
+def _stated(claim: Mapping[str, Any]) -> str:
+    """What is claimed, without whose run it is about."""
+    label, _, rest = claim["statement"].partition(": ")
+    statement = rest if label.startswith("n = ") else claim["statement"]
+    return f"{statement}: {claim['statistic']}"
+
+
+def _cell(claim: Mapping[str, Any] | None) -> str:
+    return "" if claim is None else f"{interval(claim, 2)} {claim['verdict']}"
+
+
+def _what_was_run(summary: Summary) -> str:
+    """In words; and a note on it, if the summary has one."""
+    runs = summary["runs"].values()
+    minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
+    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
+    networks = "; ".join(run["networks"] for run in runs)
+    said = f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
+    return " ".join([said, *filter(None, [summary.get("note")])])
