@@ -91,19 +91,18 @@ def _means_before(epochs: np.ndarray, curves: np.ndarray, times: Statistic) -> n
 def distance_falls(run: Run) -> list[Claim]:
     """While samples already lean to their own data, networks still come nearer to the truth.
 
-    From the turn to the lowest test loss of the other training sets, so that no training set's
-    own minimum makes its own fall.
+    From the turn of the divergence between networks to the lowest test loss, both of the other
+    training sets, so that no training set's own minimum makes its own fall.
     """
-    known = {"tau_derivable", "tau_test"} <= set(run.results["onsets"])
-    if run.num_splits < 2 or not known or "distillation" not in run.results["evaluation"]:
+    known = "tau_turn" in run.results["onsets"]
+    if not known or "distillation" not in run.results["evaluation"]:
         return []
     evaluation = run.results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
     distance = evaluation["distillation"].values[trained, :, TEST]
     distance = by_training_set(distance, run.num_splits, axis=1)
     turn, test = (
-        of_other_units(run.times_of_sets(name), run.num_splits)
-        for name in ("tau_derivable", "tau_test")
+        of_other_units(run.times_of_sets(name), run.num_splits) for name in ("tau_turn", "tau_test")
     )
     fall = np.log(_at(epochs, distance, turn) / _at(epochs, distance, test))
     return [
@@ -111,8 +110,8 @@ def distance_falls(run: Run) -> list[Claim]:
             run,
             Statistic.known(fall, located(turn, test)),
             name="distance-falls",
-            statement="from where derivable samples turn to the training set to the lowest test "
-            "loss, networks still come nearer to the exact denoiser",
+            statement="from where networks of different sets begin to part to the lowest test "
+            "loss, they still come nearer to the exact denoiser",
             about="ln of the distance at τ_turn − at τ_test, both of the other training sets",
             note=border_note(τ_turn=turn, τ_test=test),
             primary=True,

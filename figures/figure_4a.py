@@ -162,7 +162,7 @@ FIGURE = FigureSpec(
         (("evaluation", "comparison", "refitted"), against_refitted),
         (("evaluation", "comparison", "levels"), onset_before_turn),
         (("comparison", "refitted", "levels"), no_bias_before_onset),
-        (("evaluation", "comparison"), distance_falls),
+        (("evaluation",), distance_falls),
     ),
     between=growth,
     also=("5", "9", "10"),

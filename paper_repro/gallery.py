@@ -109,7 +109,8 @@ def readme_texts(gallery: Path) -> dict[str, str]:
     """What stands between the README's markers, by their names."""
     folders = [gallery / scale for scale in SCALES if (gallery / scale / "report.json").exists()]
     results = [summary_text(read_json(folder / "report.json")) for folder in folders]
-    return {"results": "\n\n".join(results), "primary": primary_table(folders)}
+    primary = primary_table(folders, statistics=False)
+    return {"results": "\n\n".join(results), "primary": primary}
 
 
 def summary_text(summary: Summary) -> str:
@@ -121,10 +122,14 @@ def summary_text(summary: Summary) -> str:
     )
 
 
-def primary_table(folders: Sequence[Path]) -> str:
+def primary_table(folders: Sequence[Path], *, statistics: bool = True) -> str:
     """The claims named before the run: a row for each, a column for every run of every folder.
 
     The same claim on training sets of another size is another column.
+
+    Args:
+        folders: of scales.
+        statistics: whether to say what was computed.
     """
     columns: dict[str, dict[str, Mapping[str, Any]]] = {}
     for folder in folders:
@@ -134,9 +139,12 @@ def primary_table(folders: Sequence[Path]) -> str:
     rows = {base: claim for column in reversed(columns.values()) for base, claim in column.items()}
     order = {base: None for column in columns.values() for base in column}
     return table(
-        ["primary claim: statistic", *columns],
+        ["primary claim", *columns],
         [
-            [_stated(rows[base]), *(_cell(column.get(base)) for column in columns.values())]
+            [
+                _stated(rows[base], statistics),
+                *(_cell(column.get(base)) for column in columns.values()),
+            ]
             for base in order
         ],
     )
@@ -155,11 +163,11 @@ def _primary_by_run(summary: Summary) -> dict[str, dict[str, Mapping[str, Any]]]
     return {name: found[name] for name in sorted(found, key=lambda name: int(name.split()[3][:-1]))}
 
 
-def _stated(claim: Mapping[str, Any]) -> str:
+def _stated(claim: Mapping[str, Any], statistics: bool) -> str:
     """What is claimed, without whose run it is about."""
     label, _, rest = claim["statement"].partition(": ")
     statement = rest if label.startswith("n = ") else claim["statement"]
-    return f"{statement}: {claim['statistic']}"
+    return f"{statement}: {claim['statistic']}" if statistics else statement
 
 
 def _cell(claim: Mapping[str, Any] | None) -> str:

@@ -284,7 +284,7 @@ def test_a_report_can_be_shown(smoke, tmp_path):
     assert [cell.strip() for cell in head.split("|")[2:-1]] == [
         f"smoke, n = {n}, seed {seed}" for seed in (0, 7) for n in (32, 48, 64)
     ]
-    (row,) = (line for line in text.splitlines() if line.startswith("| derivable samples move"))
+    row = next(line for line in text.splitlines() if line.startswith("| derivable samples move"))
     assert row.count("too few training sets") == 6
 
 
