@@ -138,13 +138,11 @@ def primary_table(folders: Sequence[Path], *, statistics: bool = True) -> str:
                 columns.setdefault(name, {}).update(own)
     rows = {base: claim for column in reversed(columns.values()) for base, claim in column.items()}
     order = {base: None for column in columns.values() for base in column}
+    head = ["primary claim", *columns]
     return table(
-        ["primary claim", *columns],
+        head,
         [
-            [
-                _stated(rows[base], statistics),
-                *(_cell(column.get(base)) for column in columns.values()),
-            ]
+            [_stated(rows[base], statistics), *(_cell(own.get(base)) for own in columns.values())]
             for base in order
         ],
     )
