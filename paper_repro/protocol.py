@@ -209,16 +209,16 @@ def desk() -> Scale:
         training = dataclasses.replace(own.run.training, **decays)
         return _with_run(own, num_splits=6, num_checkpoints=20, training=training, seed=2)
 
-    middle = size(1600, num_epochs=1250, first_checkpoint=8)
+    middle = size(1600, num_epochs=1700, first_checkpoint=8)
     return Scale(
         "desk",
         "An evening on 2 cores, with the paper's own grammar and small size: n = 500, 1600, 5000; "
         "6 training sets; a tree U-Net of width 64; measured on running averages of the weights "
         "(decays 0.998 and, as a check, 0.999); T = 60 for 500. All else as at laptop scale.",
         {
-            "small": size(500, num_epochs=1300, first_checkpoint=12),
+            "small": size(500, num_epochs=1700, first_checkpoint=12),
             "middle": middle,
-            "large": size(5000, num_epochs=1250, first_checkpoint=5),
+            "large": size(5000, num_epochs=1700, first_checkpoint=5),
             FRESH: _with_run(middle, num_splits=4, fresh=True),
             SEEDS: _labelled("two seeds", _with_run(middle, num_splits=2, num_seeds=2)),
         },

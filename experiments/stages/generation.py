@@ -22,7 +22,8 @@ from experiments.worlds.registry import world_of
 from hiermodel.checks import require
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.diffusion.schedule import Schedule
-from hiermodel.measures.units import partner_split
+from hiermodel.measures.spread import gap_of_sets
+from hiermodel.measures.units import by_training_set, partner_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -190,6 +191,8 @@ def compare(
 
     found: dict[str, Any] = {"nearest_distance": distance.mean(1)}
     if num_splits > 1:
+        to_sets = [[world.distance(rows, own).mean() for own in train] for rows in samples]
+        found["gap_of_sets"] = gap_of_sets(by_training_set(np.array(to_sets), num_splits))
         found["gap"] = [gap(member, rows) for member, rows in enumerate(samples)]
     for name, pairs in (
         ("dissimilarity", sample_pairs(num_splits, num_seeds)),
@@ -209,6 +212,12 @@ def compare(
             words["distance"],
             "mean over samples of distance to the nearest example of the other split of its pair − "
             "of its own; NaN for a last odd split",
+        ),
+        "gap_of_sets": (
+            ("split",),
+            words["distance"],
+            "mean over samples of distance to the nearest example of another training set − of "
+            "their own, both directions; pseudo-values of the mean over all pairs of sets",
         ),
         "dissimilarity": (
             ("pair",),

@@ -29,7 +29,7 @@ from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.inference.learning import fit_grammar
-from hiermodel.measures.units import partner_split
+from hiermodel.measures.spread import gap_of_sets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,11 +65,21 @@ def plan(context: Context) -> Plan:
                 **_far(config, evaluation, grammar, inputs),
             }
 
-        return Recipe(of_split)
+        return Recipe(of_split, finish=_with_gap)
 
     numbers = np.arange(config.num_splits)
     along = {"training_set": Measurement(numbers, ("split",), "number", "training set")}
     return Plan(range(config.num_splits), along, prepare)
+
+
+def _with_gap(joined: Measurements) -> Measurements:
+    """The gap, of which there is none with one training set alone."""
+    distances = joined["distance_to_sets"].values
+    if len(distances) < 2:
+        return joined
+    about = "own–other gap: pseudo-values of the mean over all pairs of training sets"
+    gap = Measurement(gap_of_sets(distances), ("split",), "symbols", about)
+    return {**joined, "gap_of_sets": gap}
 
 
 def _near(
@@ -80,11 +90,11 @@ def _near(
 ) -> Measurements:
     """How near its samples lie to its own training set."""
     distance = world_of(config).distance
-    own, partner = distance(samples, train[split]), partner_split(split, len(train))
-    gap = np.nan if partner is None else np.mean(distance(samples, train[partner]) - own)
-    about = "of samples to the other split of its pair − to its own; NaN for a last odd split"
+    own = distance(samples, train[split])
+    means = np.array([distance(samples, rows).mean() for rows in train])
+    about = "mean distance of samples to the nearest sequence of every training set"
     return {
-        "gap": Measurement(np.array(gap), (), "symbols", f"mean distance {about}"),
+        "distance_to_sets": Measurement(means, ("to",), "symbols", about),
         "copies": Measurement(
             (own == 0).mean(), (), "fraction", "samples that are training sequences"
         ),

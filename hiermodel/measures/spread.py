@@ -130,3 +130,33 @@ def pair_pseudo_values(
     of_sets = off_diagonal.sum(-1)
     total = of_sets.sum(-1, keepdims=True) / 2
     return 2 * total / (count - 1) - 2 * (total - of_sets) / (count - 2)
+
+
+def gap_of_sets(
+    distances: Float[np.ndarray, "... sets sets"],
+) -> Float[np.ndarray, "... sets"]:
+    """Own–other gap, one number per training set, from all pairs of sets.
+
+    The gap of a pair is how much nearer samples lie to their own set than to the other, the mean
+    over both directions, so that a set which is near to everything cancels. Expectation zero
+    without bias.
+
+    Args:
+        distances: (..., num_sets, num_sets) mean distance of samples of row i, made by what has
+            learned from set i, to the nearest example of set j.
+
+    Returns:
+        As :func:`pair_pseudo_values`; of two sets the one gap twice, which is then one unit.
+
+    Raises:
+        ValueError: for fewer than 2 sets, or an array that is not square.
+    """
+    values = np.asarray(distances, np.float64)
+    count = values.shape[-1]
+    fits = values.ndim >= 2 and values.shape[-2] == count >= 2
+    require(fits, "distances", values.shape, "square, of at least 2 sets")
+    nearer = values - np.diagonal(values, axis1=-2, axis2=-1)[..., :, None]
+    of_pairs = (nearer + np.swapaxes(nearer, -1, -2)) / 2
+    if count < MIN_SETS:
+        return np.repeat(of_pairs[..., 0, 1:], 2, axis=-1)
+    return pair_pseudo_values(of_pairs)
