@@ -137,9 +137,9 @@ def at_times(measured: Measurements, name: str, times: Statistic) -> np.ndarray:
     return values_at(measured, name, np.exp(times.values))
 
 
-def gap_of_pairs(run: Run, times: Statistic) -> np.ndarray:
-    """Own–other gap per pair at the checkpoint nearest to its time, mean over both directions."""
-    return of_pairs_at(run, run.results["comparison"]["gap"].values, times)
+def gap_at(run: Run, times: Statistic) -> np.ndarray:
+    """Own–other gap of each training set at the checkpoint nearest to its own time."""
+    return at_times(run.results["comparison"], "gap_of_sets", times)
 
 
 def of_pairs_at(run: Run, values: np.ndarray, times: Statistic) -> np.ndarray:

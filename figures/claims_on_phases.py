@@ -50,26 +50,27 @@ def onsets_of_pairs(levels: Measurements) -> Statistic:
 def no_bias_before_onset(run: Run) -> list[Claim]:
     """Before the onset, networks lean to their own data no more than the best learner must.
 
-    Where a pair's onset is taken from its own curve, the gap before it is small because it was
-    looked for. So the time is that of the other pairs.
+    Where an onset is taken from a training set's own samples, the gap before it is small because
+    it was looked for. So the time comes from the pairs that the set is not in.
     """
     levels = run.results["levels"]
     if "gap_onset" not in levels or run.num_splits < 4:
         return []
     onset = of_other_units(onsets_of_pairs(levels), run.num_splits // 2)
-    gap = run.results["comparison"]["gap"].values
+    times = np.repeat(onset.values, 2)[: run.num_splits]
     trained, epochs = trained_checkpoints(run.results["comparison"])
-    before = _means_before(epochs, by_pair_of_sets(gap[trained], run.num_splits, axis=1), onset)
-    refitted = by_pair_of_sets(run.results["refitted"]["gap"].values, run.num_splits)
+    gap = run.results["comparison"]["gap_of_sets"].values[trained, : len(times)]
+    before = _means_before(epochs, gap, times)
+    refitted = run.results["refitted"]["gap_of_sets"].values[: len(times)]
     return [
-        per_pair(
+        per_network(
             run,
-            Statistic.known(before - refitted, np.isfinite(before)),
+            Statistic.known(np.nan_to_num(before - refitted), np.isfinite(before)),
             name="gap-before-onset",
             statement="before its onset, the gap is that of the refitted grammar (within "
             f"{MARGIN} symbols)",
             about="own–other gap in symbols, networks − refitted grammars, mean over checkpoints "
-            "before the onset of the other pairs",
+            "before the mean onset of the pairs without it",
             note=border_note(onset=onset),
             low=-MARGIN,
             high=MARGIN,
@@ -78,10 +79,10 @@ def no_bias_before_onset(run: Run) -> list[Claim]:
     ]
 
 
-def _means_before(epochs: np.ndarray, curves: np.ndarray, times: Statistic) -> np.ndarray:
-    """Mean of each curve, (checkpoint, unit), before its time; NaN where nothing lies before."""
+def _means_before(epochs: np.ndarray, curves: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Mean of each curve, (checkpoint, unit), before its ln time; NaN where nothing lies before."""
     means = np.full(curves.shape[1], np.nan)
-    for unit, time in enumerate(times.values):
+    for unit, time in enumerate(times):
         before = np.log(epochs) < time
         if before.any():
             means[unit] = curves[before, unit].mean()

@@ -9,15 +9,14 @@ from figures.claims import (
     Run,
     at_times,
     border_note,
-    gap_of_pairs,
+    gap_at,
     located,
-    of_other_units,
     of_pairs_at,
     per_network,
     per_pair,
 )
 from hiermodel.measures.turns import rise_after_turn
-from hiermodel.measures.units import by_pair_of_sets, by_training_set
+from hiermodel.measures.units import by_training_set
 
 TRAIN, TEST = 0, 1
 """Indices along the dimension "set"."""
@@ -112,11 +111,12 @@ def _copies_are_rare(run: Run) -> Claim:
 
 def against_refitted(run: Run) -> list[Claim]:
     """More bias than n sequences force on the best learner that there is."""
-    test = run.times_of_pairs("tau_test")
-    refitted = by_pair_of_sets(run.results["refitted"]["gap"].values, run.num_splits)
-    gap = gap_of_pairs(run, test) - np.repeat(refitted, len(test.values) // len(refitted))
+    if run.num_splits < 2:
+        return []
+    test = run.times_of_sets("tau_test")
+    gap = gap_at(run, test) - run.results["refitted"]["gap_of_sets"].values
     return [
-        per_pair(
+        per_network(
             run,
             Statistic.known(gap, located(test)),
             name="gap-beyond-refitted",
@@ -130,34 +130,34 @@ def against_refitted(run: Run) -> list[Claim]:
 
 
 def _leaning_to_own_data(run: Run) -> list[Claim]:
-    """Bias measured without any floor: samples lie nearer to their own training set.
-
-    Where bias sets in is taken from the other pairs: the nearest-neighbour divergence comes from
-    the same samples as the gap, which would be low there by chance alone.
-    """
-    test = run.times_of_pairs("tau_test")
-    bias = of_other_units(run.times_of_pairs("tau_neighbour"), run.num_splits // 2)
-    at_test, at_bias = gap_of_pairs(run, test), gap_of_pairs(run, bias)
-    about = "own–other gap in symbols, mean over both directions"
-    return [
-        per_pair(
+    """Bias measured without any floor: samples lie nearer to their own training set."""
+    test = run.times_of_sets("tau_test")
+    about = "own–other gap in symbols, both directions, all pairs of training sets"
+    claims = [
+        per_network(
             run,
-            Statistic.known(at_test, located(test)),
+            Statistic.known(gap_at(run, test), located(test)),
             name="gap-at-test",
             statement="at the test-loss minimum, samples already lean to their own training set",
             about=about,
             note=border_note(τ_test=test),
-        ),
-        per_pair(
-            run,
-            Statistic.known(at_test - at_bias, located(test, bias)),
-            name="gap-grows",
-            statement="they lean to it more at the test-loss minimum than where bias sets in",
-            about=f"{about}: τ_test − τ_bias of the other pairs",
-            note=border_note(τ_test=test, τ_bias=bias),
-            primary=True,
-        ),
+        )
     ]
+    if "tau_turn" in run.results["onsets"]:
+        turn = run.times_of_sets("tau_turn")
+        claims.append(
+            per_network(
+                run,
+                Statistic.known(gap_at(run, test) - gap_at(run, turn), located(test, turn)),
+                name="gap-grows",
+                statement="they lean to it more at the test-loss minimum than where networks of "
+                "different sets begin to part",
+                about=f"{about}: τ_test − τ_turn",
+                note=border_note(τ_test=test, τ_turn=turn),
+                primary=True,
+            )
+        )
+    return claims
 
 
 def _copies_of_own_data(run: Run) -> Claim:

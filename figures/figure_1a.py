@@ -1,5 +1,6 @@
 """Figure 1a: networks on disjoint images draw the same pictures, then part while the loss falls."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,7 +14,7 @@ from figures.claims import (
     Run,
     at_times,
     border_note,
-    gap_of_pairs,
+    gap_at,
     located,
     of_other_units,
     per_network,
@@ -22,6 +23,7 @@ from figures.claims import (
 from figures.figure import FigureSpec
 from figures.style import Results
 from hiermodel.measures.uncertainty import proportion_interval
+from hiermodel.measures.units import by_training_set
 
 CAPTION = (
     "Top, along training, a column for each data set: 1 − cosine of samples that networks of "
@@ -133,8 +135,8 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
-    if "gap" in comparison:
-        curves = style.both_directions(results, comparison["gap"].values[trained])
+    if "gap_of_sets" in comparison:
+        curves = comparison["gap_of_sets"].values[trained]
         style.curve_with_band(axis, epochs, curves, color=style.GREEN)
     units = comparison["nearest_distance"].units
     axis.set(title="own–other gap", ylabel=f"{units}\n0 is unbiased")
@@ -189,12 +191,15 @@ def _alike_before_test(run: Run) -> Claim:
 
 def _leaning_to_own_images(run: Run) -> list[Claim]:
     """Where samples are most alike is taken from the other pairs, since the gap uses the same."""
-    test = run.times_of_pairs("tau_test")
-    pair = of_other_units(run.times_of_pairs("tau_pair"), run.num_splits // 2)
-    at_test, at_pair = gap_of_pairs(run, test), gap_of_pairs(run, pair)
-    about = "own–other gap in pixel units, mean over both directions"
+    num_pairs = run.num_splits // 2
+    pairs = of_other_units(run.times_of_pairs("tau_pair"), num_pairs)
+    of_pairs = (by_training_set(part, num_pairs) for part in dataclasses.astuple(pairs))
+    pair = Statistic(*(np.resize(np.repeat(part, 2), run.num_splits) for part in of_pairs))
+    test = run.times_of_sets("tau_test")
+    at_test, at_pair = gap_at(run, test), gap_at(run, pair)
+    about = "own–other gap in pixel units, both directions, all pairs of training sets"
     return [
-        per_pair(
+        per_network(
             run,
             Statistic.known(at_test, located(test)),
             name="image-gap-at-test",
@@ -202,7 +207,7 @@ def _leaning_to_own_images(run: Run) -> list[Claim]:
             about=about,
             note=border_note(τ_test=test),
         ),
-        per_pair(
+        per_network(
             run,
             Statistic.known(at_test - at_pair, located(test, pair)),
             name="image-gap-grows",

@@ -90,12 +90,11 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     comparison = results["comparison"]
     trained, epochs = trained_checkpoints(comparison)
     axis.axhline(0, color=style.GREY, lw=0.8)
-    if "gap" in comparison:
-        curves = style.both_directions(results, comparison["gap"].values[trained])
+    if "gap_of_sets" in comparison:
+        curves = comparison["gap_of_sets"].values[trained]
         style.curve_with_band(axis, epochs, curves, color=style.GREEN, label="networks")
-    refitted = results["refitted"]["gap"].values
-    if np.isfinite(refitted).any():  # a training set alone has no other
-        height = float(np.nanmean(refitted))
+    if "gap_of_sets" in results["refitted"]:  # a training set alone has no other
+        height = float(results["refitted"]["gap_of_sets"].values.mean())
         axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
     if "gap_onset" in results["levels"]:
         onset = onsets_of_pairs(results["levels"])

@@ -66,12 +66,12 @@ def _draw_run(axes: Sequence[Axes], results: Results, line: Mapping) -> None:
         if "split_divergence" in results["evaluation"]:
             apart = results["evaluation"]["split_divergence"].values[trained]
             style.curve_with_band(between, epochs, apart, **line)
-    if "comparison" in results and "gap" in results["comparison"]:
+    if "gap_of_sets" in results.get("comparison", {}):
         sampled, times = trained_checkpoints(results["comparison"])
-        gaps = results["comparison"]["gap"].values[sampled]
-        style.curve_with_band(gap, times, style.both_directions(results, gaps), **line)
+        gaps = results["comparison"]["gap_of_sets"].values[sampled]
+        style.curve_with_band(gap, times, gaps, **line)
         if "evaluation" in results:
-            _draw_both(both, (epochs, far.mean(1)), (times, np.nanmean(gaps, 1)), line)
+            _draw_both(both, (epochs, far.mean(1)), (times, gaps.mean(1)), line)
 
 
 def _distances(results: Results) -> np.ndarray:

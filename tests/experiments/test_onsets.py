@@ -8,6 +8,7 @@ from experiments.onsets import find_onsets
 from experiments.store import Measurement
 from figures.claims import Run, of_other_units
 from figures.figure import all_figures, examine_runs
+from hiermodel.measures.units import by_training_set
 
 EPOCHS = np.concatenate([[0], np.geomspace(10, 1000, 25).round()])
 NUM_LEVELS = 3
@@ -54,6 +55,7 @@ def make_results(tau_level, tau_split, tau_test, tau_neighbour):
         "epoch": measured(EPOCHS),
         "neighbour_divergence": measured(valley(tau_neighbour, NETWORKS, 5), "member"),
         "gap": measured(gap, "member"),
+        "gap_of_sets": measured(by_training_set(gap, NUM_SPLITS, axis=1), "split"),
         "block_reproduction": measured(blocks, "member", "level"),
     }
     onsets = find_onsets(evaluation, comparison)

@@ -109,8 +109,8 @@ def test_refitted_grammars_are_those_of_the_training_sets(results):
         out = denoiser(inputs.x_loss, inputs.t_loss)
         expected = float(kl_divergence(inputs.exact, out).mean()) / 4
         assert measured["distillation"].values[split] == pytest.approx(expected, rel=2e-5)
-    both_directions = measured["gap"].values.reshape(2, 2).mean(1)
-    assert (both_directions > 0).all()  # twelve sequences are few: any learner leans to them
+    # Twelve sequences are few: any learner leans to them.
+    assert measured["gap_of_sets"].values.mean() > 0
 
 
 def test_fresh_data_are_no_training_set(tmp_path):

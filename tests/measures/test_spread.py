@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from hiermodel.measures.divergence import kl_divergence
-from hiermodel.measures.spread import decompose_spread, pair_pseudo_values, split_divergences
+from hiermodel.measures.spread import (
+    decompose_spread,
+    gap_of_sets,
+    pair_pseudo_values,
+    split_divergences,
+)
 
 
 def outputs(seed, *shape):
@@ -88,3 +93,15 @@ def test_intervals_of_pseudo_values_hold_the_mean():
     values = pair_pseudo_values((of_pairs + of_pairs.swapaxes(1, 2)) / 2)
     half = stats.t.ppf(0.975, 7) * values.std(1, ddof=1) / np.sqrt(8)
     assert abs((np.abs(values.mean(1)) < half).mean() - 0.95) < 0.03
+
+
+def test_the_gap_cancels_what_a_set_is_near_to_anyway():
+    """Only what is special to (i, i) is left: sets and samples near to everything drop out."""
+    rng = np.random.default_rng(2)
+    of_samples, of_sets = rng.normal(size=(2, 3, 6))
+    distances = 5 + of_samples[:, :, None] + of_sets[:, None, :] - 0.3 * np.eye(6)
+    np.testing.assert_allclose(gap_of_sets(distances), np.full((3, 6), 0.3), rtol=1e-12)
+    pair = distances[:, :2, :2]
+    np.testing.assert_allclose(gap_of_sets(pair), np.full((3, 2), 0.3), rtol=1e-12)
+    with pytest.raises(ValueError, match="at least 2 sets"):
+        gap_of_sets(np.ones((1, 1)))

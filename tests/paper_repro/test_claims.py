@@ -8,7 +8,8 @@ import pytest
 from experiments.claim import Statistic
 from experiments.store import Measurement
 from figures.claims import Run, per_network, per_pair
-from figures.claims_on_samples import MARGIN, growth, u_turns
+from figures.claims_on_phases import distance_falls, no_bias_before_onset
+from figures.claims_on_samples import MARGIN, against_refitted, growth, u_turns
 from figures.figure import examine_runs
 from figures.figure_1a import samples_of_pairs
 from figures.figure_3b import peaks
@@ -209,7 +210,7 @@ def test_half_times_do_not_fire_on_noise_in_untrained_networks():
 @pytest.mark.parametrize(("size", "verdict"), [(20, "not shown"), (400, "shown")])
 def test_no_memorised_sample_among_few_is_no_proof_of_none(size, verdict):
     comparison = {**STAGE, "memorised": measured(np.zeros((6, NETWORKS)), "checkpoint", "member")}
-    comparison |= {"gap": comparison["memorised"]}
+    comparison |= {"gap_of_sets": comparison["memorised"]}
     pairs = {
         name.replace("tau_neighbour", "tau_pair"): Measurement(m.values[::2], ("pair",), "", "")
         for name, m in onsets(20, 100).items()
@@ -234,3 +235,48 @@ def test_claims_come_in_the_order_of_the_figures_asked_for():
     assert [claim.figure for claim in examine_runs(runs, ("4a", "3b"))] == ["3b"]
     assert examine_runs(runs, ("4b",)) == []
     assert examine_runs({}, ("3b", "4a")) == []
+
+
+def phases(gap: np.ndarray, distance: np.ndarray, onset: float = 40.0) -> Run:
+    """One network per training set: the gap and the distance to the exact denoiser, by epoch."""
+    apart = 1 + 0.001 * np.arange(SPLITS)
+    found = {}
+    for name, time in (("tau_turn", 40), ("tau_test", 80)):
+        found[name] = measured(np.full(SPLITS, time), "member")
+        for end, value in (("located", True), ("at_start", False), ("at_end", False)):
+            found[f"{name}_{end}"] = Measurement(np.full(SPLITS, value), ("member",), "", "made up")
+    comparison = {**STAGE, "gap_of_sets": measured(gap[:, None] * apart, "checkpoint", "split")}
+    both = np.stack([distance[:, None] * apart] * 2, -1)
+    return Run(
+        {
+            "onsets": found,
+            "comparison": comparison,
+            "evaluation": {**STAGE, "distillation": measured(both, "checkpoint", "member", "set")},
+            "refitted": {"gap_of_sets": measured(np.full(SPLITS, 0.01), "split")},
+            "levels": {**STAGE, "gap_onset": measured(np.full(SPLITS // 2, onset), "pair")},
+        },
+        SPLITS,
+        1,
+    )
+
+
+def test_bias_is_the_refitted_grammars_before_the_onset_and_more_at_the_lowest_test_loss():
+    gap, distance = np.array([0, 0, 0.02, 0.2, 0.5, 1]), np.array([9, 4, 3, 2, 1, 2])
+    run = phases(gap, distance)
+    (before,) = no_bias_before_onset(run)
+    of_epochs_10_and_20 = (0 + 0.02) / 2 * 1.0055
+    assert before.interval.estimate == pytest.approx(of_epochs_10_and_20 - 0.01, abs=1e-9)
+    (beyond,), (falls,) = against_refitted(run), distance_falls(run)
+    assert beyond.interval.estimate == pytest.approx(0.5 * 1.0055 - 0.01)
+    assert falls.interval.estimate == pytest.approx(np.log(2))  # from epoch 40 to 80
+    assert verdicts([before, beyond, falls]) == dict.fromkeys(
+        ("gap-before-onset", "gap-beyond-refitted", "distance-falls"), "shown"
+    )
+    (early,) = no_bias_before_onset(phases(gap + 0.2, distance))
+    (rises,) = distance_falls(phases(gap, distance[::-1]))
+    assert (early.verdict, rises.verdict) == ("contradicted", "contradicted")
+
+
+def test_without_a_checkpoint_before_the_onset_nothing_is_claimed_of_it():
+    (claim,) = no_bias_before_onset(phases(np.ones(6), np.ones(6), onset=10.0))
+    assert claim.verdict == "not located"
