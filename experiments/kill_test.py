@@ -38,7 +38,7 @@ class Arguments:
     """
 
     kills: int = 20
-    scale: Literal["smoke", "laptop", "paper"] = "smoke"
+    scale: Literal["smoke", "laptop", "desk", "paper"] = "smoke"
     root: Path = Path("runs/kill_test")
     seed: int = 0
 

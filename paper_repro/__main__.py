@@ -52,6 +52,7 @@ class Arguments:
         sizes: runs to make; figures show others as far as they are finished.
         images: pictures of your own, a folder or a .npy or .npz file, in place of the digits; the
             paper's scale needs CelebA's folder img_align_celeba for figures 1a, 2 and 7.
+        network: tree, at paper scale, for tree U-Nets in place of the paper's transformer.
         splits: a:b, only train the members of splits a to b − 1, as one of several jobs.
         seeds: a:b, likewise for seeds.
         root: where run folders and reports go.
@@ -66,6 +67,7 @@ class Arguments:
     draw_only: bool = False
     sizes: tuple[Size, ...] = get_args(Size)
     images: Path | None = None
+    network: Literal["tree"] | None = None
     splits: str | None = None
     seeds: str | None = None
     root: Path = Path("runs")
@@ -147,7 +149,7 @@ def _check_images(arguments: Arguments) -> None:
 def _scale(arguments: Arguments) -> "Scale":
     from paper_repro.protocol import protocol
 
-    scale = protocol(arguments.scale).with_seed(arguments.seed)
+    scale = protocol(arguments.scale, arguments.network).with_seed(arguments.seed)
     return scale.with_images(arguments.images, arguments.root, progress=arguments.progress)
 
 
@@ -194,6 +196,7 @@ def _reproduce(arguments: Arguments, figures: Collection[str]) -> None:
         sizes=arguments.sizes,
         seed=arguments.seed,
         images=arguments.images,
+        network=arguments.network,
         compute=not arguments.draw_only,
         progress=arguments.progress,
     )

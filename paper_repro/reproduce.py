@@ -36,6 +36,7 @@ class Job:
         sizes: the sizes that may be trained and measured; of others, only what is finished counts.
         seed: in place of the protocol's own; None for that.
         images: in place of the protocol's own; None for those.
+        network: in place of the scale's own; None for that.
         compute: whether to train and measure at all, or only draw what is finished.
         progress: show progress bars.
     """
@@ -46,14 +47,16 @@ class Job:
     sizes: Collection[str] = ALL_SIZES
     seed: int | None = None
     images: Path | None = None
+    network: str | None = None
     compute: bool = True
     progress: bool = True
 
     @property
     def folder(self) -> Path:
         """Of the report."""
-        suffix = "" if self.seed is None else f"-seed-{self.seed}"
-        return self.root / f"report-{self.scale.name}{suffix}"
+        network = "" if self.network is None else f"-{self.network}"
+        seed = "" if self.seed is None else f"-seed-{self.seed}"
+        return self.root / f"report-{self.scale.name}{network}{seed}"
 
     @property
     def options(self) -> str:
@@ -61,7 +64,8 @@ class Job:
         seed = "" if self.seed is None else f" --seed {self.seed}"
         sizes = "" if set(self.sizes) == set(ALL_SIZES) else f" --sizes {' '.join(self.sizes)}"
         images = "" if self.images is None else f" --images {self.images}"
-        return f"{sizes} --scale {self.scale.name}{seed}{images}".strip()
+        network = "" if self.network is None else f" --network {self.network}"
+        return f"{sizes} --scale {self.scale.name}{network}{seed}{images}".strip()
 
 
 def reproduce(
@@ -72,6 +76,7 @@ def reproduce(
     sizes: Collection[str] = ALL_SIZES,
     seed: int | None = None,
     images: Path | None = None,
+    network: str | None = None,
     compute: bool = True,
     progress: bool = True,
 ) -> Path:
@@ -86,6 +91,7 @@ def reproduce(
         sizes: training-set sizes to run; figures show others as far as they are finished.
         seed: in place of the protocol's own seed.
         images: a folder of pictures or an array file, in place of the protocol's images.
+        network: as in :func:`paper_repro.protocol.protocol`.
         compute: False draws what is finished and runs nothing.
         progress: show progress bars.
 
@@ -98,7 +104,7 @@ def reproduce(
     wanted = {figure_named(name) for name in figures}
     for size in sizes:
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
-    settings = protocol(scale).with_seed(seed)
+    settings = protocol(scale, network).with_seed(seed)
     settings = settings.with_images(images, Path(root), progress=progress)
     _check_figures(settings, wanted)
     wanted = wanted or {*figures_of(settings)}
@@ -108,7 +114,8 @@ def reproduce(
         own = settings.sizes[size] if makes else _trained(settings.sizes[size], Path(root))
         if own is not None:
             measured[size] = own
-    job = Job(settings, measured, Path(root), tuple(sizes), seed, images, compute, progress)
+    given = (tuple(sizes), seed, images, network)
+    job = Job(settings, measured, Path(root), *given, compute, progress)
     _make(job, [name for name in all_figures() if name in wanted])
     return job.folder
 

@@ -69,6 +69,20 @@ def test_paper_scale_holds_the_papers_numbers():
         assert (u_turns.num_sequences, u_turns.num_noises) == (1000, 100)
 
 
+def test_paper_scale_with_tree_networks_keeps_the_papers_data_and_measures():
+    ours, theirs = protocol("paper", "tree").sizes, protocol("paper").sizes
+    for size in (*SIZES, "fresh"):
+        own, other = ours[size], theirs[size]
+        network, training = own.run.network, own.run.training
+        assert (network.depth, network.branching, network.width) == (4, 2, 128)
+        assert (training.rate_schedule, training.ema_decays) == ("constant", (0.998,))
+        same = dataclasses.replace(own.run, network=other.run.network, training=other.run.training)
+        assert same == other.run
+        assert own.stages == other.stages
+    with pytest.raises(ValueError, match="network='tree'"):
+        protocol("laptop", "tree")
+
+
 def test_the_committed_results_are_of_todays_runs():
     found = 0
     for file in (PROJECT / "figures/gallery").glob("*/report.json"):
