@@ -11,6 +11,7 @@ from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.training.state import TrainingConfig
 
 NETWORK = TransformerConfig(
@@ -34,6 +35,28 @@ BASE = RunConfig(
 EVALUATION = EvaluationConfig(num_examples=300, num_noises=2, num_loss_noises=3)
 
 SAMPLES = SamplesConfig(num_samples=400, every=2)
+
+TREE = RunConfig(
+    data=GrammarConfig(),
+    network=TreeUNetConfig(depth=4, branching=2, vocab_size=6, width=32),
+    training=TrainingConfig(
+        num_epochs=1700,
+        batch_size=64,
+        learning_rate=2e-3,
+        rate_schedule="constant",
+        ema_decays=(0.998,),
+    ),
+    num_splits=6,
+    num_seeds=1,
+    split_size=320,
+    test_size=2000,
+    num_steps=60,
+    first_checkpoint=12,
+    num_checkpoints=22,
+    seed=1,
+)
+"""In the regime (science.md#regime): the paper's grammar at its full depth, which a tree U-Net
+learns close to the exact denoiser."""
 
 MEASURES = {"evaluation": EVALUATION, "samples": SAMPLES, "comparison": ComparisonConfig()}
 

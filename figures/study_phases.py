@@ -16,7 +16,8 @@ from figures.figure import StudyPicture
 
 CAPTION = (
     "Minima of the nearest-neighbour divergence (τ_bias; of images, of the dissimilarity of "
-    "paired samples) and of the test loss (τ_test), their ratio, above 1 where there is a biased "
+    "paired samples), of the divergence between networks of different training sets (τ_turn) and "
+    "of the test loss (τ_test), the ratio of last and first, above 1 where there is a biased "
     "phase, and how many more samples at τ_test are copies of their own training set than of "
     "another. Times and ratios are geometric means; bars are 95 % Student intervals over training "
     "sets, or over pairs of them for copies, if there are four. Hollow: some minima lie on the "
@@ -25,6 +26,7 @@ CAPTION = (
 
 PANELS = (
     ("tau_bias", "onset of bias τ_bias (epochs)", True),
+    ("tau_turn", "turn between networks τ_turn (epochs)", True),
     ("tau_test", "test-loss minimum τ_test (epochs)", True),
     ("ratio", "biased phase τ_test / τ_bias\n1: there is none", True),
     ("excess_copies", "excess of copies at τ_test\n0: there is none", False),

@@ -29,6 +29,7 @@ def units_of(world: World) -> Mapping[str, str]:
     times = {
         "tau_bias": lowest.format(curve) + first,
         "tau_test": lowest.format("test loss"),
+        "tau_turn": lowest.format("divergence from networks of all other training sets"),
         "tau_level": lowest.format("divergence from filtered denoiser k"),
     }
     flags = {
@@ -97,6 +98,12 @@ def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[s
             own = {name: _at_first(values, pairs, len(test)) for name, values in own.items()}
             test = _at_first(np.sqrt(test[pairs].prod(1)), pairs, len(test))
         columns |= {**own, "ratio": test / own["tau_bias"]}
+    if "tau_turn" in onsets:
+        own = with_border("tau_turn", "tau_turn")
+        columns |= {
+            name: np.repeat(values.reshape(len(values), -1)[:, 0], run.num_seeds)
+            for name, values in own.items()
+        }
     for end in ("", *(f"_{end}" for end in BORDER)) if "tau_level" in onsets else ():
         found = onsets[f"tau_level{end}"].values
         for level in range(found.shape[1]):  # of several relative times, the first
