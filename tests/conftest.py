@@ -4,6 +4,7 @@ The order matters: precision before any array exists, the import hook before hie
 """
 
 import ctypes
+import functools
 import gc
 import os
 from pathlib import Path
@@ -25,6 +26,7 @@ import jaxtyping
 import numpy as np
 import psutil
 import pytest
+from jax._src.interpreters import mlir
 
 jaxtyping.install_import_hook("hiermodel", "beartype.beartype")
 
@@ -42,22 +44,37 @@ hypothesis.settings.load_profile("hiermodel")
 
 DATA = Path(__file__).parent / "data"
 
+LONGEST = ("paper_repro", "experiments", "study", "worlds")
+"""Folders of tests whose files take longest."""
+
 MOST_BYTES = 3 * 2**29
 """Memory of a test process, 1.5 GiB, above which programs of finished files go."""
 
 
+# Thousands of programs are as small as one addition. To make an MLIR context, of which JAX wants
+# one for each program, takes longer than to trace and lower such a one: those of a file share one.
+mlir.make_ir_context = functools.cache(mlir.make_ir_context)
+
+
 def pytest_configure(config):
-    """Share compiled programs between worker processes, and with later runs."""
+    """Share compiled programs, the smallest too, between worker processes and with later runs."""
     if not config.pluginmanager.hasplugin("cacheprovider"):
         return
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Files that train and start processes come first: no worker is left alone with one."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _memory_of_programs():
     """Compiled programs are let go between files once a process has grown; the cache has them."""
     yield
+    mlir.make_ir_context.cache_clear()
     if psutil.Process().memory_info().rss > MOST_BYTES:
         jax.clear_caches()
         gc.collect()
