@@ -15,4 +15,5 @@ schedule = hm.Schedule.linear(20)
 denoiser = hm.exact_denoiser(grammar, schedule)
 noisy = hm.add_noise(key, schedule, hm.one_hot(leaves, 2), 5)
 field = jnp.zeros((4, 2))  # evidence that says nothing
+network = hm.networks.MLPConfig(4, 2, width=16, num_blocks=1)
 rhm = {"vocab_size": 16, "rules_per_symbol": 4}

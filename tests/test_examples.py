@@ -9,8 +9,10 @@ import pytest
 import hiermodel as hm
 
 SHARED = Path(__file__).parents[1] / "docs/examples.py"
-NAMESPACES = ("grammar", "inference", "diffusion", "measures", "theory", "datasets")
-"""Those whose every name has an example; of networks and training, hm.fit and what hm has."""
+NAMESPACES = (
+    *("grammar", "inference", "diffusion", "networks", "training"),
+    *("measures", "theory", "datasets"),
+)
 FINDER = doctest.DocTestFinder(recurse=True)
 
 

@@ -26,6 +26,11 @@ class Losses(NamedTuple):
         steps: (points,) steps done.
         values: (points,) mean loss over the steps since the point before, in nats per position, or
             for images in squared units of the noise.
+
+    Example:
+        >>> losses = hm.networks.Losses(np.array([1, 2]), np.array([0.9, 0.7]))
+        >>> float(losses.values[-1])
+        0.7
     """
 
     steps: Int[np.ndarray, " points"]
@@ -55,6 +60,12 @@ class LearnedDenoiser:
         num_steps: T of the noise that it was trained on, to check steps by; None if unknown.
         num_states: number of symbols that a noisy position may hold; None if it holds reals.
         losses: its training, if ``fit`` made it. No part of it as a pytree.
+
+    Example:
+        >>> params = hm.networks.init_params(key, network)
+        >>> learned = hm.networks.learned_denoiser(network, params)
+        >>> (learned.num_leaves, learned.vocab_size, learned(noisy, 5).shape)
+        (4, 2, (8, 4, 2))
     """
 
     network: Network
@@ -159,6 +170,12 @@ def learned_denoiser(
         ValueError: if parameters are missing, unknown or misshaped; or, for a network that predicts
             noise, if the process is left out or its last step leaves no signal: there all is noise,
             and knowing it says nothing of x_0.
+
+    Example:
+        >>> params = hm.networks.init_params(key, network)
+        >>> learned = hm.networks.learned_denoiser(network, params, schedule)
+        >>> hm.sample_ancestral(key, learned, schedule, 3).shape
+        (3, 4)
     """
     expected = param_shapes(network)
     check_names("params", params, expected)

@@ -36,6 +36,10 @@ class MLPConfig(ConfiguredNetwork):
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> hm.networks.MLPConfig(num_leaves=4, vocab_size=2, width=16).target.event_shape
+        (4, 2)
     """
 
     num_leaves: int

@@ -225,6 +225,17 @@ def from_module(module: nnx.Module | Factory, target: Target) -> ModuleNetwork:
     Raises:
         ValueError: if the module gives another shape, or keeps more than parameters and random
             streams.
+
+    Example:
+        >>> from flax import nnx
+        >>> class Linear(nnx.Module):
+        ...     def __init__(self, rngs):
+        ...         self.map = nnx.Linear(2, 2, rngs=rngs)
+        ...     def __call__(self, x_t, t):
+        ...         return self.map(x_t)
+        >>> own = hm.networks.from_module(Linear, hm.networks.SymbolLogits(4, 2))
+        >>> sorted(hm.networks.param_shapes(own).values())
+        [(2,), (2, 2)]
     """
     factory = _Copy(module) if isinstance(module, nnx.Module) else module
     network = ModuleNetwork(factory, target)

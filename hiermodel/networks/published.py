@@ -128,6 +128,13 @@ def transformer_to_state_dict(denoiser: LearnedDenoiser) -> dict[str, Float[np.n
 
     Raises:
         ValueError: unless the network is a post-norm transformer.
+
+    Example:
+        >>> small = hm.networks.TransformerConfig(4, 2, width=8, num_layers=1, num_heads=2)
+        >>> learned = hm.networks.learned_denoiser(small, hm.networks.init_params(key, small))
+        >>> state = hm.networks.transformer_to_state_dict(learned)
+        >>> hm.networks.transformer_from_state_dict(state, num_heads=2).network.width
+        8
     """
     names = torch_names(len({name.split(".")[1] for name in denoiser.params if "blocks" in name}))
     exportable = set(names) == set(denoiser.params)
@@ -155,6 +162,10 @@ def load_torch_checkpoint(path: str | os.PathLike[str]) -> dict[str, Float[Array
     Raises:
         ImportError: if PyTorch is not installed.
         ValueError: if the file holds no state dict.
+
+    Example:
+        >>> state = hm.networks.load_torch_checkpoint("model.pt")  # doctest: +SKIP
+        >>> learned = hm.transformer_from_state_dict(state, num_heads=4)  # doctest: +SKIP
     """
     try:
         torch = importlib.import_module("torch")

@@ -60,6 +60,11 @@ class SymbolLogits:
 
     Raises:
         ValueError: for values below 1 and 2.
+
+    Example:
+        >>> target = hm.networks.SymbolLogits(num_leaves=4, vocab_size=2)
+        >>> (target.shape, target.event_shape)
+        ((4,), (4, 2))
     """
 
     num_leaves: int
@@ -132,6 +137,11 @@ class PixelNoise:
 
     Raises:
         ValueError: for values below 1.
+
+    Example:
+        >>> target = hm.networks.PixelNoise(height=8, width=8)
+        >>> (target.shape, target.event_shape)
+        ((8, 8, 1), (64, 1))
     """
 
     height: int

@@ -47,6 +47,11 @@ class TransformerConfig(ConfiguredNetwork):
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> paper = hm.networks.TransformerConfig(num_leaves=16, vocab_size=6)
+        >>> (paper.width, paper.num_layers, paper.dropout)
+        (512, 8, 0.1)
     """
 
     num_leaves: int

@@ -72,6 +72,12 @@ class TreeUNetConfig(ConfiguredNetwork):
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> tree = hm.networks.TreeUNetConfig(depth=2, branching=2, vocab_size=2, width=8)
+        >>> params = tree.init(key)
+        >>> tree.apply(params, noisy, jnp.asarray(5)).shape
+        (8, 4, 2)
     """
 
     depth: int

@@ -47,6 +47,11 @@ class UNetConfig(ConfiguredNetwork):
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> unet = hm.networks.UNetConfig(8, 8, base_width=8, multipliers=(1,))
+        >>> unet.target.event_shape
+        (64, 1)
     """
 
     height: int

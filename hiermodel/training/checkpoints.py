@@ -58,6 +58,12 @@ class Checkpoints:
     Args:
         folder: made when the first process holds it.
         identity: of everything that the training depends on: its settings, or a hash of them.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     hm.training.Checkpoints(folder, "my run").saved_epochs()
+        []
     """
 
     def __init__(self, folder: str | os.PathLike[str], identity: Identity):
@@ -208,6 +214,13 @@ class StackedCheckpoints:
 
     Args:
         members: in the order of the leading axis.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     one = hm.training.Checkpoints(folder, "my run")
+        ...     hm.training.StackedCheckpoints([one]).complete([10])
+        False
     """
 
     def __init__(self, members: Sequence[Checkpoints]):

@@ -35,6 +35,10 @@ class NotFiniteError(RuntimeError):
 
     Attributes:
         member: whose, by its place.
+
+    Example:
+        >>> hm.training.NotFiniteError(2, "loss is nan").member
+        2
     """
 
     def __init__(self, member: int, message: str):

@@ -94,6 +94,10 @@ class FreshData:
         draw: see ``Draw``.
         num_rows: draws that count as an epoch.
 
+
+    Example:
+        >>> hm.training.fresh(grammar, 100).num_rows
+        100
     """
 
     leaves: tuple[Array, ...]
@@ -175,6 +179,13 @@ def fresh(grammar: Grammar, num_sequences: int, *, filter_level: int = 0) -> Fre
 
     Raises:
         ValueError: for a number or filter level out of range.
+
+    Example:
+        >>> data = hm.training.fresh(grammar, 100)
+        >>> learned = hm.fit(key, network, data, schedule, num_steps=2, batch_size=8,
+        ...                  learning_rate=1e-3, callback=None)
+        >>> learned.losses.values.shape
+        (2,)
     """
     check_integer("filter_level", filter_level, 0, grammar.depth)
     return FreshData.of(grammar, _Leaves(filter_level), num_sequences)

@@ -39,6 +39,13 @@ class FitProgress:
         steps_per_second: of all of them together, since the last call.
         seconds_left: to the last step, at this rate.
         denoisers: call it for what ``fit`` would return now.
+
+    Example:
+        >>> seen = []
+        >>> _ = hm.fit(key, network, leaves, schedule, num_steps=2, batch_size=8,
+        ...            learning_rate=1e-3, callback=seen.append)
+        >>> (seen[-1].step, seen[-1].num_steps)
+        (2, 2)
     """
 
     step: int

@@ -60,6 +60,10 @@ def checkpoint_epochs(first: int, last: int, count: int) -> list[int]:
 
     Raises:
         ValueError: for values outside these.
+
+    Example:
+        >>> hm.training.checkpoint_epochs(1, 100, 5)
+        [1, 3, 10, 32, 100]
     """
     first = check_integer("first", first, 1)
     last = check_integer("last", last, first)
@@ -81,6 +85,18 @@ class Member:
             images, uint8 or floating, or FreshData (:func:`hiermodel.training.data.fresh`).
             Members that share the object share its memory.
         checkpoints: where it is kept.
+
+    Example:
+        >>> import tempfile
+        >>> training = hm.training.TrainingConfig(num_epochs=2, batch_size=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     kept = hm.training.Checkpoints(folder, "my network")
+        ...     own = hm.training.Member(network, training, schedule, key, leaves, kept)
+        ...     with kept.hold():
+        ...         done = hm.training.train_members(
+        ...             [own], checkpoint_epochs=[1, 2], progress=False)
+        ...     (done.finished, kept.saved_epochs())
+        (True, [0, 1, 2])
     """
 
     network: Network
@@ -158,6 +174,16 @@ def train_members(
     Raises:
         ValueError: for arguments that do not fit each other, or checkpoints of another identity.
         OSError: if a checkpoint cannot be written, for example on a full disk.
+
+    Example:
+        >>> import tempfile
+        >>> training = hm.training.TrainingConfig(num_epochs=1, batch_size=8)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     kept = hm.training.Checkpoints(folder, "my network")
+        ...     own = hm.training.Member(network, training, schedule, key, leaves, kept)
+        ...     with kept.hold():
+        ...         hm.training.train_members([own], checkpoint_epochs=[1], progress=False).failed
+        {}
     """
     targets = _check_epochs(checkpoint_epochs)
     _check_alike(members)
@@ -220,6 +246,18 @@ def train(
         NotFiniteError: at the end, if the loss or gradient of a member is not finite.
         FolderInUseError: if another process trains in the folder.
         OSError: if a checkpoint cannot be written, for example on a full disk.
+
+    Example:
+        >>> import tempfile
+        >>> training = hm.training.TrainingConfig(num_epochs=2, batch_size=8)
+        >>> ensemble = hm.training.Ensemble(network, training, schedule, num_splits=2)
+        >>> both = jnp.stack([leaves, leaves])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = hm.training.train(key, ensemble, both, folder, identity="my run",
+        ...                           checkpoint_epochs=[2], progress=False)
+        ...     kept = hm.training.member_checkpoints(folder, ensemble, "my run")
+        ...     kept.saved_epochs()
+        [0, 2]
     """
     check_key(key)
     epochs = _check_epochs(checkpoint_epochs)
@@ -275,7 +313,16 @@ class TrainResult:
 def member_checkpoints(
     folder: str | os.PathLike[str], ensemble: Ensemble, identity: Identity
 ) -> StackedCheckpoints:
-    """Where ``train`` keeps the members of an ensemble."""
+    """Where ``train`` keeps the members of an ensemble.
+
+    Example:
+        >>> import tempfile
+        >>> training = hm.training.TrainingConfig(num_epochs=2, batch_size=8)
+        >>> ensemble = hm.training.Ensemble(network, training, schedule, num_splits=2)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     hm.training.member_checkpoints(folder, ensemble, "my run").saved_epochs()
+        []
+    """
     return StackedCheckpoints(
         [
             Checkpoints(

@@ -38,6 +38,10 @@ class PrivacyConfig:
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> hm.training.PrivacyConfig(clip_norm=0.5, noise_multiplier=2.0).noise_multiplier
+        2.0
     """
 
     clip_norm: float = 1.0
@@ -210,6 +214,12 @@ def epsilon_spent(
     Raises:
         ValueError: for numbers that make no sense.
         ImportError: without jax-privacy.
+
+    Example:
+        >>> privacy = hm.training.PrivacyConfig(noise_multiplier=2.0)
+        >>> few, many = (hm.training.epsilon_spent(privacy, 1000, 100, n) for n in (1, 10))
+        >>> 0 < few < many
+        True
     """
     num_sequences = check_integer("num_sequences", num_sequences, 1)
     batch_size = min(check_integer("batch_size", batch_size, 1), num_sequences)

@@ -65,6 +65,12 @@ class TrainingConfig:
 
     Raises:
         ValueError: for any value outside these.
+
+    Example:
+        >>> training = hm.training.TrainingConfig(num_epochs=10, rate_schedule="constant",
+        ...                                       ema_decays=(0.998,))
+        >>> training.batch_size
+        512
     """
 
     num_epochs: int
@@ -209,6 +215,11 @@ class Ensemble:
         num_splits: number of disjoint training sets.
         num_seeds: number of members per split.
         own: settings in which members differ, each an array (members,).
+
+    Example:
+        >>> training = hm.training.TrainingConfig(num_epochs=10)
+        >>> hm.training.Ensemble(network, training, schedule, num_splits=2).num_seeds
+        1
     """
 
     network: Network = dataclasses.field(metadata={"static": True})
