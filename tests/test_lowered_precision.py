@@ -34,10 +34,8 @@ NETWORKS = {
 
 
 @pytest.fixture(params=PLATFORMS)
-def products(request, monkeypatch):
+def products(request):
     """Lists the products of a function's program, as the given platform would get it."""
-    # What is traced depends on it in one place, the U-Net's convolutions.
-    monkeypatch.setattr(jax, "default_backend", lambda: request.param)
 
     def lowered(function, *arguments):
         # Leaf by leaf: JAX rebuilds arguments with stand-ins that the type checks refuse.

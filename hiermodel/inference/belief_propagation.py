@@ -275,5 +275,46 @@ def _log(probs: Array | None) -> Array | None:
 def _log_prob(
     grammar: Grammar, leaves: Int[Array, "... leaves"], filter_level: int
 ) -> Float[Array, "..."]:
-    evidence = observe(grammar, leaves)
-    return _run_bp(grammar, evidence, filter_level, first_level=grammar.depth + 1).log_evidence
+    run = _log_prob_fast if leaves.size > 0 else _log_prob_in_log_space
+    return run(filter_level, grammar, leaves)
+
+
+def _log_prob_in_log_space(
+    filter_level: int, grammar: Grammar, leaves: Int[Array, "... leaves"]
+) -> Float[Array, "..."]:
+    upward = messages.pass_up(grammar, observe(grammar, leaves), filter_level)
+    return messages.evidence(grammar, upward)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _log_prob_fast(
+    filter_level: int, grammar: Grammar, leaves: Int[Array, "... leaves"]
+) -> Float[Array, "..."]:
+    def run(grammar: Grammar, leaves: Int[Array, "... leaves 1"]) -> Float[Array, "..."]:
+        run_block = functools.partial(_log_prob_of_block, filter_level, grammar)
+        return in_blocks(run_block, leaves, fast_block_size(grammar))
+
+    return in_turn(run, grammar, leaves[..., None])
+
+
+@_log_prob_fast.defjvp
+def _log_prob_jvp(filter_level, primals, tangents):
+    return jax.jvp(functools.partial(_log_prob_in_log_space, filter_level), primals, tangents)
+
+
+def _log_prob_of_block(
+    filter_level: int, grammar: Grammar, leaves: Int[Array, "block leaves 1"]
+) -> Float[Array, " block"]:
+    num_rows = len(leaves)
+    upward = scaled.pass_observed_up(grammar, scaled.to_lanes(leaves)[:, 0], filter_level)
+    root = scaled.at_root(grammar, upward, filter_level)
+
+    def finish(log_evidence: Array) -> Array:
+        return log_evidence[:num_rows]
+
+    def run_exactly(leaves: Array) -> Array:
+        return _log_prob_in_log_space(filter_level, grammar, leaves[..., 0])
+
+    is_exact = scaled.lost_nothing(grammar, upward, root, filter_level)[:num_rows]
+    size = block_size(grammar)
+    return guarded(run_exactly, finish, root.log_evidence, is_exact, leaves, size)

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Num
 
 from hiermodel.grammar.rules import Grammar
 from hiermodel.inference import messages
@@ -19,7 +19,7 @@ BLOCK_TERMS = 2**20
 """Most products of a rule and a node, at the lowest level, that it takes at a time there."""
 
 REPAIRED = 64
-"""Sequences of a block that are done again in log space at a time."""
+"""Most sequences of a block that are done again in log space at a time."""
 
 
 def block_size(grammar: Grammar) -> int:
@@ -34,20 +34,21 @@ def fast_block_size(grammar: Grammar) -> int:
 
 
 def in_blocks(
-    run: Callable[[Array], Any], leaf_evidence: Float[Array, "... leaves vocab"], size: int
+    run: Callable[[Array], Any], leaf_evidence: Num[Array, "... leaves vocab"], size: int
 ) -> Any:
     """Apply ``run`` to all sequences; on a CPU to ``size`` at a time, whose arrays stay in cache.
 
     Args:
         run: maps (rows, num_leaves, vocab_size) to a tree of arrays with rows first.
-        leaf_evidence: any leading axes; they come back.
+        leaf_evidence: any leading axes; they come back. In its place may stand symbols, with a last
+            axis of 1.
         size: sequences in a block.
     """
     *batch, num_leaves, vocab_size = leaf_evidence.shape
     rows = math.prod(batch)
     flat = leaf_evidence.reshape(rows, num_leaves, vocab_size)
 
-    def run_blocks(flat: Float[Array, "rows leaves vocab"]) -> Any:
+    def run_blocks(flat: Num[Array, "rows leaves vocab"]) -> Any:
         padded = jnp.pad(flat, ((0, -rows % size), (0, 0), (0, 0)))
         blocks = jax.lax.map(run, padded.reshape(-1, size, num_leaves, vocab_size))
         return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:rows], blocks)
@@ -93,7 +94,7 @@ def guarded(
     finish: Callable[[Any], Any],
     fast: Any,
     is_exact: Bool[Array, " block"],
-    leaf_evidence: Float[Array, "block leaves vocab"],
+    leaf_evidence: Num[Array, "block leaves vocab"],
     size: int,
 ) -> Any:
     """What the fast method found, and the exact method's answer for rows that it is not sure of.
@@ -118,27 +119,30 @@ def guarded(
 def _redo(
     run: Callable[[Array], Any],
     block_rows: int,
-    leaf_evidence: Float[Array, "block leaves vocab"],
+    leaf_evidence: Num[Array, "block leaves vocab"],
     found: Any,
     wrong: Bool[Array, " block"],
 ) -> Any:
-    """Replace the found of the wrong rows: a few at a time, or all at once where many are."""
-    num_rows = len(wrong)
+    """Replace the found of the wrong rows.
+
+    A CPU's time is that of the rows, however many at a time: so there the exact method is compiled
+    once. An accelerator's is that of the calls: where many rows are wrong, all are done at once.
+    """
 
     def redo_all(found: Any) -> Any:
         right = in_blocks(run, leaf_evidence, block_rows)
         return jax.tree.map(functools.partial(_choose_rows, wrong), right, found)
 
-    def redo_some(found: Any) -> Any:
-        return _redo_rows(run, leaf_evidence, found, wrong)
+    def redo_some(found: Any, at_a_time: int = REPAIRED) -> Any:
+        return _redo_rows(run, at_a_time, leaf_evidence, found, wrong)
 
-    if num_rows <= REPAIRED:
+    def redo_some_or_all(found: Any) -> Any:
+        return jax.lax.cond(wrong.sum() > REPAIRED, redo_all, redo_some, found)
+
+    if len(wrong) <= REPAIRED:
         return redo_all(found)
-    # A CPU's time is that of the rows; an accelerator's, that of the calls.
-    many = jax.lax.platform_dependent(
-        cpu=lambda: jnp.int32(num_rows // 2), default=lambda: jnp.int32(REPAIRED)
-    )
-    return jax.lax.cond(wrong.sum() > many, redo_all, redo_some, found)
+    redo_in_cache = functools.partial(redo_some, at_a_time=min(REPAIRED, block_rows))
+    return jax.lax.platform_dependent(found, cpu=redo_in_cache, default=redo_some_or_all)
 
 
 def _choose_rows(rows: Bool[Array, " block"], new: Array, old: Array) -> Array:
@@ -147,7 +151,8 @@ def _choose_rows(rows: Bool[Array, " block"], new: Array, old: Array) -> Array:
 
 def _redo_rows(
     run: Callable[[Array], Any],
-    leaf_evidence: Float[Array, "block leaves vocab"],
+    at_a_time: int,
+    leaf_evidence: Num[Array, "block leaves vocab"],
     found: Any,
     wrong: Bool[Array, " block"],
 ) -> Any:
@@ -155,7 +160,7 @@ def _redo_rows(
 
     def redo(state: tuple[Array, Any]) -> tuple[Array, Any]:
         wrong, found = state
-        rows = jnp.flatnonzero(wrong, size=REPAIRED, fill_value=len(wrong))
+        rows = jnp.flatnonzero(wrong, size=at_a_time, fill_value=len(wrong))
         right = run(leaf_evidence.at[rows].get(mode="clip"))
         found = jax.tree.map(lambda old, new: old.at[rows].set(new, mode="drop"), found, right)
         return wrong.at[rows].set(False, mode="drop"), found

@@ -43,7 +43,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from hiermodel.grammar.paths import root_transitions
 from hiermodel.grammar.rules import Grammar
@@ -125,8 +125,8 @@ def digit_reversed(branching: int, level: int) -> np.ndarray:
 
 
 def to_lanes(
-    leaf_evidence: Float[Array, "rows leaves vocab"],
-) -> Float[Array, "leaves vocab batch"]:
+    leaf_evidence: Num[Array, "rows leaves vocab"],
+) -> Num[Array, "leaves vocab batch"]:
     """Leaf evidence as :func:`run_scaled` wants it: sequences last.
 
     Many sequences are padded to a whole number of LANES that is odd: at a power of two, all values
@@ -196,15 +196,34 @@ def pass_up(
     grammar: Grammar, leaf_evidence: Float[Array, "leaves vocab batch"], filter_level: int
 ) -> Upward:
     """Messages from the leaves up to the filter level; arguments as of :func:`run_scaled`."""
-    batch = leaf_evidence.shape[-1]
     peak = leaf_evidence.max(1)
     likelihood = _by_symbol(jnp.exp(leaf_evidence - peak[:, None]), grammar)
+    return _pass_up(grammar, likelihood, _total(peak), filter_level)
+
+
+def pass_observed_up(
+    grammar: Grammar, leaves: Int[Array, "leaves batch"], filter_level: int
+) -> Upward:
+    """The same for leaves that are known: no exponentials, and symbols alone are laid out anew."""
+    order = jnp.asarray(digit_reversed(grammar.branching, grammar.depth))
+    observed = leaves[order].reshape(-1) == jnp.arange(grammar.vocab_size)[:, None]
+    dtype = grammar.log_weights.dtype
+    log_scale = jnp.zeros(leaves.shape[1], dtype)
+    return _pass_up(grammar, observed.astype(dtype), log_scale, filter_level)
+
+
+def _pass_up(
+    grammar: Grammar,
+    likelihood: Float[Array, "vocab row"],
+    log_scale: Float[Array, " batch"],
+    filter_level: int,
+) -> Upward:
+    batch, dtype = log_scale.size, likelihood.dtype
     below = {grammar.depth: likelihood}
     scale: dict[int, Array] = {}
-    log_scale = _total(peak)
-    lost = jnp.full(peak.size, jnp.finfo(peak.dtype).tiny, peak.dtype)
+    lost = jnp.full(likelihood.shape[1], jnp.finfo(dtype).tiny, dtype)
     for level in reversed(range(filter_level, grammar.depth)):
-        rules = _rules(grammar, level, peak.dtype)
+        rules = _rules(grammar, level, dtype)
         below[level], scale[level] = _up(rules, below[level + 1])
         log_scale = log_scale - _total(_log_factor(grammar, level, scale[level]).reshape(-1, batch))
         lost = _lost_below(grammar, lost, scale[level])

@@ -81,9 +81,8 @@ def nearest_neighbours(
     vocab_size = check_integer("vocab_size", vocab_size, 2)
     check_symbols("queries", queries, vocab_size)
     check_symbols("references", references, vocab_size)
-    chunk = CPU_CHUNK if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK
     num_planes = (vocab_size - 1).bit_length()
-    return _nearest_hamming(jnp.asarray(queries), jnp.asarray(references), num_planes, chunk)
+    return _nearest_hamming(jnp.asarray(queries), jnp.asarray(references), num_planes)
 
 
 def nearest_images(
@@ -366,13 +365,26 @@ def _pack(symbols: Int[Array, "n leaves"], num_planes: int) -> list[list[Array]]
     return words
 
 
-@functools.partial(jax.jit, static_argnames=("num_planes", "chunk"))
+@functools.partial(jax.jit, static_argnames="num_planes")
 def _nearest_hamming(
+    queries: Int[Array, "n leaves"], references: Int[Array, "m leaves"], num_planes: int
+) -> Neighbours:
+    """Run over the references one by one, as many queries side by side as suit the platform."""
+    in_chunks = functools.partial(_nearest_in_chunks, num_planes=num_planes)
+    if len(queries) <= CPU_CHUNK:
+        return in_chunks(queries, references, chunk=len(queries))
+    return jax.lax.platform_dependent(
+        queries,
+        references,
+        cpu=functools.partial(in_chunks, chunk=CPU_CHUNK),
+        default=functools.partial(in_chunks, chunk=min(ACCELERATOR_CHUNK, len(queries))),
+    )
+
+
+def _nearest_in_chunks(
     queries: Int[Array, "n leaves"], references: Int[Array, "m leaves"], num_planes: int, chunk: int
 ) -> Neighbours:
-    """Run over the references one by one, all queries of a chunk side by side."""
     num_queries, num_references = len(queries), len(references)
-    chunk = min(chunk, num_queries)
     numbered = (_pack(references, num_planes), jnp.arange(num_references, dtype=jnp.int32))
     padded = jnp.pad(queries, ((0, -num_queries % chunk), (0, 0)))
 

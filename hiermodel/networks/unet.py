@@ -113,15 +113,23 @@ class Convolution(nnx.Module):
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
         """Map every (stride-th) pixel."""
-        if jax.default_backend() == "cpu":
-            return self.map(neighbourhoods(x, self.stride))
+        # A gradient keeps what any branch asks for. That is x alone: what is gathered is computed
+        # again, or rather found again by XLA in the same program.
+        gathered = jax.checkpoint(self.gathered, prevent_cse=False)
+        return jax.lax.platform_dependent(x, cpu=gathered, default=self.convolved)
+
+    def gathered(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """By one product of matrices."""
+        return self.map(neighbourhoods(x, self.stride))
+
+    def convolved(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
+        """By XLA's convolution."""
         kernel = jnp.asarray(self.map.kernel).reshape(3, 3, x.shape[-1], -1)
         result_dtype, rounded = jnp.promote_types(x.dtype, kernel.dtype), self.compute_dtype
-        if rounded is not None:
-            x, kernel = x.astype(rounded), kernel.astype(rounded)
+        taken_in = result_dtype if rounded is None else rounded
         convolved = jax.lax.conv_general_dilated(
-            x,
-            kernel,
+            x.astype(taken_in),
+            kernel.astype(taken_in),
             window_strides=(self.stride,) * 2,
             padding=((1, 1), (1, 1)),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),

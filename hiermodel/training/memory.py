@@ -31,7 +31,8 @@ class MemberMemory:
 def member_memory(ensemble: Ensemble) -> MemberMemory:
     """What a member of an ensemble takes, in float32.
 
-    The step's part is an upper bound: fusion keeps less than is counted here.
+    The step's part is an upper bound: fusion keeps less than is counted here, but for the
+    neighbourhoods of pixels that a CPU gathers for convolutions.
     """
     key = jax.random.key(0)
 
