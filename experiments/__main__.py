@@ -16,7 +16,7 @@ COMMANDS = {
     ),
     "card": Command("figures.card:write_card", "one page about a run", "card 1b3f"),
     "bench": Command(
-        "experiments.benchmarks.command:measure", "time the library", "bench --suites training"
+        "paper_repro.bench:bench", "time the library, or predict runs", "bench --predict h100"
     ),
     "kill-test": Command(
         "experiments.kill_test:kill_and_compare",
@@ -24,7 +24,8 @@ COMMANDS = {
         "kill-test --kills 3",
     ),
 }
-"""What there is; reports and cards are drawn by ``figures``, which is built on experiments."""
+"""What there is; reports and cards are drawn by ``figures``, and scales are those of
+``paper_repro``: both are built on experiments."""
 
 
 def main() -> None:

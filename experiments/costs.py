@@ -67,14 +67,17 @@ def cost(own: Protocol, stages: Collection[str], root: Path) -> Cost:
 
 def operations(own: Protocol, stage: str) -> float:
     """Floating-point operations of a stage, or of the training, as estimated."""
+    if stage != "train":
+        return forward_passes(own, stage) * forward_operations(own.run.network)
     run = own.run
-    if stage == "train":
-        members = run.num_splits * run.num_seeds
-        passes = 3.0 * members * run.training.num_epochs * num_training_rows(run)
-    else:
-        known = stages_of(run)
-        passes = known[stage].passes(run, context_of(own, "").own)
+    members = run.num_splits * run.num_seeds
+    passes = 3.0 * members * run.training.num_epochs * num_training_rows(run)
     return passes * forward_operations(run.network)
+
+
+def forward_passes(own: Protocol, stage: str) -> float:
+    """Forward passes of a stage that measures, counted per example."""
+    return stages_of(own.run)[stage].passes(own.run, context_of(own, "").own)
 
 
 @functools.cache

@@ -114,3 +114,24 @@ def precision(request):
 def unchecked_types(monkeypatch):
     """Switch the run-time type checks off: only the library's own checks are left."""
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+
+
+@pytest.fixture
+def count_compilations():
+    """Number of programs compiled while a function runs."""
+
+    def count(function):
+        events = []
+
+        def listen(event, *_, **__):
+            if event == "/jax/core/compile/backend_compile_duration":
+                events.append(event)
+
+        jax.monitoring.register_event_duration_secs_listener(listen)
+        try:
+            function()
+        finally:
+            jax.monitoring.unregister_event_duration_listener(listen)
+        return len(events)
+
+    return count

@@ -27,6 +27,11 @@ class MemberMemory:
     state: int
     step: int
 
+    @property
+    def side_by_side(self) -> int:
+        """All that it takes where the steps of members run side by side."""
+        return _STATE_COPIES * self.state + self.step
+
 
 def member_memory(ensemble: Ensemble) -> MemberMemory:
     """What a member of an ensemble takes, in float32.
@@ -83,5 +88,5 @@ def members_in(memory: MemberMemory, available: int) -> int:
     """How many members fit: each with its step where they run side by side, else one per device."""
     devices = jax.devices()
     if runs_side_by_side(devices[0].platform):
-        return available // (_STATE_COPIES * memory.state + memory.step)
+        return available // memory.side_by_side
     return (available - len(devices) * memory.step) // (_STATE_COPIES * memory.state)

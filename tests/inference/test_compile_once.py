@@ -8,27 +8,6 @@ import pytest
 import hiermodel as hm
 
 
-@pytest.fixture
-def count_compilations():
-    """Number of programs compiled while a function runs."""
-
-    def count(function):
-        events = []
-
-        def listen(event, *_, **__):
-            if event == "/jax/core/compile/backend_compile_duration":
-                events.append(event)
-
-        jax.monitoring.register_event_duration_secs_listener(listen)
-        try:
-            function()
-        finally:
-            jax.monitoring.unregister_event_duration_listener(listen)
-        return len(events)
-
-    return count
-
-
 def realisation(seed):
     return hm.Grammar.random(jax.random.key(seed), vocab_size=4, depth=2, rules_per_symbol=3)
 
