@@ -11,9 +11,10 @@ from jaxtyping import Array, Int, Key
 import hiermodel as hm
 from experiments.store import Measurement, Measurements
 from experiments.theory.study import Parts, realisations
+from hiermodel.grammar.pair_laws import leaf_pairs_at, pair_law
 from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.grammar.rules import Grammar
-from hiermodel.measures.examine import examine_sampler, leaf_pairs_at, pair_law
+from hiermodel.measures.examine import examine_sampler
 
 SIZES = {"vocab_size": 6, "rules_per_symbol": 3, "depth": 3, "branching": 2}
 
@@ -35,7 +36,7 @@ class F11Study:
     """
 
     num_realisations: int = 6
-    num_samples: int = 8192
+    num_samples: int = 16384
     num_steps: int = 500
     seed: int = 0
 

@@ -9,9 +9,9 @@ import numpy as np
 from experiments.store import Measurement, Measurements
 from experiments.theory.study import Parts, realisations
 from hiermodel import theory
+from hiermodel.grammar.pair_laws import leaf_pairs_at, pair_law
 from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.grammar.rules import Grammar
-from hiermodel.measures.examine import leaf_pairs_at, pair_law
 
 SIZES = ((32, 8, 3), (16, 4, 4), (64, 8, 3))
 """(v, m, L), s = 2; the first are those of figure 1 of arXiv:2406.00048."""

@@ -25,28 +25,20 @@ Student laws are limits for many sequences: from about 500 on they are good here
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Int, Key
 from scipy import stats
 
-from hiermodel.checks import check_integer, check_key, check_symbols, require
+from hiermodel.checks import check_symbols, require
+from hiermodel.grammar.log_prob_law import log_prob_characteristic, log_prob_moments
+from hiermodel.grammar.pair_laws import leaf_pairs_at, pair_law
 from hiermodel.grammar.paths_on_host import HostPaths, host_probs
 from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.statistics import is_unambiguous
-from hiermodel.inference.belief_propagation import log_prob, observe
-from hiermodel.inference.posterior import sample_posterior
-from hiermodel.measures.validity import level_validity
+from hiermodel.measures.multiplicity import holm
+from hiermodel.measures.parsing import Parsed, leaf_log_probs, parse, tree_log_probs
 
 RARE = 5.0
 """Cells with a smaller expected count are put together: the usual limit for chi-square."""
-
-MOST_PAIRS = 64
-"""Pairs of leaves looked at per distance; evenly spread over the sequence if there are more."""
-
-PIECE = 512
-"""Sequences given to exact inference at a time."""
 
 
 class Row(NamedTuple):
@@ -139,23 +131,9 @@ def examine_sampler(
         tests += _log_prob_tests(grammar, parsed)
     if known is not None:
         tests.append(_copy_test(grammar, rows, known))
-    corrected = holm([p for _, _, p in tests])
+    corrected = holm(np.array([p for _, _, p in tests])).tolist()
     table = tuple(Row(*test, p) for test, p in zip(tests, corrected, strict=True))
     return Examination(table, level, len(rows))
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's correction: the chance that any true hypothesis gets p ≤ α is at most α.
-
-    The i-th smallest of k is multiplied by k − i + 1, never falls below the one before it, and is
-    at most 1. Any dependence is allowed.
-    """
-    order = np.argsort(p_values, kind="stable")
-    factors = np.arange(len(p_values), 0, -1)
-    raised = np.minimum(np.maximum.accumulate(np.asarray(p_values)[order] * factors), 1.0)
-    corrected = np.empty(len(p_values))
-    corrected[order] = raised
-    return corrected.tolist()
 
 
 Test = tuple[str, float, float]
@@ -168,97 +146,6 @@ def _check_sequences(argument: str, rows: Array | np.ndarray, grammar: Grammar) 
     require(fits, argument, shape, f"of shape (n, num_leaves = {grammar.num_leaves}), n > 0")
     check_symbols(argument, rows, grammar.vocab_size)
     return np.asarray(rows).astype(np.int32)
-
-
-def _pieces(rows: np.ndarray) -> Iterator[np.ndarray]:
-    return (rows[start : start + PIECE] for start in range(0, len(rows), PIECE))
-
-
-class Parsed(NamedTuple):
-    """Sequences and their trees.
-
-    Attributes:
-        underivable: (depth,) nodes of each level that no symbol can produce, over all sequences.
-        leaves: (k, num_leaves) the sequences that the grammar can produce.
-        symbols: per level 0…depth − 1, (k, nodes) of their trees.
-        rules: likewise, which rule of its symbol each node uses.
-    """
-
-    underivable: Int[np.ndarray, " depth"]
-    leaves: Int[np.ndarray, "k leaves"]
-    symbols: list[np.ndarray]
-    rules: list[np.ndarray]
-
-
-def parse(key: Key[Array, ""] | None, grammar: Grammar, rows: np.ndarray) -> Parsed:
-    """The tree of each sequence, looked up where there is one, drawn from the posterior else."""
-    if is_unambiguous(grammar):
-        return _look_up(grammar, rows)
-    if key is None:
-        raise ValueError("key=None is not allowed: key must be a key, as grammar is ambiguous")
-    check_key(key)
-    checked = [level_validity(grammar, piece) for piece in _pieces(rows)]
-    valid = np.concatenate([np.asarray(part.by_level) for part in checked])[:, :-1]
-    num_nodes = grammar.branching ** np.arange(grammar.depth)
-    underivable = np.rint(((1 - valid) * num_nodes).sum(0)).astype(np.int64)
-    possible = np.concatenate([np.asarray(part.log_prob) > -np.inf for part in checked])
-    symbols = _draw_trees(key, grammar, rows[possible])
-    rules = _used_rules(grammar, symbols)
-    return Parsed(underivable, rows[possible], symbols[:-1], rules)
-
-
-def _look_up(grammar: Grammar, rows: np.ndarray) -> Parsed:
-    """Trees of an unambiguous grammar: each tuple of children has at most one parent and rule."""
-    below, levels, used = rows.astype(np.int64), [], []
-    underivable = np.zeros(grammar.depth, np.int64)
-    for level in reversed(range(grammar.depth)):
-        table = grammar.table_index(level)
-        possible = np.asarray(grammar.log_weights[table]) > -np.inf
-        if level == 0:
-            possible = possible & (np.asarray(grammar.root_log_probs) > -np.inf)[:, None]
-        parents, numbers = np.nonzero(possible)
-        codes = _codes(grammar, grammar.rules.children[table][possible].astype(np.int64))
-        order = np.argsort(codes)
-        tuples = below.reshape(len(rows), -1, grammar.branching)
-        wanted = _codes(grammar, tuples)
-        place = order[np.minimum(np.searchsorted(codes[order], wanted), len(codes) - 1)]
-        fits = (codes[place] == wanted) & (tuples >= 0).all(-1)
-        underivable[level] = (~fits).sum()
-        below = np.where(fits, parents[place], -1)
-        levels.append(below)
-        used.append(numbers[place])
-    whole = below[:, 0] >= 0
-    symbols, rules = ([nodes[whole] for nodes in part[::-1]] for part in (levels, used))
-    return Parsed(underivable, rows[whole], symbols, rules)
-
-
-def _codes(grammar: Grammar, tuples: np.ndarray) -> np.ndarray:
-    """One number per tuple of children."""
-    return tuples @ grammar.vocab_size ** np.arange(grammar.branching, dtype=np.int64)
-
-
-def _draw_trees(key: Key[Array, ""], grammar: Grammar, rows: np.ndarray) -> list[np.ndarray]:
-    """A tree of each sequence from its posterior, per level (n, nodes)."""
-    parts = []
-    for index, piece in enumerate(_pieces(rows)):
-        own_key = jax.random.fold_in(key, index)
-        drawn = sample_posterior(own_key, grammar, observe(grammar, jnp.asarray(piece)), 1)
-        parts.append([np.asarray(nodes)[0] for nodes in drawn if nodes is not None])
-    if not parts:
-        return [np.zeros((0, grammar.branching**level), int) for level in range(grammar.depth + 1)]
-    return [np.concatenate(nodes) for nodes in zip(*parts, strict=True)]
-
-
-def _used_rules(grammar: Grammar, tree: list[np.ndarray]) -> list[np.ndarray]:
-    """Per level 0…depth − 1, (n, nodes): which rule each node uses."""
-    used = []
-    for level, symbols in enumerate(tree[:-1]):
-        table = grammar.table_index(level)
-        children = tree[level + 1].reshape(*symbols.shape, grammar.branching)
-        same = (grammar.rules.children[table][symbols] == children[..., None, :]).all(-1)
-        possible = np.asarray(grammar.log_weights[table])[symbols] > -np.inf
-        used.append((same & possible).argmax(-1))
-    return used
 
 
 def _rule_tests(grammar: Grammar, parsed: Parsed) -> Iterator[Test]:
@@ -317,44 +204,6 @@ def _pair_tests(grammar: Grammar, rows: np.ndarray) -> Iterator[Test]:
         yield f"dependence, distance {distance}", *_t_test(scores, expected)
 
 
-def leaf_pairs_at(grammar: Grammar, distance: int) -> list[tuple[int, int]]:
-    """At most ``MOST_PAIRS`` pairs of leaves at a distance, evenly spread, the first pair first."""
-    distance = check_integer("distance", distance, 1, grammar.depth)
-    branching = grammar.branching
-    block, part = branching**distance, branching ** (distance - 1)
-    num_blocks = grammar.num_leaves // block
-    inside = [(a, b) for a in range(block) for b in range(a + 1, block) if a // part != b // part]
-    total = num_blocks * len(inside)
-    chosen = np.unique(np.linspace(0, total - 1, min(total, MOST_PAIRS)).astype(np.int64))
-    starts, offsets = chosen // len(inside) * block, chosen % len(inside)
-    return [
-        (int(start + inside[offset][0]), int(start + inside[offset][1]))
-        for start, offset in zip(starts, offsets, strict=True)
-    ]
-
-
-def pair_law(
-    grammar: Grammar, paths: HostPaths, i: int, j: int
-) -> Float[np.ndarray, "vocab vocab"]:
-    """Exact joint law of the symbols of leaves i < j, by the path from their common ancestor."""
-    branching, level = grammar.branching, grammar.depth - 1
-    first, second = i // branching, j // branching
-    while first != second:
-        first, second, level = first // branching, second // branching, level - 1
-    size = branching ** (grammar.depth - level - 1)  # leaves below each child of the ancestor
-    left, right = i // size % branching, j // size % branching
-    table = grammar.table_index(level)
-    children = grammar.rules.children[table]
-    weights = paths.marginals[level][first][:, None] * host_probs(grammar.log_weights[table])
-    law = np.zeros((grammar.vocab_size,) * 2)
-    np.add.at(law, (children[..., left], children[..., right]), weights)
-    for below in range(level + 1, grammar.depth):
-        size //= branching
-        steps = paths.steps[below]
-        law = steps[i // size % branching].T @ law @ steps[j // size % branching]
-    return law
-
-
 def _log_ratio(law: np.ndarray) -> np.ndarray:
     """Log P(a, b) / P(a) P(b); 0 for pairs that do not occur."""
     product = law.sum(1)[:, None] * law.sum(0)[None, :]
@@ -378,47 +227,11 @@ def _log_prob_tests(grammar: Grammar, parsed: Parsed) -> Iterator[Test]:
     mean, variance = log_prob_moments(grammar)
     if variance <= (1e-6 * max(abs(mean), 1.0)) ** 2:
         return
-    values = _tree_log_probs(grammar, parsed)
+    values = tree_log_probs(grammar, parsed)
     scale = float(np.sqrt(variance))
     z = float((values.mean() - mean) / scale * np.sqrt(len(values)))
     yield "log-probability, mean", z, float(2 * stats.norm.sf(abs(z)))
     yield "log-probability, law", *_characteristic_test(grammar, (values - mean) / scale)
-
-
-def _tree_log_probs(grammar: Grammar, parsed: Parsed) -> np.ndarray:
-    total = np.log(host_probs(grammar.root_log_probs)[parsed.symbols[0][:, 0]])
-    for level, (symbols, used) in enumerate(zip(parsed.symbols, parsed.rules, strict=True)):
-        weights = host_probs(grammar.log_weights[grammar.table_index(level)])
-        total = total + np.log(weights[symbols, used]).sum(1)
-    return total
-
-
-def log_prob_moments(grammar: Grammar) -> tuple[float, float]:
-    """Exact mean and variance, in nats, of the log-probability of a tree, by recursion upwards."""
-    mean = variance = np.zeros(grammar.vocab_size)
-    for level in reversed(range(grammar.depth)):
-        table = grammar.table_index(level)
-        children, weights = grammar.rules.children[table], host_probs(grammar.log_weights[table])
-        by_rule = _log(weights) + mean[children].sum(-1)
-        spread = variance[children].sum(-1)
-        mean = (weights * by_rule).sum(-1)
-        variance = (weights * (spread + np.square(by_rule - mean[:, None]))).sum(-1)
-    prior = host_probs(grammar.root_log_probs)
-    by_root = _log(prior) + mean
-    total = float((prior * by_root).sum())
-    return total, float((prior * (variance + np.square(by_root - total))).sum())
-
-
-def log_prob_characteristic(grammar: Grammar, frequency: float) -> complex:
-    """Exact E e^(i u X), X the log-probability of a tree: a product over the children of a rule."""
-    below = np.ones(grammar.vocab_size, complex)
-    for level in reversed(range(grammar.depth)):
-        table = grammar.table_index(level)
-        weights = host_probs(grammar.log_weights[table])
-        turned = weights * np.exp(1j * frequency * _log(weights))
-        below = (turned * below[grammar.rules.children[table]].prod(-1)).sum(-1)
-    prior = host_probs(grammar.root_log_probs)
-    return complex((prior * np.exp(1j * frequency * _log(prior)) * below).sum())
 
 
 def _characteristic_test(grammar: Grammar, values: np.ndarray) -> tuple[float, float]:
@@ -438,23 +251,10 @@ def _characteristic_test(grammar: Grammar, values: np.ndarray) -> tuple[float, f
     return statistic, float(stats.chi2.sf(statistic, int(kept.sum()))) if kept.any() else 1.0
 
 
-def _log(probs: np.ndarray) -> np.ndarray:
-    """Log of what is possible; 0, which nothing weighs, of what is not."""
-    return np.log(np.where(probs > 0, probs, 1))
-
-
 def _copy_test(grammar: Grammar, rows: np.ndarray, train: np.ndarray) -> Test:
     """Copies of training sequences against the probability of the set of them."""
     distinct = np.unique(train, axis=0)
-    share = min(float(np.exp(_leaf_log_probs(grammar, distinct)).sum()), 1.0)
+    share = min(float(np.exp(leaf_log_probs(grammar, distinct)).sum()), 1.0)
     known = {row.tobytes() for row in distinct}
     copies = sum(row.tobytes() in known for row in rows)
     return "copies", float(copies), float(stats.binomtest(copies, len(rows), share).pvalue)
-
-
-def _leaf_log_probs(grammar: Grammar, rows: np.ndarray) -> np.ndarray:
-    """Log-probabilities of those sequences that the grammar can produce."""
-    if is_unambiguous(grammar):
-        return _tree_log_probs(grammar, _look_up(grammar, rows))
-    logs = [np.asarray(log_prob(grammar, piece), np.float64) for piece in _pieces(rows)]
-    return np.concatenate(logs)

@@ -8,16 +8,11 @@ import pytest
 import strategies
 
 import hiermodel as hm
+from hiermodel.grammar.log_prob_law import log_prob_characteristic, log_prob_moments
+from hiermodel.grammar.pair_laws import leaf_pairs_at, pair_law
 from hiermodel.grammar.paths_on_host import HostPaths
 from hiermodel.measures import examine_sampler
-from hiermodel.measures.examine import (
-    holm,
-    leaf_pairs_at,
-    log_prob_characteristic,
-    log_prob_moments,
-    pair_law,
-    parse,
-)
+from hiermodel.measures.parsing import parse
 
 PAPER = hm.paper_grammar()
 HIERARCHY = hm.Grammar.random_hierarchy(
@@ -158,11 +153,6 @@ def test_all_may_be_underivable():
     rows = np.tile(np.arange(16) % 6, (10, 1))
     assert np.isneginf(hm.log_prob(PAPER, rows[0]))
     assert not examine_sampler(rows, PAPER).passes
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.04, 0.01, 0.03, 0.9]), [0.09, 0.04, 0.09, 0.9])
-    assert holm([0.6, 0.6]) == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("structure", strategies.STRUCTURES, ids=str)

@@ -7,8 +7,8 @@ import pytest
 
 import hiermodel as hm
 from hiermodel import theory
+from hiermodel.grammar.log_prob_law import log_prob_moments
 from hiermodel.grammar.statistics import leaf_pairs
-from hiermodel.measures.examine import log_prob_moments
 
 SCHEDULE = hm.Schedule.linear(100)
 PAPER = hm.paper_grammar()
