@@ -19,7 +19,7 @@ from hiermodel.grammar.sampling import sample_leaves
 
 CLASSES = {
     "pairs": {"vocab_size": 32, "rules_per_symbol": 8, "branching": 2, "depth": 9},
-    "wide": {"vocab_size": 8, "rules_per_symbol": 2, "branching": 8, "depth": 3},
+    "wide": {"vocab_size": 8, "rules_per_symbol": 2, "branching": 6, "depth": 3},
 }
 """Few rules and many children, m < s, where means of leaves tell the class; and m > s."""
 

@@ -161,14 +161,14 @@ FAMILY = Family(
     settings=(
         "2602.19619 (abstract and introduction found) tests masked samplers with exact posteriors "
         "of a Markov chain: transition errors vanish only as steps approach the length. "
-        "2604.02028 could not be found. Ours: trees, v = 6, m = 3, s = 2, L = 3, 6 grammars, 16 384 "
-        "samples each; 2, 8 and 32 calls of the exact denoiser."
+        "2604.02028 could not be found. Ours: trees, v = 6, m = 3, s = 2, L = 3, 6 grammars, "
+        "16 384 samples each; 2, 8 and 32 calls of the exact denoiser."
     ),
     caption=(
         "Samplers with the exact denoiser. (a, b) Squared error of the joint law of two leaves, "
         "over their squared covariance, less what sampling noise adds: 0 is right, 1 is what "
-        "independent leaves have; more where leaves lose even their own laws. (c) Samples that the grammar can produce. Bands: 95 % over "
-        "grammars."
+        "independent leaves have; more where leaves lose even their own laws. (c) Samples that the "
+        "grammar can produce. Bands: 95 % over grammars."
     ),
     study=f11.F11Study(),
     parts=f11.parts,

@@ -18,7 +18,7 @@ THRESHOLD = 0.132
 NEAR_STEP = 0.15
 """Tolerance of the ln of a step of collapse."""
 
-WORDS = {"pairs": "v = 32, m = 8, s = 2, L = 9", "wide": "v = 8, m = 2, s = 8, L = 3"}
+WORDS = {"pairs": "v = 32, m = 8, s = 2, L = 9", "wide": "v = 8, m = 2, s = 6, L = 3"}
 
 
 def halfway(x: np.ndarray, curve: np.ndarray, chance: float) -> float:

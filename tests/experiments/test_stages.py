@@ -22,6 +22,7 @@ from experiments.runs.training import open_run, train_run
 from experiments.stages import decomposition, u_turns
 from experiments.stages.along_time import AlongTimeConfig
 from experiments.stages.evaluation import EvaluationConfig
+from experiments.stages.examination import ExaminationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.levels import LevelsConfig
 from experiments.stages.pipeline import Recipe, along_checkpoints, make
@@ -60,9 +61,10 @@ STAGES: dict[str, Any] = {
     "random_u_turns": u_turns.RandomUTurnConfig(num_sequences=32, relative_times=(0.05, 1.0)),
     "levels": LevelsConfig(num_permutations=2000),
     "refitted": RefittedConfig(num_samples=40),
+    "examination": ExaminationConfig(),
 }
 OWN = Protocol(RUN, BASE | STAGES)
-FIGURES = ("1b", "3b", "4a", "4b", "11", "levels")
+FIGURES = ("1b", "3b", "4a", "4b", "11", "levels", "examination")
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +202,18 @@ def test_levels_agree_with_the_comparison(results):
     # Fresh data give the least error that so many samples can have.
     error, floor = levels["correlation_error"].values[0], levels["correlation_floor"].values
     assert (error[:, 0] > floor[:, 0].mean()).all()
+
+
+def test_samples_are_examined_beside_draws_of_the_law(results):
+    """Networks trained for a moment draw what no tree can yield; the law itself does not."""
+    measured = results["examination"]
+    names = measured["test"].values.tolist()
+    assert names[0] == "derivable, level 0"
+    assert names[-1] == "copies"
+    epochs = len(results["comparison"]["epoch"].values)
+    assert measured["p_value"].values.shape == (epochs, 4, len(names))
+    assert (measured["p_value"].values[0, :, 0] == 0).all()
+    assert (measured["p_value_of_law"].values > 0.05).all()
 
 
 def test_unsupported_mass_is_reported_beside_the_clipped_divergence(results):

@@ -1,0 +1,125 @@
+"""F4: when networks learn the law, and when they learn their sequences by heart (science.md#f4)."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import hiermodel as hm
+from experiments.store import Measurement, Measurements
+from experiments.theory.f3 import PROCESS, SIZES, divergence, tests
+from experiments.theory.study import Parts, realisations
+from experiments.theory.training import Regime, along_training
+from hiermodel.measures.loss import denoising_loss, stratified_steps
+
+RULES = 3
+"""m."""
+
+WIDTHS = (16, 32, 64)
+"""W."""
+
+BATCHES = (32, 128)
+"""Sequences per step: the usual number, and that of the control."""
+
+
+@dataclasses.dataclass(frozen=True)
+class F4Study:
+    """How many grammars, training sets and tests.
+
+    Attributes:
+        num_realisations: grammars.
+        num_sequences: n, over a decade.
+        num_tests: noised sequences, of the law and of each training set.
+        regime: of training, at the middle width.
+        seed: of grammars, data, noise and networks.
+    """
+
+    num_realisations: int = 4
+    num_sequences: tuple[int, ...] = (24, 52, 112, 240)
+    num_tests: int = 320
+    regime: Regime = dataclasses.field(
+        default_factory=lambda: Regime(
+            batch_size=BATCHES[0], num_steps=4000, every=25, num_checkpoints=24
+        )
+    )
+    seed: int = 0
+
+
+def parts(study: F4Study) -> Parts:
+    """A part per width, and one for the control."""
+    found = {f"width_{width}": functools.partial(_times, study, width) for width in WIDTHS}
+    return found | {"control": functools.partial(_times, study, WIDTHS[1], BATCHES[1])}
+
+
+def name_of(width: int, batch_size: int = BATCHES[0]) -> str:
+    """Of a training in the measurements."""
+    return f"width_{width}" if batch_size == BATCHES[0] else f"batch_{batch_size}"
+
+
+def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurements:
+    """The same grammars, data and noise for every width and batch."""
+    found = realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES)
+    regime = dataclasses.replace(study.regime, width=width, batch_size=batch_size)
+    t = stratified_steps(jax.random.key(study.seed), PROCESS.num_steps, study.num_tests)
+    sets, inputs, oracles, known, own_rows = [], [], [], [], []
+    for key, grammar in found:
+        train_key, test_key, noise_key, key = jax.random.split(key, 4)
+        rows = np.asarray(hm.sample_leaves(train_key, grammar, max(study.num_sequences)))
+        x_t, levels = tests(test_key, grammar, study.num_tests, t)
+        for number in study.num_sequences:
+            repeated = np.resize(rows[:number], (study.num_tests, rows.shape[1]))
+            noisy = PROCESS.corrupt(noise_key, PROCESS.encode(repeated, grammar.vocab_size), t)
+            memory = hm.empirical_denoiser(PROCESS, rows[:number], grammar.vocab_size)
+            exact = hm.exact_denoiser(grammar, PROCESS)
+            known.append([_loss(each(noisy, t), repeated) for each in (exact, memory)])
+            sets.append(rows[:number])
+            own_rows.append(repeated)
+            inputs.append(jnp.concatenate([x_t, noisy]))
+            oracles.append(levels[0])
+
+    def measure(log_probs: Float[Array, "members inputs leaves vocab"]) -> np.ndarray:
+        on_tests, on_own = np.split(np.asarray(log_probs), 2, axis=1)
+        return np.array(
+            [
+                (divergence(oracle, test), _loss(own, rows))
+                for oracle, test, own, rows in zip(oracles, on_tests, on_own, own_rows, strict=True)
+            ]
+        )
+
+    measured = along_training(
+        key,
+        regime,
+        SIZES["depth"],
+        PROCESS,
+        sets,
+        jnp.stack(inputs),
+        jnp.concatenate([t, t]),
+        measure,
+    )
+    shape = (len(measured), study.num_realisations, len(study.num_sequences), 2)
+    curves = np.moveaxis(measured.reshape(shape), 0, 2)
+    dims = ("realisation", "num_sequences", "checkpoint")
+    losses = np.array(known).reshape(*shape[1:])
+    name = name_of(width, batch_size)
+    return {
+        f"{name}_step": Measurement(regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
+        f"{name}_sequences": Measurement(
+            np.array(study.num_sequences), ("num_sequences",), "sequences", "n"
+        ),
+        f"{name}_divergence": Measurement(
+            curves[..., 0], dims, "nats per sequence", "KL(exact ‖ network) on test sequences"
+        ),
+        f"{name}_memory": Measurement(
+            (losses[..., :1] - curves[..., 1]) / (losses[..., :1] - losses[..., 1:]),
+            dims,
+            "fraction",
+            "of the way from the exact to the empirical denoiser's loss on the training set",
+        ),
+    }
+
+
+def _loss(log_probs: Array | np.ndarray, rows: np.ndarray) -> float:
+    return float(np.mean(denoising_loss(log_probs, rows)))

@@ -1,0 +1,101 @@
+"""Tree U-Nets on many training sets, trained as one program and looked at along the way."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Key
+
+import hiermodel as hm
+from hiermodel.diffusion.process import Process
+from hiermodel.networks import TreeUNetConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Regime:
+    """How networks are trained: Adam at a constant rate, measured on a running average.
+
+    Attributes:
+        width: features of a node.
+        num_steps: of Adam.
+        batch_size: sequences per step.
+        learning_rate: Adam's.
+        average: share that the running average of the weights keeps at each step.
+        every: the least distance of checkpoints, in steps.
+        num_checkpoints: about evenly spaced in the logarithm of the step.
+    """
+
+    width: int = 32
+    num_steps: int = 2000
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    average: float = 0.998
+    every: int = 20
+    num_checkpoints: int = 12
+
+    @property
+    def checkpoints(self) -> Int[np.ndarray, " checkpoints"]:
+        """Steps at which networks are looked at."""
+        most = self.num_steps // self.every
+        return self.every * np.unique(np.rint(np.geomspace(1, most, self.num_checkpoints))).astype(
+            int
+        )
+
+
+def along_training(
+    key: Key[Array, ""],
+    regime: Regime,
+    depth: int,
+    process: Process,
+    sets: Sequence[Int[np.ndarray, "rows leaves"]],
+    x_t: Array,
+    t: Int[Array, " inputs"],
+    measure: Callable[[Float[Array, "members inputs leaves vocab"]], np.ndarray],
+) -> Float[np.ndarray, "checkpoints ..."]:
+    """Train a network on each set, and measure all of them at every checkpoint.
+
+    Sets of different sizes are repeated to the same length: one program for all.
+
+    Args:
+        key: initial values, order of the data and noise.
+        regime: how they are trained.
+        depth: of the tree; its branching is 2.
+        process: the noise, which knows its number of symbols.
+        sets: training sequences, one network each.
+        x_t: (members, inputs, …) noisy sequences, for each network its own.
+        t: their steps, the same for all networks.
+        measure: given log-probabilities of x_0 of all networks.
+    """
+    assert process.vocab_size is not None  # noise on symbols
+    network = TreeUNetConfig(
+        depth=depth, branching=2, vocab_size=process.vocab_size, width=regime.width
+    )
+    rows, wanted, found = max(map(len, sets)), set(regime.checkpoints.tolist()), []
+
+    def look(progress: hm.training.FitProgress) -> None:
+        if progress.step in wanted:
+            members = jax.tree.map(lambda *own: jnp.stack(own), *progress.denoisers())
+            found.append(measure(_outputs(members, x_t, t)))
+
+    hm.fit(
+        key,
+        network,
+        np.stack([np.resize(own, (rows, own.shape[1])) for own in sets]),
+        process,
+        num_steps=regime.num_steps,
+        batch_size=regime.batch_size,
+        learning_rate=regime.learning_rate,
+        ema_decays=(regime.average,),
+        points=regime.num_steps // regime.every,
+        callback=look,
+        progress=False,
+    )
+    return np.stack(found)
+
+
+@jax.jit
+def _outputs(members: Any, x_t: Array, t: Array) -> Float[Array, "members inputs leaves vocab"]:
+    return jax.lax.map(lambda own: own[0](own[1], t), (members, x_t))
