@@ -78,14 +78,14 @@ def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurem
             sets.append(rows[:number])
             own_rows.append(repeated)
             inputs.append(jnp.concatenate([x_t, noisy]))
-            oracles.append(levels[0])
+            oracles.append(levels)
 
     def measure(log_probs: Float[Array, "members inputs leaves vocab"]) -> np.ndarray:
         on_tests, on_own = np.split(np.asarray(log_probs), 2, axis=1)
         return np.array(
             [
-                (divergence(oracle, test), _loss(own, rows))
-                for oracle, test, own, rows in zip(oracles, on_tests, on_own, own_rows, strict=True)
+                (*(divergence(oracle, test) for oracle in levels), _loss(own, rows))
+                for levels, test, own, rows in zip(oracles, on_tests, on_own, own_rows, strict=True)
             ]
         )
 
@@ -99,10 +99,10 @@ def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurem
         jnp.concatenate([t, t]),
         measure,
     )
-    shape = (len(measured), study.num_realisations, len(study.num_sequences), 2)
+    shape = (len(measured), study.num_realisations, len(study.num_sequences), -1)
     curves = np.moveaxis(measured.reshape(shape), 0, 2)
     dims = ("realisation", "num_sequences", "checkpoint")
-    losses = np.array(known).reshape(*shape[1:])
+    losses = np.array(known).reshape(*shape[1:3], 1, 2)
     name = name_of(width, batch_size)
     return {
         f"{name}_step": Measurement(regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
@@ -110,10 +110,13 @@ def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurem
             np.array(study.num_sequences), ("num_sequences",), "sequences", "n"
         ),
         f"{name}_divergence": Measurement(
-            curves[..., 0], dims, "nats per sequence", "KL(exact ‖ network) on test sequences"
+            curves[..., :-1],
+            (*dims, "filter_level"),
+            "nats per sequence",
+            "KL(oracle of the filter level ‖ network) on test sequences",
         ),
         f"{name}_memory": Measurement(
-            (losses[..., :1] - curves[..., 1]) / (losses[..., :1] - losses[..., 1:]),
+            (losses[..., 0] - curves[..., -1]) / (losses[..., 0] - losses[..., 1]),
             dims,
             "fraction",
             "of the way from the exact to the empirical denoiser's loss on the training set",

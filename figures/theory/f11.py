@@ -135,6 +135,7 @@ def draw(measured: Measurements) -> Figure:
             _draw(axis, name, _all(measured, name, "error")[..., distance - 1])
         axis.set(title=f"pairs at distance {distance}", ylabel="error of pair laws")
         axis.set_yscale("symlog", linthresh=LINEAR)
+        axis.set_ylim(bottom=-LINEAR)
         axis.axhline(0, color=style.GREY, lw=0.6)
     for name in COLORS:
         _draw(axes[2], name, _all(measured, name, "valid"))

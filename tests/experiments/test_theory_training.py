@@ -1,0 +1,92 @@
+"""Many networks as one program, and what the families that train read off their curves."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import hiermodel as hm
+from experiments.store import Measurement
+from experiments.theory import f3, f4
+from experiments.theory.training import Regime, along_training
+from figures.theory import f3 as staircase
+from figures.theory import f4 as times
+from figures.theory.family import all_families
+
+
+def measurement(values, *dims):
+    return Measurement(np.asarray(values, float), dims, "", "")
+
+
+def test_checkpoints_are_multiples_up_to_the_last_step():
+    regime = Regime(num_steps=400, every=20, num_checkpoints=5)
+    assert regime.checkpoints.tolist() == [20, 40, 80, 180, 400]
+
+
+def test_networks_of_sets_of_any_size_are_measured_on_inputs_of_their_own():
+    """A network that has seen one sequence only gives it back; its neighbour gives back its own."""
+    process = hm.DiscreteProcess.masked(3, 4)
+    one, other = np.array([[0, 1, 2, 0]]), np.array([[2, 2, 1, 1], [2, 2, 1, 1], [2, 2, 1, 1]])
+    regime = Regime(
+        width=8, num_steps=120, batch_size=4, average=0.9, every=40, num_checkpoints=2,
+        learning_rate=1e-2,
+    )  # fmt: skip
+    hidden = jnp.full((2, 2, 4), 3)
+    found = along_training(
+        jax.random.key(0), regime, 2, process, [one, other], hidden, jnp.array([4, 3]), np.asarray
+    )
+    assert found.shape == (2, 2, 2, 4, 3)
+    np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-5)
+    assert (found[-1, 0].argmax(-1) == one).all()
+    assert (found[-1, 1].argmax(-1) == other[0]).all()
+    assert found[-1].max(-1).mean() > found[0].max(-1).mean()
+
+
+def test_levels_are_learned_where_oracles_change_places():
+    """KL from the oracle of level k is |ln P − (k-th place)|: places change halfway between."""
+    sequences = np.geomspace(4, 4000, 13)
+    measured = {}
+    for rules in f3.RULES:
+        places = np.array([(4 - k) * np.log(rules) for k in range(4)])  # k = 3 first
+        curves = np.abs(np.log(sequences)[:, None] - places) + 0.1
+        tiled = np.tile(curves[None, :, None], (5, 1, 3, 1))
+        tiled[:, :, 0] += 7  # of a first checkpoint, further from all
+        measured[f"m{rules}_sequences"] = measurement(sequences, "P")
+        measured[f"m{rules}_divergence"] = measurement(tiled, "r", "P", "c", "k")
+    for level in (2, 3):
+        found = staircase.learned_at(level, 4, measured)
+        np.testing.assert_allclose(found, (level + 0.5) * np.log(4), atol=0.05)
+    assert staircase.learned_at(1, 2, measured)[0] == pytest.approx(np.log(4))  # below all sizes
+    np.testing.assert_allclose(staircase.slope(2, measured), 2.5, atol=0.2)
+    family = all_families()["f3"]
+    assert len(family.claims(measured)) == len(family.predictions)
+    assert family.draw(measured).axes
+
+
+def test_exponents_of_times_are_those_of_the_curves():
+    """τ_mem = 8 n / W, τ_gen = 640 / W, and the control's times are half as long."""
+    steps, numbers = np.geomspace(5, 4000, 60), np.array([24, 52, 112, 240])
+    measured = {}
+    trainings = [(f4.name_of(w), w, 1.0) for w in f4.WIDTHS] + [(f4.name_of(32, 128), 32, 0.5)]
+    for name, width, factor in trainings:
+        memory = times.SHARE + np.log(steps / (factor * 8 * numbers[:, None] / width * 32 / 8))
+        pairs = np.tile(np.log(steps / (640 / width)), (4, 1))
+        levels = np.stack([pairs * 0 + 1, pairs * 0, -pairs, pairs * 0], -1)
+        measured[f"{name}_step"] = measurement(steps, "c")
+        measured[f"{name}_sequences"] = measurement(numbers, "n")
+        measured[f"{name}_memory"] = measurement(np.tile(memory, (5, 1, 1)), "r", "n", "c")
+        tiled = np.tile(levels, (5, 1, 1, 1))
+        measured[f"{name}_divergence"] = measurement(tiled, "r", "n", "c", "k")
+    family = all_families()["f4"]
+    claims = {claim.name: claim for claim in family.claims(measured)}
+    for name, expected in (("memory-n-width-32", 1), ("law-n-width-16", 0), ("law-width", -1)):
+        assert claims[name].estimate == pytest.approx(expected, abs=0.02), name
+        assert claims[name].verdict == "shown"
+    assert claims["batch"].estimate == pytest.approx(-np.log(2), abs=0.02)
+    assert family.draw(measured).axes
+
+
+def test_what_never_happens_is_put_at_the_last_step():
+    curves = np.array([[[-1.0, -0.5, -0.1], [-1.0, 1.0, 2.0], [1.0, 1.0, 1.0]]])
+    found = np.exp(times._first(np.array([10.0, 100.0, 1000.0]), curves))
+    np.testing.assert_allclose(found, [[1000, np.sqrt(1000), 10]])
