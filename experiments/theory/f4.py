@@ -18,11 +18,8 @@ from hiermodel.measures.loss import denoising_loss, stratified_steps
 RULES = 3
 """m."""
 
-WIDTHS = (16, 32, 64)
+WIDTHS = (12, 24, 48)
 """W."""
-
-BATCHES = (32, 128)
-"""Sequences per step: the usual number, and that of the control."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,36 +30,31 @@ class F4Study:
         num_realisations: grammars.
         num_sequences: n, over a decade.
         num_tests: noised sequences, of the law and of each training set.
-        regime: of training, at the middle width.
+        regime: of training, but for the width.
         seed: of grammars, data, noise and networks.
     """
 
     num_realisations: int = 4
-    num_sequences: tuple[int, ...] = (24, 52, 112, 240)
+    num_sequences: tuple[int, ...] = (16, 35, 75, 160)
     num_tests: int = 320
-    regime: Regime = dataclasses.field(
-        default_factory=lambda: Regime(
-            batch_size=BATCHES[0], num_steps=4000, every=25, num_checkpoints=24
-        )
-    )
+    regime: Regime = dataclasses.field(default_factory=lambda: Regime(num_checkpoints=20))
     seed: int = 0
 
 
 def parts(study: F4Study) -> Parts:
-    """A part per width, and one for the control."""
-    found = {f"width_{width}": functools.partial(_times, study, width) for width in WIDTHS}
-    return found | {"control": functools.partial(_times, study, WIDTHS[1], BATCHES[1])}
+    """A part per width."""
+    return {name_of(width): functools.partial(_times, study, width) for width in WIDTHS}
 
 
-def name_of(width: int, batch_size: int = BATCHES[0]) -> str:
-    """Of a training in the measurements."""
-    return f"width_{width}" if batch_size == BATCHES[0] else f"batch_{batch_size}"
+def name_of(width: int) -> str:
+    """Of a width's part and measurements."""
+    return f"width_{width}"
 
 
-def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurements:
-    """The same grammars, data and noise for every width and batch."""
+def _times(study: F4Study, width: int) -> Measurements:
+    """The same grammars, data and noise for every width."""
     found = realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES)
-    regime = dataclasses.replace(study.regime, width=width, batch_size=batch_size)
+    regime = dataclasses.replace(study.regime, width=width)
     t = stratified_steps(jax.random.key(study.seed), PROCESS.num_steps, study.num_tests)
     sets, inputs, oracles, known, own_rows = [], [], [], [], []
     for key, grammar in found:
@@ -103,7 +95,7 @@ def _times(study: F4Study, width: int, batch_size: int = BATCHES[0]) -> Measurem
     curves = np.moveaxis(measured.reshape(shape), 0, 2)
     dims = ("realisation", "num_sequences", "checkpoint")
     losses = np.array(known).reshape(*shape[1:3], 1, 2)
-    name = name_of(width, batch_size)
+    name = name_of(width)
     return {
         f"{name}_step": Measurement(regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
         f"{name}_sequences": Measurement(

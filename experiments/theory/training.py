@@ -29,8 +29,8 @@ class Regime:
     """
 
     width: int = 32
-    num_steps: int = 2000
-    batch_size: int = 64
+    num_steps: int = 2400
+    batch_size: int = 32
     learning_rate: float = 3e-3
     average: float = 0.998
     every: int = 20
