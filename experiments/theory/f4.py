@@ -35,9 +35,11 @@ class F4Study:
     """
 
     num_realisations: int = 4
-    num_sequences: tuple[int, ...] = (16, 35, 75, 160)
+    num_sequences: tuple[int, ...] = (12, 26, 56, 120)
     num_tests: int = 320
-    regime: Regime = dataclasses.field(default_factory=lambda: Regime(num_checkpoints=20))
+    regime: Regime = dataclasses.field(
+        default_factory=lambda: Regime(num_steps=3200, num_checkpoints=24)
+    )
     seed: int = 0
 
 

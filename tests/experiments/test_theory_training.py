@@ -65,7 +65,7 @@ def test_levels_are_learned_where_oracles_change_places():
 
 def test_exponents_of_times_are_those_of_the_curves():
     """τ_mem = 32 n / W, τ_gen = 640 / W."""
-    steps, numbers = np.geomspace(5, 4000, 60), np.array([16, 35, 75, 160])
+    steps, numbers = np.geomspace(5, 4000, 90), np.array([12, 26, 56, 120])
     measured = {}
     for width in f4.WIDTHS:
         name = f4.name_of(width)
