@@ -1,1 +1,1 @@
-"""What the families of theory measure: exact inference on realisations of grammars, small networks."""
+"""What the families of theory measure: exact inference on realisations of grammars, networks."""

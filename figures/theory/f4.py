@@ -191,7 +191,7 @@ FAMILY = Family(
     ),
     caption=(
         "(a) Loss on the training set, between the exact denoiser's (0) and that of the empirical "
-        "denoiser of the same set (1), W = 32. (b) Divergence from the exact denoiser on test "
+        "denoiser of the same set (1), W = 24. (b) Divergence from the exact denoiser on test "
         "sequences. (c, d) Steps until 0 in (a) (solid) and until pairs of "
         "leaves are learned (dashed), against n and width; dotted: in proportion to n, and to "
         "1 / W. Bands: 95 % over grammars."
