@@ -10,7 +10,7 @@ DOCS := .venv-docs
 
 # The figures of the middle training-set size; all of them take half an hour: python -m paper_repro
 repro: $(READY)
-	$(BIN)/python -m paper_repro 1b 3b 4a 4b 11 estimators levels --sizes middle --scale laptop
+	$(BIN)/python -m paper_repro 1b 3b 4a 4b 11 estimators examination levels --sizes middle --scale laptop
 
 test: lint types
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser"
