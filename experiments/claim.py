@@ -1,7 +1,7 @@
 """What a claim is: a statistic with an interval, where it should lie, and the verdict."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,23 @@ class Statistic:
     def known(cls, values: np.ndarray, where: np.ndarray | bool = True) -> "Statistic":
         """Numbers that are known where ``where`` is true, and without bounds elsewhere."""
         numbers = np.asarray(values, np.float64)
-        return cls(numbers, np.where(where, numbers, -np.inf), np.where(where, numbers, np.inf))
+        return cls.bounded(numbers, np.logical_not(where), np.logical_not(where))
+
+    @classmethod
+    def bounded(
+        cls, values: np.ndarray, no_lower: np.ndarray | bool, no_upper: np.ndarray | bool
+    ) -> "Statistic":
+        """Numbers that are known but for those without a bound on one side, or on both."""
+        return cls(values, np.where(no_lower, -np.inf, values), np.where(no_upper, np.inf, values))
+
+    @property
+    def located(self) -> np.ndarray:
+        """Which of the numbers are known."""
+        return self.lower == self.upper
+
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> "Statistic":
+        """An increasing function, such as a mean or a choice, of the numbers and their bounds."""
+        return Statistic(*map(change, (self.values, self.lower, self.upper)))
 
     def __sub__(self, other: "Statistic") -> "Statistic":
         return Statistic(

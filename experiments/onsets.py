@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from experiments.claim import Statistic
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
 
@@ -87,12 +88,10 @@ def _excess_minima(evaluation: Measurements) -> Minimum:
     return minimum_after_transient(epochs, excess, transient=split)
 
 
-def log_bounds(onsets: Measurements, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ln of the times of minima, and bounds: −inf and inf where a minimum has none."""
-    times = np.log(onsets[name].values)
-    low = np.where(onsets[f"{name}_at_start"].values, -np.inf, times)
-    high = np.where(onsets[f"{name}_at_end"].values, np.inf, times)
-    return times, low, high
+def log_times(onsets: Measurements, name: str) -> Statistic:
+    """Ln of the times of minima, −inf to inf where they are not located."""
+    at_start, at_end = (onsets[f"{name}_{end}"].values for end in ("at_start", "at_end"))
+    return Statistic.bounded(np.log(onsets[name].values), at_start, at_end)
 
 
 def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.claim import Claim, Statistic, claim_of_units
-from experiments.onsets import log_bounds, values_at
+from experiments.onsets import log_times, values_at
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.units import by_training_set
@@ -23,7 +23,7 @@ class Run:
         size: "small", "middle", "large", or the kind of images.
         split_size: n, for statements; 0 if it does not matter.
         steps_per_epoch: optimiser steps in an epoch.
-        label: what tells this run from others in statements; n, if left out.
+        label: what claims on this run say first, to tell it from others; nothing for the main one.
         num_samples: sequences or images drawn per network; 0 if that is not known.
     """
 
@@ -33,7 +33,7 @@ class Run:
     size: str = "middle"
     split_size: int = 0
     steps_per_epoch: int = 1
-    label: str | None = None
+    label: str = ""
     num_samples: int = 0
 
     @property
@@ -53,13 +53,11 @@ class Run:
             place: along its second axis, if it has one.
         """
         of = np.s_[:] if place is None else np.s_[:, place]
-        return Statistic(*(part[of] for part in log_bounds(self.results["onsets"], name)))
+        return log_times(self.results["onsets"], name).map(lambda part: part[of])
 
     def times_of_sets(self, name: str, place: int | None = None) -> Statistic:
         """The same per training set: means over its seeds."""
-        own = self.times(name, place)
-        parts = (own.values, own.lower, own.upper)
-        return Statistic(*(by_training_set(part, self.num_splits) for part in parts))
+        return self.times(name, place).map(lambda part: by_training_set(part, self.num_splits))
 
     def times_of_pairs(self, name: str, place: int | None = None) -> Statistic:
         """The same per pair of networks on disjoint splits.
@@ -69,10 +67,8 @@ class Run:
         """
         own = self.times(name, place)
         if self.results["onsets"][name].dims[0] == "member":
-            parts = (part[self.pairs].mean(1) for part in (own.values, own.lower, own.upper))
-        else:
-            parts = (part[: len(self.pairs)] for part in (own.values, own.lower, own.upper))
-        return Statistic(*parts)
+            return own.map(lambda part: part[self.pairs].mean(1))
+        return own.map(lambda part: part[: len(self.pairs)])
 
     def spacing(self, *stages: str) -> float:
         """The widest step between neighbouring checkpoints of these stages, in ln of the epoch."""
@@ -101,15 +97,10 @@ def _claim(
     about: str,
     **further,
 ) -> Claim:
-    label = f"n = {run.split_size}" if run.label is None else run.label
-    if label and run.size != "middle":
-        name, statement = f"{name}-{run.size}", f"{label}: {statement}"
-    parts = (
-        by_training_set(part, num_units)
-        for part in (statistic.values, statistic.lower, statistic.upper)
-    )
+    if run.label:
+        name, statement = f"{name}-{run.size}", f"{run.label}: {statement}"
     return claim_of_units(
-        Statistic(*parts),
+        statistic.map(lambda part: by_training_set(part, num_units)),
         name=name,
         statement=statement,
         about=f"{about}, per {unit}",
@@ -125,7 +116,7 @@ def border_note(**minima: Statistic | np.ndarray) -> str:
         minima: by symbol, their times with bounds, or which of them were located.
     """
     located = {
-        name: each.lower == each.upper if isinstance(each, Statistic) else np.asarray(each, bool)
+        name: each.located if isinstance(each, Statistic) else np.asarray(each, bool)
         for name, each in minima.items()
     }
     parts = [f"{name} {int((~ok).sum())} of {ok.size}" for name, ok in located.items()]
@@ -167,9 +158,9 @@ def of_other_units(times: Statistic, num_units: int) -> Statistic:
         rest = [np.delete(units, unit).mean() for unit in range(num_units)]
         return np.repeat(rest, len(part) // num_units)
 
-    return Statistic(others(times.values), others(times.lower), others(times.upper))
+    return times.map(others)
 
 
 def located(*times: Statistic) -> np.ndarray:
     """Where all of these times are known."""
-    return np.all([each.lower == each.upper for each in times], axis=0)
+    return np.all([each.located for each in times], axis=0)

@@ -257,8 +257,7 @@ def growth(smaller: Run, larger: Run) -> list[Claim]:
 
 def _in_steps(run: Run, name: str, members: list[int]) -> Statistic:
     """Ln of the times of these members, in optimiser steps."""
-    own, shift = run.times(name), np.log(run.steps_per_epoch)
-    return Statistic(*(part[members] + shift for part in (own.values, own.lower, own.upper)))
+    return run.times(name).map(lambda part: part[members] + np.log(run.steps_per_epoch))
 
 
 def _common_members(own: Run, other: Run) -> list[int]:

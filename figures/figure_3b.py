@@ -97,7 +97,7 @@ def peaks(run: Run) -> list[Claim]:
         measured["relative_time"].values, -measured["model"].values, width=WIDTH
     )
     claims = []
-    if run.size == "middle":
+    if not run.label:  # once, of the main run
         levels = measured["filter_level"].values
         for index in np.flatnonzero(levels <= 2):
             peak, low, high = (

@@ -248,11 +248,7 @@ def half_times(times: np.ndarray, curves: np.ndarray, begun: bool = True) -> Sta
     logs = np.log(times)
     values = logs[last] + part * (logs[last + 1] - logs[last])
     rises = begun & (curves[:, -1] > 0)
-    return Statistic(
-        values,
-        np.where(rises & ~throughout, values, -np.inf),
-        np.where(rises, values, np.inf),
-    )
+    return Statistic.bounded(values, ~rises | throughout, ~rises)
 
 
 FIGURE = FigureSpec(

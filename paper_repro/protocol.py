@@ -49,6 +49,9 @@ ALL_SIZES = (*SIZES, FRESH, SEEDS, *TRANSFORMERS, *IMAGE_SIZES)
 """All runs: those of the controlled model by size or kind, those on images by what is left in
 them. Not every scale has all of them."""
 
+MAIN_SIZES = ("middle", "images")
+"""Runs whose claims need not say which they are of; those of all others begin with it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Scale:

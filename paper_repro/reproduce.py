@@ -20,7 +20,7 @@ from figures.claims import Run
 from figures.figure import FigureSpec, all_figures, examine_runs, figure_named
 from hiermodel.checks import require
 from paper_repro.listing import settings_of
-from paper_repro.protocol import ALL_SIZES, Scale, figures_of, protocol
+from paper_repro.protocol import ALL_SIZES, MAIN_SIZES, Scale, figures_of, protocol
 
 Results = Mapping[str, Measurements]
 
@@ -273,7 +273,7 @@ def _run(job: Job, size: str) -> Run:
     run = own.run
     steps = steps_per_epoch(run)
     results = _finished(job, own)
-    label = "" if size == "images" else _label_of(own)
+    label = "" if size in MAIN_SIZES else _label_of(own)
     samples = complete_settings(run, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 

@@ -39,11 +39,7 @@ def log_times(rows: pd.DataFrame, column: str) -> Statistic:
     times = np.log(rows[column].to_numpy(np.float64))
     name, _, level = column.partition("_level_")
     flag = f"{name}_level_{{}}_{level}" if level else f"{column}_{{}}"
-    return Statistic(
-        times,
-        np.where(rows[flag.format("at_start")], -np.inf, times),
-        np.where(rows[flag.format("at_end")], np.inf, times),
-    )
+    return Statistic.bounded(times, rows[flag.format("at_start")], rows[flag.format("at_end")])
 
 
 def at_minimum(rows: pd.DataFrame, column: str, of: str) -> Statistic:
@@ -114,8 +110,7 @@ def spacing_of(rows: pd.DataFrame, predictor: np.ndarray | None = None) -> float
 def per_unit(rows: pd.DataFrame, statistic: Statistic) -> Statistic:
     """Numbers by row of one setting, as means per training set."""
     units = rows.groupby(["seed", "split"]).indices.values()
-    parts = (statistic.values, statistic.lower, statistic.upper)
-    return Statistic(*(np.array([part[unit].mean() for unit in units]) for part in parts))
+    return statistic.map(lambda part: np.array([part[unit].mean() for unit in units]))
 
 
 def make_claim(

@@ -39,7 +39,8 @@ STAGE = {"epoch": measured(EPOCHS, "checkpoint")}
 
 
 def run_with(size: str = "middle", **results) -> Run:
-    return Run(results, SPLITS, 2, size, {"small": 50, "middle": 100}.get(size, 200), 1)
+    n = {"small": 50, "middle": 100}.get(size, 200)
+    return Run(results, SPLITS, 2, size, n, 1, "" if size == "middle" else f"n = {n}")
 
 
 def verdicts(claims) -> dict[str, str]:
@@ -218,7 +219,7 @@ def test_no_memorised_sample_among_few_is_no_proof_of_none(size, verdict):
     }
     results = {"onsets": onsets(20, 100) | pairs, "comparison": comparison, "evaluation": STAGE}
     (claim,) = samples_of_pairs(Run(results, NETWORKS, 1, "images", num_samples=size))[-1:]
-    assert claim.name == "not-yet-memorised-images"
+    assert claim.name == "not-yet-memorised"
     assert claim.verdict == verdict
 
 
