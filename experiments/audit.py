@@ -10,7 +10,7 @@ from experiments import configs, store
 from experiments.cards import contents
 from experiments.cards.card import Card
 from experiments.configs import RunConfig
-from experiments.onsets import ensemble, find_onsets
+from experiments.onsets import with_onsets
 from experiments.runs.data import epochs_of
 from experiments.runs.members import checkpoints_of
 from experiments.store import Measurements, RunFolder
@@ -69,11 +69,8 @@ def audit(run: RunFolder, config: RunConfig | None = None, *, compute: bool = Tr
         config: of the run, if more is known than the folder says: where its images are.
         compute: attacks and advice, if they are not measured.
     """
-    config, results = config or config_of(run), finished(run)
-    results["ensemble"] = ensemble(config.num_splits, config.num_seeds)
-    if "evaluation" in results:
-        compared = results.get("comparison", {})
-        results["onsets"] = find_onsets(results["evaluation"], compared)
+    config = config or config_of(run)
+    results = with_onsets(config, finished(run))
     if compute and "samples" in results and checkpoints_of(config, run).complete(epochs_of(config)):
         results = {**contents.compute(config, run, results), **results}
     return contents.fill_in(config, run, results)

@@ -1,10 +1,11 @@
 """When things happen during training: the minima of the measured curves (science.md#onsets)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
 from experiments.claim import Statistic
+from experiments.configs import RunConfig
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
 
@@ -99,6 +100,15 @@ def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:
     splits = np.repeat(np.arange(num_splits), num_seeds)
     about = "training set of each network"
     return {"split": Measurement(splits, ("member",), "number", about)}
+
+
+def with_onsets(config: RunConfig, results: Mapping[str, Measurements]) -> dict[str, Measurements]:
+    """Results by stage, with "onsets" as far as they are known, and "ensemble" beside them."""
+    found = dict(results)
+    if "evaluation" in found:
+        found["onsets"] = find_onsets(found["evaluation"], found.get("comparison", {}))
+    found["ensemble"] = ensemble(config.num_splits, config.num_seeds)
+    return found
 
 
 def nearest_epochs(measured: Measurements, taus: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from experiments import configs, store
 from experiments.store import Measurement
+from experiments.theory.study import measure_parts
 from experiments.worlds.grammar import GrammarConfig
 from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.schedule import Schedule
@@ -83,18 +83,8 @@ class OracleStudy:
 
 def run_study(study: OracleStudy, root: Path | str) -> dict[str, Measurement]:
     """Make the measurements of a study, part by part; those that are there are only read."""
-    identity = configs.identity(study)
-    run = store.RunFolder.open(root, identity, configs.to_json(study))
-    measured = {
-        "time": Measurement(study.times, ("time",), "t / T", "diffusion time"),
-    }
-    for name, measure in _parts(study).items():
-        file = run.measurement_file(name, identity)
-        if not file.exists():
-            with run.timed(name):
-                store.save_measurements(file, measure())
-        measured |= store.load_measurements(file)
-    return measured
+    time = Measurement(study.times, ("time",), "t / T", "diffusion time")
+    return {"time": time, **measure_parts(study, _parts(study), root)}
 
 
 def _parts(study: OracleStudy) -> dict[str, Callable[[], dict[str, Measurement]]]:

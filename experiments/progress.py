@@ -6,7 +6,7 @@ from pathlib import Path
 from experiments.configs import Protocol
 from experiments.runs.data import epochs_of
 from experiments.runs.members import members
-from experiments.stages.registry import context_of
+from experiments.stages.registry import context_of, needed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +41,11 @@ def progress_of(own: Protocol, stage: str, root: Path) -> Progress:
     if stage == "train":
         return _training_progress(own, root)
     return Progress(int(context.file(stage).exists()), 1)
+
+
+def progress_of_run(own: Protocol, root: Path) -> dict[str, Progress]:
+    """How far the training and all stages are that have settings of their own, "train" first."""
+    return {stage: progress_of(own, stage, root) for stage in needed(own)}
 
 
 def _training_progress(own: Protocol, root: Path) -> Progress:

@@ -7,16 +7,14 @@ it claims stand in its ``FIGURE``. So are pictures of studies: ``study_<name>.py
 
 import dataclasses
 import functools
-import importlib
 import itertools
-import pkgutil
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, correct_together
+from experiments.folders import defined_in
 from experiments.study.outcome import Outcome
 from figures.claims import Run
 from figures.style import Results
@@ -90,30 +88,14 @@ class StudyPicture:
 @functools.cache
 def all_figures() -> Mapping[str, FigureSpec]:
     """Every figure by its id, in the order of their numbers, those with names last."""
-    found = _found("figure_", "FIGURE")
+    found = defined_in("figures", "FIGURE", "figure_")
     return {name: found[name] for name in sorted(found, key=_place)}
 
 
 @functools.cache
 def study_pictures() -> Mapping[str, StudyPicture]:
     """Every picture of studies by its name."""
-    return _found("study_", "PICTURE")
-
-
-def _found(prefix: str, attribute: str) -> dict[str, Any]:
-    """What files of this folder define, by the rest of their names."""
-    package = importlib.import_module("figures")
-    names = [own.name for own in pkgutil.iter_modules(package.__path__)]
-    modules = {
-        name.removeprefix(prefix): importlib.import_module(f"figures.{name}")
-        for name in names
-        if name.startswith(prefix)
-    }
-    return {
-        name: getattr(module, attribute)
-        for name, module in modules.items()
-        if hasattr(module, attribute)
-    }
+    return defined_in("figures", "PICTURE", "study_")
 
 
 def figure_named(name: str) -> str:

@@ -99,16 +99,14 @@ def _pairs(axis: Axes, results: Results, checkpoint: int) -> None:
 
 
 def _draw_dissimilarity(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    curves = style.by_pair(results, comparison["dissimilarity"].values[trained])
+    epochs, curves = style.along_training(results, "comparison", "dissimilarity")
     style.curve_with_band(axis, epochs, curves, color=style.BLUE, label="disjoint splits")
-    if "same_data" in comparison:
-        control = style.by_set(results, comparison["same_data"].values[trained])
+    if "same_data" in results["comparison"]:
+        _, control = style.along_training(results, "comparison", "same_data", style.by_set)
         line = {"color": style.GREY, "ls": ":", "label": "same split"}
         style.curve_with_band(axis, epochs, control, **line)
-    style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, "tau_pair"), style.BLUE)
-    units = comparison["dissimilarity"].units
+    style.mark_minimum(axis, results, "tau_pair", epochs, curves, style.BLUE)
+    units = results["comparison"]["dissimilarity"].units
     axis.set(title="paired samples", ylabel=f"{units}\n↓ more alike", ylim=(0, None))
     finish(axis, results)
 
@@ -116,12 +114,11 @@ def _draw_dissimilarity(axis: Axes, results: Results) -> None:
 def draw_loss(axis: Axes, results: Results) -> None:
     """The panel of the losses."""
     evaluation = results["evaluation"]
-    trained, epochs = trained_checkpoints(evaluation)
-    losses = style.by_set(results, evaluation["loss"].values[trained])
+    epochs, losses = style.along_training(results, "evaluation", "loss")
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, losses[:, :, index], color=color, label=name)
-    color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
-    style.mark_minimum(axis, epochs, losses[:, :, 1].mean(1), *minima, color)
+    color = style.SET_COLORS["test"]
+    style.mark_minimum(axis, results, "tau_test", epochs, losses[:, :, 1], color)
     for name, label in (("gaussian_loss", "linear, test"), ("loss_floor", "exact, test")):
         if name in evaluation:
             level = evaluation[name].values[:, 1].mean()
@@ -132,24 +129,17 @@ def draw_loss(axis: Axes, results: Results) -> None:
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    axis.axhline(0, color=style.GREY, lw=0.8)
-    if "gap_of_sets" in comparison:
-        curves = comparison["gap_of_sets"].values[trained]
-        style.curve_with_band(axis, epochs, curves, color=style.GREEN)
-    units = comparison["nearest_distance"].units
+    style.draw_gap(axis, results)
+    units = results["comparison"]["nearest_distance"].units
     axis.set(title="own–other gap", ylabel=f"{units}\n0 is unbiased")
     finish(axis, results)
 
 
 def _draw_memorised(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    if "memorised" not in comparison:
+    if "memorised" not in results["comparison"]:
         axis.set_visible(False)
         return
-    trained, epochs = trained_checkpoints(comparison)
-    memorised = style.by_set(results, comparison["memorised"].values[trained])
+    epochs, memorised = style.along_training(results, "comparison", "memorised")
     style.curve_with_band(axis, epochs, memorised, color=style.PURPLE)
     axis.set(title="memorised", ylabel="fraction of samples\n↓ better")
     top = max(1.05 * memorised.max(), 2 * FEW)

@@ -7,7 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.store import trained_checkpoints
 from figures import style
 from figures.claims import Run, at_times, border_note, located, per_network, per_pair
 from figures.figure import FigureSpec
@@ -64,10 +63,9 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
 
 
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
-    draw_levels(axis, results, index)
+    _draw_levels(axis, results, index)
     _draw_splits(axis, results, index, SPLIT_CURVES[:1])
     if index == TEST:
-        _mark_levels(axis, results)
         _draw_oracle_lines(axis, results)
     style.log_height(axis)
     style.training_axis(axis)
@@ -92,58 +90,40 @@ def _draw_networks(axis: Axes, results: Results) -> None:
     style.training_axis(axis)
 
 
-def draw_levels(axis: Axes, results: Results, index: int) -> None:
-    """Model–oracle divergence of every filter level, on one of the sets."""
-    evaluation = results["evaluation"]
-    trained, x = trained_checkpoints(evaluation)
-    oracle = style.by_set(results, evaluation["model_oracle"].values[trained, :, index])
+def _draw_levels(axis: Axes, results: Results, index: int) -> None:
+    """Model–oracle divergence of every filter level, on one of the sets; minima on test."""
+    x, oracle = style.along_training(results, "evaluation", "model_oracle")
     num_levels = oracle.shape[-1]
     for level in reversed(range(num_levels)):
-        color = style.level_color(level, num_levels)
-        style.curve_with_band(axis, x, oracle[..., level], color=color, label=f"$k={level}$")
+        color, curves = style.level_color(level, num_levels), oracle[:, :, index, level]
+        style.curve_with_band(axis, x, curves, color=color, label=f"$k={level}$")
+        if index == TEST:
+            style.mark_minimum(axis, results, "tau_level", x, curves, color, level)
 
 
 def _draw_splits(axis: Axes, results: Results, index: int, curves) -> None:
-    evaluation = results["evaluation"]
-    trained, x = trained_checkpoints(evaluation)
     for name, line, label in curves:
-        if name in evaluation:
+        if name in results["evaluation"]:
             share = style.by_set if name == "same_data" else style.by_pair
-            values = share(results, evaluation[name].values[trained, :, index])
+            x, values = style.along_training(results, "evaluation", name, share)
+            values = values[:, :, index]
             style.curve_with_band(axis, x, values, color=style.VERMILION, ls=line, label=label)
 
 
 def _draw_all_pairs(axis: Axes, results: Results) -> None:
     """Divergence between networks of different training sets, all pairs, both orders."""
-    evaluation = results["evaluation"]
-    if "split_divergence" not in evaluation:
+    if "split_divergence" not in results["evaluation"]:
         return
-    trained, x = trained_checkpoints(evaluation)
-    curves = evaluation["split_divergence"].values[trained]
+    x, curves = style.along_training(results, "evaluation", "split_divergence")
     style.curve_with_band(axis, x, curves, color=style.VERMILION, label="all training sets", lw=2)
-    minima = style.onset(results, "tau_turn")
-    style.mark_minimum(axis, x, curves.mean(1), *minima, style.VERMILION)
-
-
-def _mark_levels(axis: Axes, results: Results) -> None:
-    evaluation = results["evaluation"]
-    trained, x = trained_checkpoints(evaluation)
-    oracle = evaluation["model_oracle"].values[trained, :, 1].mean(1)
-    for level in range(oracle.shape[-1]):
-        color = style.level_color(level, oracle.shape[-1])
-        minima = style.onset(results, "tau_level", level)
-        style.mark_minimum(axis, x, oracle[:, level], *minima, color)
+    style.mark_minimum(axis, results, "tau_turn", x, curves, style.VERMILION)
 
 
 def _mark_splits(axis: Axes, results: Results) -> None:
-    evaluation = results["evaluation"]
-    trained, x = trained_checkpoints(evaluation)
-    for tau, curve in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
-        if tau in results["onsets"]:
-            taus, located = style.onset(results, tau)
-            mean = evaluation[curve].values[trained, :, 1].mean(1)
-            if located.any():
-                style.mark_minimum(axis, x, mean, taus, located, style.VERMILION)
+    for tau, name in (("tau_split", "sample_split"), ("tau_excess", "split_excess")):
+        if tau in results["onsets"] and style.onset(results, tau)[1].any():
+            x, curves = style.along_training(results, "evaluation", name)
+            style.mark_minimum(axis, results, tau, x, curves[:, :, TEST], style.VERMILION)
 
 
 def along_training(run: Run) -> list[Claim]:

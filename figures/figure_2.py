@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.store import Measurement, Measurements, trained_checkpoints
+from experiments.store import Measurement, Measurements
 from figures import figure_1a, style
 from figures.claims import Run, at_times, border_note, located, of_other_units, per_pair
 from figures.figure import FigureSpec
@@ -37,17 +37,15 @@ def draw(runs: Mapping[str, Results]) -> Figure:
 
 
 def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
-    evaluation = results["evaluation"]
-    trained, epochs = trained_checkpoints(evaluation)
-    times = evaluation["noise_level"].values
-    cosine = 1 - style.by_pair(results, evaluation["sample_split"].values[trained, :, index])
+    times = results["evaluation"]["noise_level"].values
+    epochs, divergence = style.along_training(results, "evaluation", "sample_split")
+    cosine = 1 - divergence[:, :, index]
     for place, time in enumerate(times):
         color = style.level_color(place, len(times))
         curves = cosine[..., place]
         style.curve_with_band(axis, epochs, curves, color=color, label=f"t/T = {time:g}")
         if index == 1:
-            minima = style.onset(results, "tau_split", place)
-            style.mark_minimum(axis, epochs, curves.mean(1), *minima, color)
+            style.mark_minimum(axis, results, "tau_split", epochs, curves, color, place)
     # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
     later = cosine[len(cosine) // 5 :].mean(1)
     axis.set_ylim(max(0.0, float(later.min()) - 0.02), 1)

@@ -69,30 +69,22 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
 
 
 def _draw_neighbours(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    curves = style.by_set(results, comparison["neighbour_divergence"].values[trained])
+    epochs, curves = style.along_training(results, "comparison", "neighbour_divergence")
     style.curve_with_band(axis, epochs, curves, color=style.BLUE, label="all samples")
     if "tau_derivable" in results["onsets"]:
-        derivable = comparison["neighbour_divergence_derivable"].values[trained]
-        derivable = style.by_set(results, derivable)
+        name = "neighbour_divergence_derivable"
+        _, derivable = style.along_training(results, "comparison", name)
         style.curve_with_band(axis, epochs, derivable, color=style.PURPLE, label="derivable")
-    low, high = np.quantile(comparison["neighbour_floor"].values, [0.025, 0.975])
-    axis.axhspan(low, high, color=style.GREY, alpha=0.35, lw=0)
-    minima = style.onset(results, "tau_neighbour")
-    style.mark_minimum(axis, epochs, curves.mean(1), *minima, style.BLUE)
+    floor = results["comparison"]["neighbour_floor"].values
+    axis.axhspan(*np.quantile(floor, [0.025, 0.975]), color=style.GREY, alpha=0.35, lw=0)
+    style.mark_minimum(axis, results, "tau_neighbour", epochs, curves, style.BLUE)
     axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)\n↓ nearer the law")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    axis.axhline(0, color=style.GREY, lw=0.8)
-    if "gap_of_sets" in comparison:
-        curves = comparison["gap_of_sets"].values[trained]
-        style.curve_with_band(axis, epochs, curves, color=style.GREEN, label="networks")
+    style.draw_gap(axis, results, label="networks")
     if "gap_of_sets" in results["refitted"]:  # a training set alone has no other
         height = float(results["refitted"]["gap_of_sets"].values.mean())
         axis.axhline(height, color=style.GREEN, ls=":", label="refitted grammar")
@@ -110,15 +102,15 @@ def _draw_gap(axis: Axes, results: Results) -> None:
 def _draw_losses(axis: Axes, results: Results) -> None:
     evaluation = results["evaluation"]
     trained, epochs = trained_checkpoints(evaluation)
-    excess = above_floor(evaluation)[trained]
-    excess = style.by_set(results, excess)
+    excess = style.by_set(results, above_floor(evaluation)[trained])
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, excess[:, :, index], color=color, label=name)
     if "raw_distillation" in evaluation:
-        raw = style.by_set(results, evaluation["raw_distillation"].values[trained])[:, :, 1]
-        axis.plot(epochs, raw.mean(1), color=style.GREY, lw=0.9, label="test, raw weights")
-    color, minima = style.SET_COLORS["test"], style.onset(results, "tau_test")
-    style.mark_minimum(axis, epochs, excess[:, :, 1].mean(1), *minima, color)
+        _, raw = style.along_training(results, "evaluation", "raw_distillation")
+        raw = raw[:, :, 1].mean(1)
+        axis.plot(epochs, raw, color=style.GREY, lw=0.9, label="test, raw weights")
+    color = style.SET_COLORS["test"]
+    style.mark_minimum(axis, results, "tau_test", epochs, excess[:, :, 1], color)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
     axis.set(title="loss above its floor", ylabel="nats per position\n↓ better")

@@ -80,10 +80,7 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    curves = comparison["gap_of_sets"].values[trained]
-    style.curve_with_band(axis, epochs, curves, color=style.GREEN)
+    style.draw_gap(axis, results)
     axis.axhspan(-SMALL_GAP, SMALL_GAP, color=style.GREY, alpha=0.35, lw=0)
     axis.set_ylabel("symbols\n0 is unbiased")
     style.training_axis(axis)

@@ -85,10 +85,11 @@ def _draw_excess(axis: Axes, results: Results) -> None:
     measured = results["levels"]
     axis.axhline(0, color=style.GREY, lw=0.8)
     if "block_excess" in measured:
-        trained, epochs = trained_checkpoints(measured)
+        trained, _ = trained_checkpoints(measured)
         significant = measured["onset_p"].values[trained] <= measured["significance"].values
+        epochs, excess = style.along_training(results, "levels", "block_excess")
         for level, color in _levels(results):
-            curves = style.by_pair(results, measured["block_excess"].values[trained, :, level])
+            curves = excess[:, :, level]
             style.curve_with_band(axis, epochs, curves, color=color, label=f"level {level}")
             shown = significant[:, level]
             axis.plot(epochs[shown], curves.mean(1)[shown], "o", color=color, ms=3)
@@ -124,9 +125,8 @@ def _draw_shares(axis: Axes, results: Results) -> None:
 
 
 def _draw_invalid(axis: Axes, results: Results) -> None:
-    comparison = results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    invalid = 1 - style.by_set(results, comparison["validity"].values[trained])
+    epochs, valid = style.along_training(results, "comparison", "validity")
+    invalid = 1 - valid
     num_levels = invalid.shape[-1]
     for level in reversed(range(num_levels - 1)):  # single leaves are always derivable
         color = style.level_color(level, num_levels)
@@ -137,10 +137,8 @@ def _draw_invalid(axis: Axes, results: Results) -> None:
 
 
 def _draw_correlations(axis: Axes, results: Results) -> None:
-    measured = results["levels"]
-    trained, epochs = trained_checkpoints(measured)
-    errors = style.by_set(results, measured["correlation_error"].values[trained])
-    floor = measured["correlation_floor"].values.mean(0)
+    epochs, errors = style.along_training(results, "levels", "correlation_error")
+    floor = results["levels"]["correlation_floor"].values.mean(0)
     depth = errors.shape[-1]
     for distance in range(1, depth + 1):
         # Leaves at distance d have their last common ancestor at level depth − d.

@@ -33,6 +33,10 @@ def draw(found: Outcome) -> Figure | None:
         levels = "model_oracle" in results.get("evaluation", {})
         draw_run = _draw_samples if samples else _draw_levels if levels else _draw_images
         style.draw_panel(axis, results, ("evaluation",), draw_run)
+        style.log_height(axis)
+        axis.tick_params(labelsize=7)
+        style.training_axis(axis)
+        style.shade_biased_phase(axis, results)
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:
         axis.set_visible(False)
@@ -47,61 +51,43 @@ def _short(name: str) -> str:
 
 
 def _draw_samples(axis: Axes, results: Results) -> None:
-    evaluation, comparison = results["evaluation"], results["comparison"]
-    trained, epochs = trained_checkpoints(comparison)
-    neighbour = style.by_set(results, comparison["neighbour_divergence"].values[trained])
-    _curve(axis, epochs, neighbour, style.BLUE, "nearest-neighbour divergence (nats)")
-    minima = style.onset(results, "tau_neighbour")
-    style.mark_minimum(axis, epochs, neighbour.mean(1), *minima, style.BLUE)
+    evaluation, label = results["evaluation"], "nearest-neighbour divergence (nats)"
+    along = style.along_training(results, "comparison", "neighbour_divergence")
+    _curve(axis, results, along, "tau_neighbour", style.BLUE, label)
     trained, epochs = trained_checkpoints(evaluation)
     loss = (evaluation["loss"].values[trained] - evaluation["loss_floor"].values)[..., 1]
-    loss = style.by_set(results, loss)
-    _curve(axis, epochs, loss, style.VERMILION, "test loss above its floor (nats per position)")
-    minima = style.onset(results, "tau_test")
-    style.mark_minimum(axis, epochs, loss.mean(1), *minima, style.VERMILION)
-    _finish(axis)
-    style.shade_biased_phase(axis, results)
+    along, label = (epochs, style.by_set(results, loss)), "test loss above its floor"
+    _curve(axis, results, along, "tau_test", style.VERMILION, f"{label} (nats per position)")
 
 
 def _draw_levels(axis: Axes, results: Results) -> None:
-    evaluation = results["evaluation"]
-    trained, epochs = trained_checkpoints(evaluation)
-    curves = style.by_set(results, evaluation["model_oracle"].values[trained][:, :, 1])
+    epochs, curves = style.along_training(results, "evaluation", "model_oracle")
     num_levels = curves.shape[-1]
     for level in range(num_levels):
-        color = style.level_color(level, num_levels)
-        _curve(axis, epochs, curves[..., level], color, f"k = {level}")
-        minima = style.onset(results, "tau_level", level)
-        style.mark_minimum(axis, epochs, curves[..., level].mean(1), *minima, color)
-    _finish(axis)
+        along, color = (epochs, curves[:, :, 1, level]), style.level_color(level, num_levels)
+        _curve(axis, results, along, "tau_level", color, f"k = {level}", level)
 
 
 def _draw_images(axis: Axes, results: Results) -> None:
-    for stage, name, tau, color, label in (
-        ("comparison", "dissimilarity", "tau_pair", style.BLUE, "dissimilarity of paired samples"),
-        ("evaluation", "loss", "tau_test", style.VERMILION, "test loss (squared error per pixel)"),
-    ):
-        if name not in results.get(stage, {}):
-            continue
-        trained, epochs = trained_checkpoints(results[stage])
-        curves = results[stage][name].values[trained]
-        if name == "loss":
-            curves = style.by_set(results, curves[..., 1])
-        else:
-            curves = style.by_pair(results, curves)
-        _curve(axis, epochs, curves, color, label)
-        style.mark_minimum(axis, epochs, curves.mean(1), *style.onset(results, tau), color)
-    _finish(axis)
+    if "dissimilarity" in results.get("comparison", {}):
+        along = style.along_training(results, "comparison", "dissimilarity")
+        _curve(axis, results, along, "tau_pair", style.BLUE, "dissimilarity of paired samples")
+    epochs, loss = style.along_training(results, "evaluation", "loss")
+    label = "test loss (squared error per pixel)"
+    _curve(axis, results, (epochs, loss[..., 1]), "tau_test", style.VERMILION, label)
 
 
-def _curve(axis: Axes, epochs: np.ndarray, curves: np.ndarray, color, label: str) -> None:
-    style.curve_with_band(axis, epochs, curves, color=color, label=label)
-
-
-def _finish(axis: Axes) -> None:
-    style.log_height(axis)
-    axis.tick_params(labelsize=7)
-    style.training_axis(axis)
+def _curve(
+    axis: Axes,
+    results: Results,
+    along: tuple[np.ndarray, np.ndarray],
+    tau: str,
+    color,
+    label: str,
+    place: int | None = None,
+) -> None:
+    style.curve_with_band(axis, *along, color=color, label=label)
+    style.mark_minimum(axis, results, tau, *along, color, place)
 
 
 PICTURE = StudyPicture(

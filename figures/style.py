@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from experiments.store import Measurements
+from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import band_of_units, by_pair_of_sets, by_training_set
 
 Results = Mapping[str, Measurements]
 """Measurements of one run, by stage."""
+
+Share = Callable[[Results, np.ndarray], np.ndarray]
+"""From curves of networks, or of pairs of them, to a mean for each unit."""
 
 COLUMN_WIDTH = 6.8
 """Inches; a text column."""
@@ -178,6 +181,24 @@ def onset(results: Results, name: str, place: int | None = None) -> tuple[np.nda
     return np.exp(logs), found == 1
 
 
+def along_training(
+    results: Results, stage: str, name: str, share: Share | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Epochs of the trained checkpoints, and what was measured there per training set or pair.
+
+    Args:
+        results: of a run.
+        stage: that measured it.
+        name: of the measurement.
+        share: makes units of networks or pairs of them; as its dimension says, if left out.
+    """
+    trained, epochs = trained_checkpoints(results[stage])
+    measured = results[stage][name]
+    share = share or {"member": by_set, "pair": by_pair}.get(measured.dims[1])
+    values = measured.values[trained]
+    return epochs, values if share is None else share(results, values)
+
+
 def curve_with_band(axis: Axes, x: np.ndarray, curves: np.ndarray, **line) -> None:
     """Mean over units with the band of its Student interval; the units themselves if too few.
 
@@ -216,23 +237,31 @@ def log_interval(taus: np.ndarray) -> tuple[float, float, float]:
 
 
 def mark_minimum(
-    axis: Axes, x: np.ndarray, curve: np.ndarray, taus: np.ndarray, located: np.ndarray, color
+    axis: Axes,
+    results: Results,
+    tau: str,
+    x: np.ndarray,
+    curves: np.ndarray,
+    color,
+    place: int | None = None,
 ) -> None:
-    """A dot on the curve at the geometric mean of the minima, with a bar over its 95 % interval.
+    """A dot on the mean curve at the geometric mean of its minima, with a bar over its interval.
 
     Unless all minima lie within the range, the dot is hollow and has no bar: times on the border
     only bound the minima. Nor has it one with too few units.
 
     Args:
         axis: where to draw.
+        results: of a run.
+        tau: the onset that the minima are.
         x: (num_points,).
-        curve: (num_points,) the mean.
-        taus: (num_units,) times, per training set or pair of them.
-        located: (num_units,) whether they lie within the range.
+        curves: (num_points, num_units).
         color: of the curve.
+        place: along the onset's second axis, if it has one.
     """
+    taus, located = onset(results, tau, place)
     centre, low, high = log_interval(taus)
-    height = np.interp(np.log(centre), np.log(x), curve)
+    height = np.interp(np.log(centre), np.log(x), curves.mean(1))
     if np.all(located) and np.isfinite(low):
         low, high = max(low, x[0]), min(high, x[-1])
         axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
@@ -243,6 +272,14 @@ def dot_on_bar(axis: Axes, x: float, y: float, located: np.ndarray, color) -> No
     """The dot of a located minimum, or the hollow one of minima on the border of the range."""
     colors = (color, "white") if np.all(located) else ("white", color)
     axis.plot([x], [y], "o", ms=4.5, mfc=colors[0], mec=colors[1], mew=0.8, zorder=5)
+
+
+def draw_gap(axis: Axes, results: Results, **line) -> None:
+    """The own–other gap along training, if there are two training sets, and where it is none."""
+    axis.axhline(0, color=GREY, lw=0.8)
+    if "gap_of_sets" in results["comparison"]:
+        epochs, curves = along_training(results, "comparison", "gap_of_sets")
+        curve_with_band(axis, epochs, curves, color=GREEN, **line)
 
 
 def log_height(axis: Axes) -> None:

@@ -9,7 +9,7 @@ from experiments.configs import Protocol
 from experiments.costs import Cost, cost, device_name
 from experiments.progress import Progress, progress_of
 from experiments.runs.data import epochs_of
-from experiments.stages.registry import complete_settings, with_needs
+from experiments.stages.registry import complete_settings, needed
 from experiments.worlds.registry import world_of
 from figures.figure import all_figures, figure_named
 from paper_repro.protocol import Scale, quick
@@ -21,14 +21,9 @@ def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path)
         progress_of(scale.sizes[size], stage, root)
         for size in all_figures()[name].sizes
         if size in sizes
-        for stage in _stages(scale.sizes[size], all_figures()[name].stages)
+        for stage in needed(scale.sizes[size], all_figures()[name].stages)
     ]
     return sum(parts, Progress(0, 0))
-
-
-def _stages(own: Protocol, stages: Collection[str]) -> list[str]:
-    """All that must be made for some stages, training first."""
-    return ["train", *with_needs(own.run, stages)]
 
 
 def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: Path) -> str:
@@ -77,7 +72,7 @@ def _figure_text(scale: Scale, name: str, sizes: Collection[str], root: Path, ra
     spec = all_figures()[name]
     lines = {
         "sizes": ", ".join(spec.sizes),
-        "stages": ", ".join(_stages(scale.sizes[spec.sizes[0]], spec.stages)),
+        "stages": ", ".join(needed(scale.sizes[spec.sizes[0]], spec.stages)),
         "command": f"python -m paper_repro {name} --scale {scale.name}",
         "cost": _cost_text(scale, {name: spec.sizes}, sizes, root, rate),
         "state": str(figure_progress(scale, name, spec.sizes, root)),
@@ -100,5 +95,5 @@ def _cost_text(
             s for name, its in figures.items() if size in its for s in all_figures()[name].stages
         }
         if stages and size in sizes:
-            total += cost(own, _stages(own, stages), root)
+            total += cost(own, needed(own, stages), root)
     return f"{total.text(rate)} on {device_name()}"

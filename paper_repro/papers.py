@@ -13,6 +13,7 @@ from typing import Any
 
 from experiments.store import read_json, write_json
 from figures.markdown import table
+from figures.pages import interval
 
 GALLERY = Path("figures/gallery/theory")
 PAGE = Path("docs/theory.md")
@@ -72,15 +73,7 @@ def summary(family: Any, claims: list[dict[str, Any]], seed: int) -> dict[str, A
 
 def as_line(claim: Mapping[str, Any]) -> str:
     """A claim for a terminal."""
-    return f"  {claim['verdict']:<12} {claim['statement']}: {number_text(claim)}"
-
-
-def number_text(claim: Mapping[str, Any]) -> str:
-    """The exact number with its interval."""
-    estimate = f"{claim['estimate']:.3g}"
-    if claim["low"] is None or claim["high"] is None:
-        return estimate
-    return f"{estimate} [{claim['low']:.3g}, {claim['high']:.3g}]"
+    return f"  {claim['verdict']:<12} {claim['statement']}: {interval(claim)}"
 
 
 def page(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -106,7 +99,7 @@ def _table(claims: list[Mapping[str, Any]]) -> str:
     head = ("prediction", "source", "exact number here", "verdict")
     rows = []
     for claim in claims:
-        exact = f"{number_text(claim)}, claimed {_range(claim)} ({claim['statistic']})"
+        exact = f"{interval(claim)}, claimed {_range(claim)} ({claim['statistic']})"
         rows.append((claim["statement"], link(claim["source"]), exact, f"**{claim['verdict']}**"))
     return table(head, rows)
 

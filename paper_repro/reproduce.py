@@ -167,17 +167,10 @@ def _trained(own: Protocol, root: Path) -> Protocol | None:
 def _results(job: Job, size: str, stages: Collection[str]) -> Results:
     """The stages of one size, made now if the job may do so."""
     own = job.measured[size]
-    if not stages:
-        return {}
-    if job.compute and size in job.sizes:
+    if stages and job.compute and size in job.sizes:
         train_run(own.run, job.root, progress=job.progress)
         return measure_run(own, job.root, wanted=stages, progress=job.progress)
-    return _finished(job, own, stages)
-
-
-def _finished(job: Job, own: Protocol, stages: Collection[str] | None = None) -> Results:
-    """What is finished of one size; its folder is not made if it is not there."""
-    return load_finished(own, job.root, wanted=stages_of(own.run) if stages is None else stages)
+    return load_finished(own, job.root, wanted=stages)
 
 
 def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
@@ -272,7 +265,7 @@ def _run(job: Job, size: str) -> Run:
     own = job.measured[size]
     run = own.run
     steps = steps_per_epoch(run)
-    results = _finished(job, own)
+    results = load_finished(own, job.root, wanted=stages_of(run))
     label = "" if size in MAIN_SIZES else _label_of(own)
     samples = complete_settings(run, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
@@ -280,7 +273,8 @@ def _run(job: Job, size: str) -> Run:
 
 def _test_set(job: Job, own: Protocol) -> str:
     """What the test set is, and how much of it was trained on, where that is known."""
-    found = _finished(job, own, ("evaluation",)).get("evaluation", {}).get("test_in_train")
+    finished = load_finished(own, job.root, wanted=("evaluation",))
+    found = finished.get("evaluation", {}).get("test_in_train")
     text = f"{own.run.test_size} {world_of(own.run).examples}"
     if found is None:
         return text

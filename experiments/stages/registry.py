@@ -6,14 +6,14 @@ it reads and how it is made stand in its ``Stage``.
 
 import dataclasses
 import functools
-import importlib
-import pkgutil
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments import configs
 from experiments.configs import Protocol, RunConfig
+from experiments.folders import defined_in
 from experiments.runs.training import open_run
 from experiments.stages.pipeline import Context, Plan
 from experiments.store import RunFolder
@@ -56,17 +56,8 @@ def stages_of(run: RunConfig) -> Mapping[str, Stage]:
 
 @functools.cache
 def _stages_of(world: World) -> Mapping[str, Stage]:
-    package = importlib.import_module(__package__ or "experiments.stages")
-    modules = [
-        importlib.import_module(f"{package.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(package.__path__)
-    ]
-    own = {
-        stage.name: stage
-        for module in modules
-        for stage in getattr(module, "STAGES", ())
-        if stage.measures(world)
-    }
+    stages = itertools.chain(*defined_in("experiments.stages", "STAGES").values())
+    own = {stage.name: stage for stage in stages if stage.measures(world)}
 
     def depth(name: str) -> int:
         return 1 + max(map(depth, own[name].reads), default=0)
@@ -98,6 +89,15 @@ def with_needs(run: RunConfig, names: Iterable[str]) -> list[str]:
         needed |= unseen
         unseen = {other for name in unseen for other in known[name].reads} - needed
     return [name for name in known if name in needed]
+
+
+def needed(own: Protocol, stages: Iterable[str] | None = None) -> list[str]:
+    """All that must be made for some stages, or for all with settings of their own: "train" first.
+
+    Raises:
+        ValueError: for a stage that cannot measure the run.
+    """
+    return ["train", *with_needs(own.run, own.stages if stages is None else stages)]
 
 
 def complete_settings(run: RunConfig, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,14 +3,18 @@
 import dataclasses
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from experiments import configs
+from experiments.configs import Protocol
+from experiments.stages.registry import complete_settings, stages_of
 from experiments.study.axes import Axis, Named, Point, label, product, value_at, with_values
-from experiments.study.measuring import Measures, check_measures
 from experiments.worlds.registry import complete
 from hiermodel.checks import InputError, require
+
+Measures = Mapping[str, Any]
+"""Settings by stage, such as {"evaluation": EvaluationConfig()}."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +56,9 @@ class Study:
             bool(re.fullmatch(r"[\w-]+", self.name)), "name", self.name, "a word: a-z, 0-9, _, -"
         )
         require(bool(self.seeds), "seeds", self.seeds, "at least one number")
-        check_measures(self.base, self.measures_of(self.base))
+        measures, known = self.measures_of(self.base), list(stages_of(self.base))
+        require(bool(measures), "measures", measures, f"settings by stage, of {known}")
+        complete_settings(self.base, measures)
         unknown = [path for path in self.against if path not in self.varied]
         require(not unknown, "against", unknown, f"out of what is varied: {list(self.varied)}")
         require(len(self.against) <= 2, "against", self.against, "at most two paths")
@@ -77,6 +83,10 @@ class Study:
     def measures_of(self, config: Any) -> Measures:
         """How a run is measured."""
         return self.measures(config) if callable(self.measures) else self.measures
+
+    def protocol_of(self, config: Any) -> Protocol:
+        """A run with how it is measured."""
+        return Protocol(config, self.measures_of(config))
 
     def settings(self, config: Any) -> Point:
         """What a run has at the varied paths, as numbers and words, and its seed."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from experiments.measure import load_finished
 from experiments.store import Measurements, RunFolder
-from experiments.study import measuring
 from experiments.study.design import Study
 from experiments.study.files import load_study
 from experiments.study.state import folder_of
@@ -57,7 +57,7 @@ def outcome(study: Study, root: Path) -> Outcome:
     """Read what is finished of a study; creates nothing."""
     runs = []
     for config in study.runs():
-        results = measuring.load(config, study.measures_of(config), root)
+        results = load_finished(study.protocol_of(config), root)
         if results:
             runs.append(Made(study.name_of(config), config, results, folder_of(config, root)))
     loaded = [(made.config, made.results) for made in runs]

@@ -14,6 +14,7 @@ from typing import Any
 import jax
 
 from experiments import signals
+from experiments.measure import measure_run
 from experiments.runs.failures import record_failure
 from experiments.runs.members import members
 from experiments.runs.training import (
@@ -23,7 +24,6 @@ from experiments.runs.training import (
     open_run,
     train_runs,
 )
-from experiments.study import measuring
 from experiments.study.design import Study
 from experiments.study.state import State, folder_of, standing
 from hiermodel.training.epochs import agree_all
@@ -123,7 +123,7 @@ def _measure(study: Study, config: Any, root: Path, progress: bool) -> bool:
         if stands.state == State.FAILED or not stands.stages["train"].finished:
             return False
         try:
-            measuring.measure(config, study.measures_of(config), root, progress)
+            measure_run(study.protocol_of(config), root, progress=progress)
         except Exception as error:
             signals.leave_if_asked()
             _fail(config, root, "measure", error)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from experiments import configs, store
-from experiments.progress import Progress
+from experiments.progress import Progress, progress_of_run
 from experiments.runs.members import members
 from experiments.store import RunFolder
-from experiments.study import measuring
 from experiments.study.design import Study
 
 
@@ -55,7 +54,7 @@ def folder_of(config: Any, root: Path) -> RunFolder:
 def standing(study: Study, config: Any, root: Path) -> Standing:
     """Where a run of a study stands. What is finished counts, whatever failed before."""
     folder = folder_of(config, root)
-    stages = measuring.progress(config, study.measures_of(config), root)
+    stages = progress_of_run(study.protocol_of(config), root)
     if all(progress.finished for progress in stages.values()):
         return Standing(config, folder, State.DONE, stages)
     if (holder := _at_work(config, root)) is not None:

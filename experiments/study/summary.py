@@ -8,8 +8,8 @@ from typing import Any
 
 from experiments import configs, store
 from experiments.benchmarks.timing import matmul_rate
-from experiments.costs import Cost, device_name
-from experiments.study import measuring
+from experiments.costs import Cost, cost, device_name
+from experiments.stages.registry import needed
 from experiments.study.design import Study
 from experiments.study.state import Standing, State, standing
 from experiments.words import duration
@@ -55,10 +55,8 @@ class Plan:
 def make_plan(study: Study, root: Path, rate: Callable[[], float] = matmul_rate) -> Plan:
     """The plan of a study: measured times of what is finished, estimates of the rest."""
     standings = [standing(study, config, root) for config in study.runs()]
-    costs = [
-        measuring.cost(config, study.measures_of(config), root)
-        for config in (stands.config for stands in standings)
-    ]
+    runs = [study.protocol_of(stands.config) for stands in standings]
+    costs = [cost(own, needed(own), root) for own in runs]
     return Plan(study, standings, costs, rate())
 
 
@@ -73,9 +71,9 @@ def status_text(plan: Plan, root: Path) -> str:
     ]
     each = zip(plan.standings, plan.costs, strict=True)
     listed = sorted(each, key=lambda own: LISTED.index(own[0].state))
-    for stands, cost in listed[:MAX_LISTED]:
+    for stands, spent in listed[:MAX_LISTED]:
         words = settings_text(study, stands.config)
-        lines.append(f"  {stands.state:<8} {cost.text(plan.rate):>28}  {words}")
+        lines.append(f"  {stands.state:<8} {spent.text(plan.rate):>28}  {words}")
         if stands.state in (State.RUNNING, State.FAILED):
             at = [f"{stage} {its}" for stage, its in stands.stages.items() if not its.finished]
             lines.append(f"           {stands.about}" + (f"; {at[0]}" if at else ""))

@@ -14,10 +14,12 @@ import pandas as pd
 
 from experiments import configs, store
 from experiments.configs import RunConfig
+from experiments.measure import UNSHOWN
+from experiments.onsets import with_onsets
+from experiments.stages.registry import stages_of
 from experiments.study.axes import label, value_at
 from experiments.study.columns import rows_of, units_of
 from experiments.study.design import Study
-from experiments.study.measuring import load_any
 from experiments.worlds.registry import from_json, world_of
 from experiments.worlds.world import World
 from hiermodel.checks import require
@@ -51,7 +53,7 @@ def root_table(root: Path) -> pd.DataFrame:
     made = [from_json(config) for config in stored if config["type"] == RunConfig.__name__]
     types = sorted({type(config.data).__name__ for config in made})
     require(len(types) == 1, "root", f"{root} with data of types {types}", "with runs of one type")
-    runs = [(config, load_any(config, root)) for config in made]
+    runs = [(config, _load_any(config, root)) for config in made]
     runs = [run for run in runs if run[1]]
     paths = [*_differing_paths([config for config, _ in runs]), "seed"]
     settings = ({path: label(_value(config, path)) for path in paths} for config, _ in runs)
@@ -141,6 +143,18 @@ def _table(
             table[name] = table[name].eq(True)
     table.attrs["about"] = about
     return table
+
+
+def _load_any(config: RunConfig, root: Path) -> Results:
+    """Measurements of the stages that are there, whatever their settings; creates nothing.
+
+    Raises:
+        ValueError: if a stage was made with several settings.
+    """
+    run = store.RunFolder.of(root, configs.identity(config))
+    found = {s: run.only_measurements(s) for s in stages_of(config) if s not in UNSHOWN}
+    there = {stage: measured for stage, measured in found.items() if measured is not None}
+    return with_onsets(config, there) if there else {}
 
 
 def _value(config: Any, path: str) -> Any:

@@ -2,13 +2,12 @@
 
 import dataclasses
 import functools
-import importlib
-import pkgutil
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 from experiments.configs import RunConfig
+from experiments.folders import defined_in
 from experiments.worlds.world import World
 from hiermodel.checks import require
 from hiermodel.networks.mlp import MLPConfig
@@ -23,13 +22,7 @@ NETWORKS = (TransformerConfig, MLPConfig, TreeUNetConfig, UNetConfig)
 @functools.cache
 def all_worlds() -> Mapping[type, World]:
     """Every world by the type of its data's configuration."""
-    package = importlib.import_module("experiments.worlds")
-    modules = [
-        importlib.import_module(f"{package.__name__}.{found.name}")
-        for found in pkgutil.iter_modules(package.__path__)
-        if found.name != "registry"
-    ]
-    worlds = [module.WORLD for module in modules if hasattr(module, "WORLD")]
+    worlds = defined_in("experiments.worlds", "WORLD").values()
     return {world.config: world for world in worlds}
 
 

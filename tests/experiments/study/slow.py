@@ -8,7 +8,7 @@ import tiny
 
 from experiments.progress import Progress
 from experiments.runs.members import members
-from experiments.study import Grid, measuring, runner
+from experiments.study import Grid, runner, state
 from experiments.study.state import folder_of
 from hiermodel.training.folders import FolderInUseError
 
@@ -42,8 +42,8 @@ def _train(runs, root, **_):
 def install() -> None:
     """Make the runs of this process such runs."""
     runner.train_runs = _train
-    measuring.measure = lambda *_: None
-    measuring.progress = lambda config, _, root: {"train": Progress(_lines(config, root), EPOCHS)}
+    runner.measure_run = lambda *_, **__: None
+    state.progress_of_run = lambda own, root: {"train": Progress(_lines(own.run, root), EPOCHS)}
 
 
 install()

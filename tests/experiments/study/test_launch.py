@@ -10,7 +10,7 @@ import pytest
 
 from experiments import launch, store
 from experiments.runs.members import members
-from experiments.study import Grid, measuring, runner
+from experiments.study import Grid, runner, state
 from experiments.study.state import State, folder_of, holder_of, standing
 from experiments.study.summary import make_plan, status_text
 
@@ -22,9 +22,9 @@ EPOCHS = 25
 @pytest.fixture
 def slow(monkeypatch):
     """The study of slow runs; grammar runs are as before afterwards."""
-    for name in ("measure", "progress"):
-        monkeypatch.setattr(measuring, name, getattr(measuring, name))
-    monkeypatch.setattr(runner, "train_runs", runner.train_runs)
+    monkeypatch.setattr(state, "progress_of_run", state.progress_of_run)
+    for name in ("measure_run", "train_runs"):
+        monkeypatch.setattr(runner, name, getattr(runner, name))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HERE.parents[2]), str(HERE)]))
     from experiments.study.files import load_study
 

@@ -14,7 +14,7 @@ from experiments import store
 from experiments.progress import Progress
 from experiments.runs.failures import record_failure
 from experiments.runs.members import members
-from experiments.study import Grid, measuring, runner
+from experiments.study import Grid, runner, state
 from experiments.study.runner import retry_failures, run_study
 from experiments.study.state import State, folder_of, standing
 from experiments.study.summary import make_plan, status_text
@@ -42,13 +42,13 @@ def fake(monkeypatch):
             (folder.path / "made").touch()
         return len(configs)
 
-    def progress(config, measures, root):
-        there = (folder_of(config, root).path / "made").exists()
+    def progress(own, root):
+        there = (folder_of(own.run, root).path / "made").exists()
         return {"train": Progress(int(there), 1)}
 
     monkeypatch.setattr(runner, "train_runs", train)
-    monkeypatch.setattr(measuring, "measure", lambda *_: None)
-    monkeypatch.setattr(measuring, "progress", progress)
+    monkeypatch.setattr(runner, "measure_run", lambda *_, **__: None)
+    monkeypatch.setattr(state, "progress_of_run", progress)
     return SimpleNamespace(made=made)
 
 
@@ -59,11 +59,11 @@ def rates(*values):
 def test_a_study_runs_to_its_end_and_then_has_nothing_to_do(finished, monkeypatch):
     assert states(STUDY, finished) == [State.DONE] * 2
 
-    def never(*_):
+    def never(*_, **__):
         raise AssertionError("a finished run was started again")
 
     monkeypatch.setattr(runner, "train_runs", never)
-    monkeypatch.setattr(measuring, "measure", never)
+    monkeypatch.setattr(runner, "measure_run", never)
     run_study(STUDY, finished, progress=False)
     assert "2 done" in status_text(make_plan(STUDY, finished, lambda: 1.0), finished)
 
@@ -115,12 +115,12 @@ def test_a_pack_with_one_bad_run_trains_the_others(fake, tmp_path):
 def test_a_run_whose_network_fails_is_failed_and_the_others_are_done(tmp_path, monkeypatch):
     """Its rate is far too high for float32. Nothing is measured, which would take a while."""
 
-    def progress(config, measures, root):
-        finished = [own.finished(root) for own in members(config)]
+    def progress(own, root):
+        finished = [network.finished(root) for network in members(own.run)]
         return {"train": Progress(sum(finished), len(finished))}
 
-    monkeypatch.setattr(measuring, "measure", lambda *_: None)
-    monkeypatch.setattr(measuring, "progress", progress)
+    monkeypatch.setattr(runner, "measure_run", lambda *_, **__: None)
+    monkeypatch.setattr(state, "progress_of_run", progress)
     study = rates(0.01, 1e38)
     run_study(study, tmp_path, progress=False)
     assert states(study, tmp_path) == [State.DONE, State.FAILED]
@@ -135,10 +135,10 @@ def test_a_run_that_another_process_measures_is_left_to_it(fake, tmp_path, monke
     study = dataclasses.replace(rates(0.1), measures={"evaluation": MEASURES["evaluation"]})
     measured = []
     monkeypatch.setattr(runner, "train_runs", lambda *_, **__: 0)
-    monkeypatch.setattr(measuring, "measure", lambda config, *_: measured.append(config))
+    monkeypatch.setattr(runner, "measure_run", lambda own, *_, **__: measured.append(own.run))
     monkeypatch.setattr(
-        measuring,
-        "progress",
+        state,
+        "progress_of_run",
         lambda *_: {"train": Progress(1, 1), "evaluation": Progress(len(measured), 1)},
     )
 

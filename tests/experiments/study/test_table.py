@@ -8,7 +8,8 @@ import pytest
 from tiny import STUDY
 
 from experiments import configs, store
-from experiments.study import measuring, table
+from experiments.measure import load_finished
+from experiments.study import table
 from experiments.study.outcome import load
 from hiermodel.measures.uncertainty import student_interval
 
@@ -21,7 +22,7 @@ def test_one_call_gives_a_row_per_network(finished):
     assert sorted(set(rows["training.learning_rate"])) == [0.003, 0.01]
     own = rows[rows["run"] == configs.identity(RUNS[0])[:16]]
     assert rows.attrs["about"]["tau_test"].startswith("epochs; ")
-    results = measuring.load(RUNS[0], STUDY.measures, finished)
+    results = load_finished(STUDY.protocol_of(RUNS[0]), finished)
     onsets = results["onsets"]
     np.testing.assert_array_equal(own["tau_test"], onsets["tau_test"].values)
     np.testing.assert_array_equal(own["tau_bias"], onsets["tau_neighbour"].values)
