@@ -16,6 +16,15 @@ TEST = 1
 """Index of the test set along the dimension "set"."""
 
 
+LEVEL = "the model–oracle divergence of the level"
+SPLIT = "the sample-split divergence, after its transient,"
+TURN = "the divergence from other training sets, after its transient,"
+EXCESS = "the sample-split divergence above its control, after the transient of the former,"
+PAIR = "the dissimilarity of paired samples, after its transient,"
+NEIGHBOUR = "the nearest-neighbour divergence"
+DERIVABLE = f"{NEIGHBOUR} of derivable samples"
+
+
 def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str, Measurement]:
     """Positions of the minima, in epochs, with flags for lying inside the measured range.
 
@@ -47,46 +56,20 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     distilled = "distillation" in evaluation
     loss = "distillation" if distilled else "loss"
     what = "the test loss's expectation given the inputs" if distilled else "the test loss"
-    add("tau_test", _minima(evaluation, loss, locate_minimum, set_index=TEST), ("member",), what)
-    if "model_oracle" in evaluation:
-        oracle = _minima(evaluation, "model_oracle", locate_minimum, set_index=TEST)
-        dims = ("member", "level", *evaluation["model_oracle"].dims[4:])
-        add("tau_level", oracle, dims, "the model–oracle divergence of the level")
-    if "sample_split" in evaluation:
-        split = _minima(evaluation, "sample_split", minimum_after_transient, set_index=TEST)
-        dims = ("pair", *evaluation["sample_split"].dims[3:])
-        add("tau_split", split, dims, "the sample-split divergence, after its transient,")
-    if "split_divergence" in evaluation:
-        turn = _minima(evaluation, "split_divergence", _pseudo_minimum)
-        dims = ("split", *evaluation["split_divergence"].dims[2:])
-        add("tau_turn", turn, dims, "the divergence from other training sets, after its transient,")
-    if "split_excess" in evaluation:
-        excess = _excess_minima(evaluation)
-        what = "the sample-split divergence above its control, after the transient of the former,"
-        add("tau_excess", excess, ("pair", *evaluation["split_excess"].dims[3:]), what)
-    if "dissimilarity" in comparison:
-        pair = _minima(comparison, "dissimilarity", minimum_after_transient)
-        add(
-            "tau_pair", pair, ("pair",), "the dissimilarity of paired samples, after its transient,"
-        )
-    for name, curve, of in (
-        ("tau_neighbour", "neighbour_divergence", ""),
-        ("tau_derivable", "neighbour_divergence_derivable", " of derivable samples"),
+    for name, measured, curve, locate, of in (
+        ("tau_test", evaluation, loss, locate_minimum, what),
+        ("tau_level", evaluation, "model_oracle", locate_minimum, LEVEL),
+        ("tau_split", evaluation, "sample_split", minimum_after_transient, SPLIT),
+        ("tau_turn", evaluation, "split_divergence", _pseudo_minimum, TURN),
+        ("tau_excess", evaluation, "split_excess", _after_split(evaluation), EXCESS),
+        ("tau_pair", comparison, "dissimilarity", minimum_after_transient, PAIR),
+        ("tau_neighbour", comparison, "neighbour_divergence", locate_minimum, NEIGHBOUR),
+        ("tau_derivable", comparison, "neighbour_divergence_derivable", locate_minimum, DERIVABLE),
     ):
-        if curve in comparison:
-            neighbour = _minima(comparison, curve, locate_minimum)
-            add(name, neighbour, ("member",), f"the nearest-neighbour divergence{of}")
+        if curve in measured:
+            dims = tuple(dim for dim in measured[curve].dims[1:] if dim != "set")
+            add(name, _minima(measured, curve, locate), dims, of)
     return onsets
-
-
-def _excess_minima(evaluation: Measurements) -> Minimum:
-    """Untrained networks agree whatever they were trained on, which is no minimum."""
-    trained, epochs = trained_checkpoints(evaluation)
-    excess, split = (
-        np.moveaxis(evaluation[name].values[trained][:, :, TEST], 0, -1)
-        for name in ("split_excess", "sample_split")
-    )
-    return minimum_after_transient(epochs, excess, transient=split)
 
 
 def log_times(onsets: Measurements, name: str) -> Statistic:
@@ -124,17 +107,12 @@ def values_at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray
     return measured[name].values[rows, np.arange(len(taus))]
 
 
-def _minima(
-    measured: Measurements,
-    name: str,
-    locate: Callable[..., Minimum],
-    set_index: int | None = None,
-) -> Minimum:
-    """The minimum of each curve along the first axis, "checkpoint"."""
+def _minima(measured: Measurements, name: str, locate: Callable[..., Minimum]) -> Minimum:
+    """The minimum of each curve along the first axis, "checkpoint"; on the test set."""
     trained, epochs = trained_checkpoints(measured)
     curves = measured[name].values[trained]
-    if set_index is not None:
-        curves = curves[:, :, set_index]
+    if "set" in measured[name].dims:
+        curves = curves[:, :, TEST]
     known = np.isfinite(curves).reshape(len(curves), -1).all(1)
     # Before networks draw anything derivable there is nothing to compare.
     first = len(epochs) - int(np.logical_and.accumulate(np.flip(known)).sum())
@@ -153,3 +131,14 @@ def _nowhere(epochs: np.ndarray, shape: tuple[int, ...]) -> Minimum:
 def _pseudo_minimum(times: np.ndarray, curves: np.ndarray) -> Minimum:
     """Pseudo-values of a divergence may fall below zero by chance."""
     return minimum_after_transient(times, curves, transient=np.maximum(curves, 0))
+
+
+def _after_split(evaluation: Measurements) -> Callable[[np.ndarray, np.ndarray], Minimum]:
+    """Untrained networks agree whatever they were trained on, which is no minimum."""
+
+    def locate(times: np.ndarray, curves: np.ndarray) -> Minimum:
+        split = np.moveaxis(evaluation["sample_split"].values[:, :, TEST], 0, -1)
+        transient = split[..., -len(times) :]  # the untrained networks come first
+        return minimum_after_transient(times, curves, transient=transient)
+
+    return locate

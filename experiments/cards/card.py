@@ -1,7 +1,4 @@
-"""What an evaluation card says, whatever was trained: numbers, curves and moments of one run.
-
-``grammar.py`` and ``images.py`` fill it in; for other data, fill in the same fields.
-"""
+"""What an evaluation card says, whatever was trained: numbers, curves and moments of one run."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence

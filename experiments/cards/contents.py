@@ -14,29 +14,26 @@ from experiments.cards.lines import (
     at_test_minimum,
     attacked_epochs,
     curve,
-    gap_curve,
-    loss_curves,
+    kinds_of_attack,
     marked,
-    membership_curves,
     membership_numbers,
-    missing_stages,
     num_splits,
     onset_numbers,
     per_pair,
     per_set,
     stop_numbers,
-    training_facts,
 )
 from experiments.configs import RunConfig
 from experiments.onsets import values_at
 from experiments.runs.data import data_as_drawn
 from experiments.runs.members import checkpoints_of
 from experiments.stages import advice, attacks
-from experiments.stages.denoising import denoisers_of
+from experiments.stages.denoising import SETS, denoisers_of
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, RunFolder
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import World
+from hiermodel.measures.units import by_pair_of_sets
 
 NEEDED_FOR = {
     "evaluation": "losses and divergences of networks",
@@ -49,11 +46,13 @@ NEEDED_FOR = {
 def fill_in(config: RunConfig, run: RunFolder, results: Results) -> Card:
     """The card, from the results there are."""
     world, moments = world_of(config), moments_of(config)
-    network = type(config.network).__name__.removesuffix("Config")
+    network, training = type(config.network).__name__.removesuffix("Config"), config.training
     facts = {
         "networks": f"{config.num_splits} splits × {config.num_seeds} seeds, {network}",
         "training set": f"{config.split_size} {world.examples}, {world.describe(config)}",
-        **training_facts(config, run),
+        "training": f"{training.num_epochs} epochs, batches of {training.batch_size}, rate "
+        f"{training.learning_rate:g}",
+        "identity": run.path.name,
     }
     curve_name = world.bias_onset[1]
     onsets = {
@@ -70,10 +69,14 @@ def fill_in(config: RunConfig, run: RunFolder, results: Results) -> Card:
         *_privacy(results),
         *stop_numbers(results),
     ]
-    missing = missing_stages(NEEDED_FOR, results)
-    missing += [line for line in [world.missing(config.data)] if line is not None]
+    missing = [
+        f"{what}: stage “{stage}” is not finished"
+        for stage, what in NEEDED_FOR.items()
+        if stage not in results
+    ]
+    missing += filter(None, [world.missing(config.data)])
     title = f"{world.describe(config)}, n = {config.split_size}"
-    curves = [*_curves(world, results), *membership_curves(results, oracle=oracle)]
+    curves = [*_curves(world, results, oracle=oracle)]
     return Card(title, facts, "epochs", numbers, curves, marked(results, moments), missing)
 
 
@@ -191,8 +194,11 @@ def _privacy(results: Results) -> Iterator[Number]:
         yield per_set(results, GAINED, "ε refuted with 95 % confidence at τ_test", bound, 0.0)
 
 
-def _curves(world: World, results: Results) -> Iterator[Curve]:
-    yield from loss_curves(results, world.units["loss"])
+def _curves(world: World, results: Results, *, oracle: bool) -> Iterator[Curve]:
+    if "evaluation" in results:
+        loss, units = results["evaluation"]["loss"].values, world.units["loss"]
+        for index, name in enumerate(SETS):
+            yield curve(results, "evaluation", "loss", name, units, loss[:, :, index])
     compared = results.get("comparison", {})
     if "dissimilarity" in compared:
         units, pairs = world.units["dissimilarity"], num_splits(results) // 2
@@ -213,4 +219,10 @@ def _curves(world: World, results: Results) -> Iterator[Curve]:
             own = compared[name].values
             yield curve(results, "comparison", "reproduction", label, "fraction", own)
     if "gap" in compared:
-        yield gap_curve(results, world.units["distance"])
+        gap = by_pair_of_sets(compared["gap"].values, num_splits(results), axis=1)
+        units = world.units["distance"]
+        yield curve(results, "comparison", "own–other gap", "gap", units, gap, gap.shape[1])
+    if "attacks" in results:
+        area, panel = results["attacks"]["auc"].values, "membership inference"
+        for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
+            yield curve(results, "attacks", panel, kind, "AUC", area[:, :, number, 1])

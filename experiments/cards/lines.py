@@ -1,4 +1,4 @@
-"""Lines of evaluation cards that are the same whatever was trained."""
+"""Numbers and curves of evaluation cards, from the results of a run."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,6 @@ import numpy as np
 
 from experiments import store
 from experiments.cards.card import QUESTIONS, Curve, Number, over_units
-from experiments.configs import RunConfig
 from experiments.onsets import nearest_epochs, values_at
 from experiments.stages import advice
 from experiments.stages.membership import NO_ORACLE, ORACLE
@@ -18,25 +17,6 @@ BIASED, SINCE, EXTRACTED, GAINED, STOP = QUESTIONS
 
 Results = Mapping[str, Measurements]
 """The newest result of every stage of a run, and "onsets"."""
-
-
-def training_facts(config: RunConfig, run: store.RunFolder) -> dict[str, str]:
-    """How a run was trained, and which it is."""
-    training = config.training
-    return {
-        "training": f"{training.num_epochs} epochs, batches of {training.batch_size}, rate "
-        f"{training.learning_rate:g}",
-        "identity": run.path.name,
-    }
-
-
-def missing_stages(needed_for: Mapping[str, str], results: Results) -> list[str]:
-    """What could not be said, by the stage that it takes."""
-    return [
-        f"{what}: stage “{stage}” is not finished"
-        for stage, what in needed_for.items()
-        if stage not in results
-    ]
 
 
 SETS, PAIRS = "training sets", "pairs of training sets"
@@ -171,27 +151,3 @@ def curve(
     trained, epochs = store.trained_checkpoints(results[stage])
     shared = by_training_set(measured[trained], num_units or num_splits(results), axis=1)
     return Curve(panel, name, units, epochs, shared)
-
-
-def gap_curve(results: Results, units: str) -> Curve:
-    """The own–other gap, in both directions of every pair of training sets."""
-    gap = by_pair_of_sets(results["comparison"]["gap"].values, num_splits(results), axis=1)
-    return curve(results, "comparison", "own–other gap", "gap", units, gap, gap.shape[1])
-
-
-def loss_curves(results: Results, units: str) -> Iterator[Curve]:
-    """Training and test loss."""
-    if "evaluation" in results:
-        loss = results["evaluation"]["loss"].values
-        for index, name in enumerate(("train", "test")):
-            yield curve(results, "evaluation", "loss", name, units, loss[:, :, index])
-
-
-def membership_curves(results: Results, *, oracle: bool) -> Iterator[Curve]:
-    """AUC of every attack at all t."""
-    if "attacks" in results:
-        area = results["attacks"]["auc"].values
-        for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
-            yield curve(
-                results, "attacks", "membership inference", kind, "AUC", area[:, :, number, 1]
-            )

@@ -16,11 +16,13 @@ from jaxtyping import Array, Float, Int, Key
 from experiments.onsets import nearest_epochs
 from experiments.runs.data import make_data, run_key
 from experiments.runs.members import checkpoints_of
-from experiments.stages.denoising import log_probs, mean_and_error, params_at
+from experiments.stages.denoising import mean_and_error, params_at
 from experiments.stages.pipeline import Context, Plan, Recipe, along_noise
 from experiments.stages.registry import Stage
 from experiments.stages.settings import check_counts, num_members
 from experiments.store import Measurement, Measurements
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import World
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import TreeDenoiser, exact_denoiser
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
@@ -74,8 +76,8 @@ def plan(context: Context) -> Plan:
             # The same key at every step: one noise, scaled, so that curves along t are smooth.
             t = steps[number]
             x_t = add_noise(noise_key, schedule, noisy, t)
-            measured = _divergences(config.network, denoisers, params, x_t, jnp.asarray(t))
-            return _of_one_step(*map(np.asarray, measured))
+            own = world_of(config), config.network, denoisers, params
+            return _of_one_step(*map(np.asarray, _divergences(*own, x_t, jnp.asarray(t))))
 
         levels = np.arange(1, grammar.depth + 1)
         axis = Measurement(levels, ("level",), "", "filter level k of each entry along level")
@@ -84,8 +86,9 @@ def plan(context: Context) -> Plan:
     return along_noise(steps, schedule.num_steps, prepare)
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("world", "network"))
 def _divergences(
+    world: World,
     network: Any,
     denoisers: tuple[TreeDenoiser, ...],
     params: Any,
@@ -99,7 +102,7 @@ def _divergences(
         coarse = jnp.stack(filtered)
         truth = jnp.broadcast_to(exact, coarse.shape)
         learned = jax.lax.map(
-            lambda own: kl_divergence(exact, log_probs(network, own, noisy, t)), params
+            lambda own: kl_divergence(exact, world.prediction(network, own, noisy, t)), params
         )
         return kl_divergence(truth, coarse), unsupported_mass(truth, coarse), learned
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from experiments.runs.data import epochs_of, make_data, run_key
 from experiments.runs.members import checkpoints_of
-from experiments.stages.denoising import denoise_rows, log_probs
+from experiments.stages.denoising import denoise_rows
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage
 from experiments.stages.settings import (
@@ -23,6 +23,8 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
+from experiments.worlds.registry import world_of
+from experiments.worlds.world import World
 from hiermodel.diffusion.corruption import add_noise, one_hot
 from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.schedule import Schedule
@@ -88,7 +90,8 @@ def plan(context: Context) -> Plan:
 
         def at_epoch(epoch: int) -> Measurements:
             params = checkpoints.load_params(epoch)
-            return _named(_decompose(config.network, inputs, params, member_split), settings)
+            world, network = world_of(config), config.network
+            return _named(_decompose(world, network, inputs, params, member_split), settings)
 
         return Recipe(at_epoch, _floors(_exact_entropy(inputs, member_split), settings))
 
@@ -117,16 +120,20 @@ def make_inputs(
     return Inputs(clean, x_t, t, denoise_rows(exact_denoiser(grammar, schedule), x_t, t))
 
 
-@functools.partial(jax.jit, static_argnames="network")
+@functools.partial(jax.jit, static_argnames=("world", "network"))
 def _decompose(
-    network: Any, inputs: dict[str, Inputs], params: Any, member_split: Int[Array, " member"]
+    world: World,
+    network: Any,
+    inputs: dict[str, Inputs],
+    params: Any,
+    member_split: Int[Array, " member"],
 ) -> tuple[LossDecomposition, LossDecomposition]:
     """Means over sequences and their standard errors, each (member, set, two)."""
 
     def one_set(own: Any, given: Inputs) -> LossDecomposition:
         def one_noise(noisy: tuple[Array, Array, Array]) -> LossDecomposition:
             x_t, t, exact = noisy
-            return decompose_loss(log_probs(network, own, x_t, t), exact, given.clean)
+            return decompose_loss(world.prediction(network, own, x_t, t), exact, given.clean)
 
         flat = [array.reshape(-1, *array.shape[2:]) for array in (given.x_t, given.t, given.exact)]
         parts = jax.lax.map(one_noise, tuple(flat))

@@ -1,9 +1,7 @@
 """Denoisers applied to many rows, and networks picked from checkpoints."""
 
 from collections.abc import Mapping
-from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -12,7 +10,6 @@ from experiments.configs import RunConfig
 from experiments.store import Measurement
 from hiermodel.diffusion.compiled import run_compiled
 from hiermodel.diffusion.denoiser import AnyDenoiser
-from hiermodel.networks.network import apply
 from hiermodel.training.checkpoints import StackedCheckpoints
 
 SETS = ("train", "test")
@@ -38,13 +35,6 @@ def denoise_rows(
 
 def _denoise(denoiser: AnyDenoiser, x_t: Array, t: Array) -> Array:
     return denoiser(x_t, t)
-
-
-def log_probs(
-    network: Any, params: Any, x_t: Float[Array, "... leaves vocab"], t: Array | int
-) -> Float[Array, "... leaves vocab"]:
-    """A network's output as log-probabilities, inside a compiled function."""
-    return jax.nn.log_softmax(apply(network, params, x_t, jnp.asarray(t)))
 
 
 def denoisers_of(config: RunConfig, params: Mapping[str, np.ndarray]) -> list[AnyDenoiser]:
