@@ -15,7 +15,6 @@ MIN_CHECKPOINTS = 3
 TEST = 1
 """Index of the test set along the dimension "set"."""
 
-
 LEVEL = "the model–oracle divergence of the level"
 SPLIT = "the sample-split divergence, after its transient,"
 TURN = "the divergence from other training sets, after its transient,"
@@ -23,6 +22,7 @@ EXCESS = "the sample-split divergence above its control, after the transient of 
 PAIR = "the dissimilarity of paired samples, after its transient,"
 NEIGHBOUR = "the nearest-neighbour divergence"
 DERIVABLE = f"{NEIGHBOUR} of derivable samples"
+"""What is lowest at an onset."""
 
 
 def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str, Measurement]:
@@ -39,19 +39,6 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
             minima of the other stage alone.
     """
     onsets: dict[str, Measurement] = {}
-
-    def add(name: str, minimum: Minimum, dims: tuple[str, ...], of: str) -> None:
-        definition = f"epoch at which {of} is lowest"
-        onsets[name] = Measurement(minimum.time, dims, "epochs", definition)
-        for end, flag, what in (
-            ("located", minimum.located, "lies within the range"),
-            ("at_start", minimum.at_start, "may lie before its time"),
-            ("at_end", minimum.at_end, "may lie after its time"),
-        ):
-            onsets[f"{name}_{end}"] = Measurement(
-                flag, dims, "true or false", f"whether that minimum {what}"
-            )
-
     # Given the inputs, distillation is the loss's expectation: the same minimum, less noise.
     distilled = "distillation" in evaluation
     loss = "distillation" if distilled else "loss"
@@ -68,8 +55,22 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
     ):
         if curve in measured:
             dims = tuple(dim for dim in measured[curve].dims[1:] if dim != "set")
-            add(name, _minima(measured, curve, locate), dims, of)
+            onsets |= _with_flags(name, _minima(measured, curve, locate), dims, of)
     return onsets
+
+
+def _with_flags(
+    name: str, minimum: Minimum, dims: tuple[str, ...], of: str
+) -> dict[str, Measurement]:
+    found = {name: Measurement(minimum.time, dims, "epochs", f"epoch at which {of} is lowest")}
+    for end, flag, what in (
+        ("located", minimum.located, "lies within the range"),
+        ("at_start", minimum.at_start, "may lie before its time"),
+        ("at_end", minimum.at_end, "may lie after its time"),
+    ):
+        about = f"whether that minimum {what}"
+        found[f"{name}_{end}"] = Measurement(flag, dims, "true or false", about)
+    return found
 
 
 def log_times(onsets: Measurements, name: str) -> Statistic:

@@ -189,48 +189,34 @@ def compare(
             return np.nan
         return np.mean(world.distance(rows, train[partner]) - distance[member])
 
-    found: dict[str, Any] = {"nearest_distance": distance.mean(1)}
+    units, what = world.units, world.about["dissimilarity"]
+    nearest = "mean over samples of the distance to the nearest example of the training set"
+    found = {
+        "nearest_distance": Measurement(distance.mean(1), ("member",), units["distance"], nearest)
+    }
     if num_splits > 1:
         to_sets = [[world.distance(rows, own).mean() for own in train] for rows in samples]
-        found["gap_of_sets"] = gap_of_sets(by_training_set(np.array(to_sets), num_splits))
-        found["gap"] = [gap(member, rows) for member, rows in enumerate(samples)]
-    for name, pairs in (
-        ("dissimilarity", sample_pairs(num_splits, num_seeds)),
-        ("same_data", same_data_pairs(num_splits, num_seeds)),
+        of_sets = gap_of_sets(by_training_set(np.array(to_sets), num_splits))
+        about = "mean over samples of distance to the nearest example of another training set − of "
+        about += "their own, both directions; pseudo-values of the mean over all pairs of sets"
+        found["gap_of_sets"] = Measurement(of_sets, ("split",), units["distance"], about)
+        gaps = np.array([gap(member, rows) for member, rows in enumerate(samples)])
+        about = "mean over samples of distance to the nearest example of the other split of its "
+        about += "pair − of its own; NaN for a last odd split"
+        found["gap"] = Measurement(gaps, ("member",), units["distance"], about)
+    for name, pairs, where in (
+        ("dissimilarity", sample_pairs(num_splits, num_seeds), "disjoint splits, all pairs"),
+        (
+            "same_data",
+            same_data_pairs(num_splits, num_seeds),
+            "the same split from different seeds",
+        ),
     ):
         if pairs:
-            found[name] = [world.dissimilarity(samples[a], samples[b]).mean() for a, b in pairs]
-    words, what = world.units, world.about["dissimilarity"]
-    about = {
-        "nearest_distance": (
-            ("member",),
-            words["distance"],
-            "mean over samples of the distance to the nearest example of the training set",
-        ),
-        "gap": (
-            ("member",),
-            words["distance"],
-            "mean over samples of distance to the nearest example of the other split of its pair − "
-            "of its own; NaN for a last odd split",
-        ),
-        "gap_of_sets": (
-            ("split",),
-            words["distance"],
-            "mean over samples of distance to the nearest example of another training set − of "
-            "their own, both directions; pseudo-values of the mean over all pairs of sets",
-        ),
-        "dissimilarity": (
-            ("pair",),
-            words["dissimilarity"],
-            f"{what}, of paired samples of networks on disjoint splits, all pairs",
-        ),
-        "same_data": (
-            ("pair",),
-            words["dissimilarity"],
-            f"{what}, of paired samples of networks on the same split from different seeds",
-        ),
-    }
-    return {name: Measurement(np.asarray(values), *about[name]) for name, values in found.items()}
+            values = [world.dissimilarity(samples[a], samples[b]).mean() for a, b in pairs]
+            about = f"{what}, of paired samples of networks on {where}"
+            found[name] = Measurement(np.array(values), ("pair",), units["dissimilarity"], about)
+    return found
 
 
 STAGES = (

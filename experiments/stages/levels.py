@@ -13,6 +13,7 @@ sum is its share.
 """
 
 import dataclasses
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -182,18 +183,10 @@ def _gap_onsets(
     epochs: Int[np.ndarray, " checkpoint"],
 ) -> dict[str, Measurement]:
     """From when on samples lean to their own training set, for every pair of sets by itself."""
-    train, num_seeds = make_data(config).train, config.num_seeds
     p_values = []
-    for pair, (a, b) in enumerate(disjoint_pairs(config.num_splits)):
-        gaps = permuted_gap(
-            jax.random.fold_in(key, pair),
-            _of_split(sequences, a, num_seeds),
-            _of_split(sequences, b, num_seeds),
-            train[a],
-            train[b],
-            num_permutations=settings.num_permutations,
-        )
-        by_seed = (len(sequences), num_seeds)
+    for pair in _pairs(key, config, sequences):
+        gaps = permuted_gap(*pair, num_permutations=settings.num_permutations)
+        by_seed = (len(sequences), config.num_seeds)
         observed = gaps.observed.reshape(by_seed).mean(1)
         permuted = gaps.permuted.reshape(-1, *by_seed).mean(2)
         p_values.append(corrected_p_values(observed, permuted))
@@ -208,10 +201,20 @@ def _gap_onsets(
     }
 
 
-def _of_split(sequences: Sequences, split: int, num_seeds: int) -> Int[np.ndarray, "..."]:
-    """Samples of all checkpoints and seeds of a split, one after the other."""
-    own = sequences[:, split * num_seeds : (split + 1) * num_seeds]
-    return own.reshape(-1, *sequences.shape[2:])
+def _pairs(key: Key[Array, ""], config: RunConfig, sequences: Sequences) -> Iterator[tuple]:
+    """A key, the samples of both and the training sets of both, for every pair of splits.
+
+    Samples are those of all checkpoints and seeds of a split, one after the other. Seeds of a split
+    share its data, so one way of dealing these out serves all of them.
+    """
+    train, num_seeds = make_data(config).train, config.num_seeds
+
+    def drawn(split: int) -> Int[np.ndarray, "..."]:
+        own = sequences[:, split * num_seeds : (split + 1) * num_seeds]
+        return own.reshape(-1, *sequences.shape[2:])
+
+    for pair, (a, b) in enumerate(disjoint_pairs(config.num_splits)):
+        yield jax.random.fold_in(key, pair), drawn(a), drawn(b), train[a], train[b]
 
 
 def _at_minimum(
@@ -237,29 +240,16 @@ def _all_pairs(
     Float[np.ndarray, "checkpoint pair level"], Float[np.ndarray, "permutation checkpoint level"]
 ]:
     """Block excess of every pair of members; and, permuted, its mean over all pairs."""
-    train, num_seeds = make_data(config).train, config.num_seeds
-    num_checkpoints, pairs = len(sequences), disjoint_pairs(config.num_splits)
+    by_seed = (len(sequences), config.num_seeds, grammar.depth + 1)
     observed = []
-    total = np.zeros((settings.num_permutations, num_checkpoints, grammar.depth + 1))
-    for pair, (split_a, split_b) in enumerate(pairs):
-        generated_a, generated_b = (
-            _of_split(sequences, split, num_seeds) for split in (split_a, split_b)
-        )
-        # Seeds of a split share its data: one way of dealing out for all of them.
+    total = np.zeros((settings.num_permutations, len(sequences), grammar.depth + 1))
+    for pair in _pairs(key, config, sequences):
         excess = permuted_block_excess(
-            jax.random.fold_in(key, pair),
-            generated_a,
-            generated_b,
-            train[split_a],
-            train[split_b],
-            grammar.branching,
-            grammar.depth,
-            num_permutations=settings.num_permutations,
+            *pair, grammar.branching, grammar.depth, num_permutations=settings.num_permutations
         )
-        by_seed = (num_checkpoints, num_seeds, grammar.depth + 1)
         observed.append(excess.observed.reshape(by_seed))
         total += excess.permuted.reshape(-1, *by_seed).mean(2)
-    return np.concatenate(observed, 1), total / len(pairs)
+    return np.concatenate(observed, 1), total / len(observed)
 
 
 STAGES = (Stage("levels", LevelsConfig, plan, reads=("evaluation", "samples", "comparison")),)

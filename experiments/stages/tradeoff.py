@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Float, Int, Key
 
 from experiments.configs import RunConfig
 from experiments.runs.data import make_data, run_key
@@ -31,6 +31,7 @@ from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.diffusion.denoisers import exact_denoiser
 from hiermodel.diffusion.samplers import sample_ancestral
 from hiermodel.grammar.sampling import sample_leaves
+from hiermodel.grammar.splits import Splits
 from hiermodel.measures.divergence import kl_divergence
 from hiermodel.measures.loss import stratified_steps
 from hiermodel.measures.membership import attack_losses, auc, membership_score
@@ -80,30 +81,29 @@ class Setting:
     Attributes:
         config: the run.
         own: settings of the stage.
-        train: (splits, n, leaves) training sets.
-        test: (m, leaves) test sequences.
+        splits: training sets and test set.
         keys: of noise and of samples.
         steps: of the losses.
         x_t: (noises, m, leaves, vocab) noisy test sequences at the fixed step.
         oracle: the exact denoiser's output there.
         exact: by split, and last for the test set, the exact denoiser's losses.
-        others: all test sequences that were not trained on.
-        is_other: (m,) which of ``test`` were not, for the attacks.
         fresh: fresh sequences.
     """
 
     config: RunConfig
     own: TradeoffConfig
-    train: Int[np.ndarray, "splits n leaves"]
-    test: Int[np.ndarray, "m leaves"]
+    splits: Splits
     keys: Key[Array, " two"]
     steps: Int[np.ndarray, " noises"]
     x_t: Float[Array, "noises m leaves vocab"]
     oracle: Float[Array, "noises m leaves vocab"]
     exact: list[np.ndarray]
-    others: Int[np.ndarray, "others leaves"]
-    is_other: Bool[np.ndarray, " m"]
     fresh: Int[np.ndarray, "fresh leaves"]
+
+    @property
+    def test(self) -> Int[np.ndarray, "m leaves"]:
+        """Test sequences that are used; for copies, all that were not trained on are."""
+        return self.splits.test[: self.own.num_sequences]
 
     def losses(self, denoiser: Denoiser, rows: np.ndarray) -> Float[np.ndarray, " n"]:
         """Mean over t, under the same noise for all denoisers."""
@@ -135,15 +135,12 @@ def make_setting(config: RunConfig, own: TradeoffConfig) -> Setting:
     setting = Setting(
         config,
         own,
-        np.asarray(splits.train),
-        np.asarray(test),
+        splits,
         jnp.stack([loss_key, sample_key]),
         np.asarray(stratified_steps(step_key, schedule.num_steps, own.num_loss_noises)),
         x_t,
         denoise_rows(exact, x_t, jnp.full(x_t.shape[:2], t)),
         [],
-        splits.unseen,
-        splits.test_split[: own.num_sequences] < 0,
         np.asarray(fresh),
     )
     losses = [setting.losses(exact, rows) for rows in (*splits.train, test)]
@@ -192,15 +189,16 @@ def measure(
 def _numbers(
     setting: Setting, denoiser: Denoiser, samples: np.ndarray, splits: list[int]
 ) -> dict[str, np.ndarray | float]:
-    train = np.concatenate([setting.train[split] for split in splits])
+    train = np.concatenate([setting.splits.train[split] for split in splits])
     own, test = (setting.losses(denoiser, rows) for rows in (train, setting.test))
     exact_own = np.concatenate([setting.exact[split] for split in splits])
     t = step_at(setting.own.relative_time, setting.config.schedule)
     output = denoise_rows(denoiser, setting.x_t, jnp.full(setting.x_t.shape[:2], t))
     found = copies_beyond_others(
-        samples, train, setting.others, setting.own.radii, fresh=setting.fresh
+        samples, train, setting.splits.unseen, setting.own.radii, fresh=setting.fresh
     )
-    others, exact_others = test[setting.is_other], setting.exact[-1][setting.is_other]
+    is_other = setting.splits.test_split[: len(test)] < 0
+    others, exact_others = test[is_other], setting.exact[-1][is_other]
     calibrated = auc(membership_score(own, exact_own), membership_score(others, exact_others))
     return {
         "loss": test.mean(),
