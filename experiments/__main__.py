@@ -24,8 +24,7 @@ COMMANDS = {
         "kill-test --kills 3",
     ),
 }
-"""What there is; reports and cards are drawn by ``figures``, and scales are those of
-``paper_repro``: both are built on experiments."""
+"""The commands. Reports, cards and scales are of ``figures`` and ``paper_repro``, built on this."""
 
 
 def main() -> None:

@@ -14,10 +14,10 @@ from experiments.words import number_text
 
 
 def score_advice(config: RunConfig, results: Mapping[str, Measurements]) -> list[dict[str, Any]]:
-    """One row per pair of networks of disjoint splits and signal, and per pair for any of them.
+    """A row per signal and pair of networks on disjoint splits; and per pair, whichever signal.
 
-    There are two rules: stop at the first alarm, with the networks as they are then; or go back to
-    the checkpoint before the one since when the signal says that bias has been there.
+    There are two rules: stop at the first alarm and keep the networks as they are then; or go back
+    to the last checkpoint before the time at which, by the signal, bias began.
 
     Args:
         config: the run.

@@ -1,6 +1,6 @@
 """Training that asks for advice at every checkpoint, and stops when it is told to.
 
-It is ``train_run``, checkpoint by checkpoint, which can go on from where it stopped.
+It calls ``train_run`` for one checkpoint after another; each call goes on where the last stopped.
 """
 
 from pathlib import Path

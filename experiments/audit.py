@@ -1,7 +1,7 @@
-"""What the evaluation card of a finished run says, from what has been measured.
+"""The evaluation card of a finished run, from what has been measured.
 
-Attacks and advice, if they have not been, are computed from the checkpoints and samples there are;
-everything else that is missing is named.
+Attacks and advice are computed from checkpoints and samples where they were not measured. The card
+names everything else that is missing.
 """
 
 from pathlib import Path
@@ -19,7 +19,7 @@ from hiermodel.checks import require
 
 
 def find_run(name: str, root: Path) -> RunFolder:
-    """The one run folder that is meant.
+    """The run folder at this path, or the one in the root with a name that begins so.
 
     Raises:
         ValueError: if there is none, or several.
@@ -35,7 +35,7 @@ def config_of(run: RunFolder) -> RunConfig:
     """The configuration that a folder was made for.
 
     Raises:
-        ValueError: if it is of no run that is known.
+        ValueError: if the folder is not that of a run.
     """
     stored = store.read_json(run.config_file).get("config") or {}
     config, name = from_json(stored), stored.get("type")
@@ -44,10 +44,10 @@ def config_of(run: RunFolder) -> RunConfig:
 
 
 def with_files(config: RunConfig, path: Path, root: Path) -> RunConfig:
-    """The run with the place where its data lie (``--images``).
+    """The run with the path to its images (``--images``).
 
     Raises:
-        ValueError: if other data than the run's are there.
+        ValueError: if these are not the images that the run was trained on.
     """
     found = world_of(config).with_files(config, path, root)
     same = configs.identity(found) == configs.identity(config)

@@ -38,7 +38,7 @@ RULES = (
 
 @dataclasses.dataclass(frozen=True)
 class Statistic:
-    """One number per network, pair or unit, with what is known where a minimum was not located.
+    """One number per network, pair or unit, with bounds where a minimum was not located.
 
     Attributes:
         values: the numbers.
@@ -60,7 +60,7 @@ class Statistic:
     def bounded(
         cls, values: np.ndarray, no_lower: np.ndarray | bool, no_upper: np.ndarray | bool
     ) -> "Statistic":
-        """Numbers that are known but for those without a bound on one side, or on both."""
+        """Numbers that are known, except those without a bound on one side or on both."""
         return cls(values, np.where(no_lower, -np.inf, values), np.where(no_upper, np.inf, values))
 
     @property
@@ -96,8 +96,8 @@ class Claim:
         lower: bounds from below of the values, where they are not known; None if all are.
         upper: bounds from above.
         resolution: how finely the statistic is measured: differences within it count as none.
-        over_sets: whether units are training sets; else the interval alone decides, over
-            independent sequences say.
+        over_sets: whether units are training sets; if they are not (but sequences, say), the
+            interval decides without a test.
         primary: named before the run, and corrected together with the other primary claims; all
             others are exploratory.
         corrected_p: Holm's p-value among the primary claims; None before it is known.

@@ -31,15 +31,15 @@ class RunConfig:
         first_checkpoint: epoch of the first checkpoint after the initial one.
         num_checkpoints: log-spaced checkpoints, both ends included.
         seed: of data, initialisation and noise.
-        num_duplicated: so many examples of each training set, the first, stand in it several times
-            while training.
-        num_copies: how many times.
+        num_duplicated: how many examples of each training set, its first, are repeated while
+            training.
+        num_copies: how many times each of these is seen in an epoch.
         augmentation: variants of each example to train on, the first being itself; the others are
             changed so that the law of the data is kept (``World.vary``). An epoch is a pass over
             all copies and variants.
         fresh: whether every step draws new examples from the law (n = ∞), ``split_size`` of them
-            in an epoch. The training sets then only serve to be compared with: there is no bias
-            towards what was never seen.
+            in an epoch. Samples are still compared with the training sets, which no network has
+            then seen.
     """
 
     data: Any

@@ -31,7 +31,7 @@ class Cost:
 
     Attributes:
         spent: seconds, measured, of those that are finished.
-        operations: of those that are not.
+        operations: floating-point operations, estimated, of those that are not.
     """
 
     spent: float = 0.0

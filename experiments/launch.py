@@ -90,7 +90,7 @@ class Task:
 
 
 def number_of_tasks(study: "Study", root: Path, most: int) -> int:
-    """One for every network that is still to be trained or run to be measured, up to a bound.
+    """As many as networks to train, or as runs to measure if these are more; at most ``most``.
 
     Raises:
         ValueError: if nothing waits.

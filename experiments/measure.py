@@ -10,7 +10,7 @@ from experiments.stages.registry import context_of, stages_of, with_needs
 from experiments.store import Measurements
 
 UNSHOWN = frozenset({"samples"})
-"""Stages that others read, too large to be handed on."""
+"""Stages whose results other stages read, and which are too large to hand on."""
 
 
 def measure_run(

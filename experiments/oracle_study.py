@@ -1,4 +1,4 @@
-"""What can be known of noisy data at all: ancestors and symbols, by exact inference alone.
+"""What can be known of noisy data: ancestors and symbols, by exact inference.
 
 No network is involved. Each part of a study is one file of measurements, named by a hash of the
 settings; finished is finished.
@@ -64,7 +64,7 @@ class OracleStudy:
 
     def __post_init__(self):
         level = self.grammar.filter_level
-        require(level == 0, "grammar.filter_level", level, "0: all levels are looked at anyhow")
+        require(level == 0, "grammar.filter_level", level, "0: the study looks at all levels")
         check_integer("num_times", self.num_times, 2, self.num_steps)
         for name in ("num_sequences", "num_hierarchy_sequences"):
             check_integer(name, getattr(self, name), 2)

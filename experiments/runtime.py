@@ -24,7 +24,7 @@ from experiments.store import RunFolder
 from hiermodel.training.folders import hold
 
 CACHE_BYTES = 512 * 2**20
-"""Bound on the size of the compilation cache; what was not used for longest goes first."""
+"""Bound on the size of the compilation cache; the least recently used programs go first."""
 
 CACHE_SECONDS = 0.05
 """Programs that compile faster are not kept: reading one takes a few milliseconds."""

@@ -40,7 +40,7 @@ class _Stopper:
 _STOPPER = _Stopper()
 
 leave_if_asked = _STOPPER.leave_if_asked
-"""Raise ``Stopped`` if a signal came: where its own was lost in a callback of another library."""
+"""Raise ``Stopped`` if a signal came; for after calls in which another library may catch it."""
 
 
 def install() -> None:

@@ -1,4 +1,4 @@
-"""Work on many networks, shared out over the devices that there are, as in training."""
+"""Work on many networks, spread over all devices, as in training."""
 
 from collections.abc import Callable
 from typing import Any

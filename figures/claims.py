@@ -146,9 +146,8 @@ def of_pairs_at(run: Run, values: np.ndarray, times: Statistic) -> np.ndarray:
 def of_other_units(times: Statistic, num_units: int) -> Statistic:
     """Each unit's time replaced by the mean over all other units.
 
-    Where a curve is looked at because it was lowest there, it tends to rise elsewhere by chance
-    alone. Found on the other units, the place knows nothing of this unit's noise. A unit alone
-    keeps its own.
+    A noisy curve rises on both sides of its own lowest point by chance. The lowest point of the
+    other units does not depend on this unit's noise. A single unit keeps its own time.
     """
     if num_units < 2:
         return times

@@ -25,7 +25,7 @@ BIAS, AT_TEST = 0, 1
 """Indices along the dimension "moment"."""
 
 MOST_COPIES = 0.005
-"""Copies of which no more are called none."""
+"""Share of copies up to which there are hardly any."""
 
 MARGIN = 0.02
 """U-turn ratios closer than this coincide: a fiftieth of the exact denoiser's overlap."""

@@ -31,7 +31,7 @@ class FigureSpec:
         title: as in the report.
         content: what it shows, in a sentence.
         caption: how to read it.
-        sizes: whose runs it can show, a part for each; it is drawn from those that there are.
+        sizes: whose runs it can show, a part for each; it shows those that are there.
         stages: measuring stages that it reads.
         draw: the picture, from the results of each run, by its label.
         claims: by the stages that they take, what is claimed of one run.

@@ -76,10 +76,11 @@ def _draw_part(axis: Axes, results: Results, part: str, ending: str) -> None:
 def loss_decomposition(run: Run) -> list[Claim]:
     """What the falling training loss is made of in the biased phase (figure 4b).
 
-    That the training loss falls is no finding. Its parts could stay: the distillation term on train
-    falls only while a network still learns what all data share, and the excess on train falls below
-    that on test only if the network remembers its own data. Each network is looked at between its
-    own two minima; one without a biased phase between them says nothing, so its value is unknown.
+    A falling training loss is no finding in itself; the question is which of its parts falls. The
+    distillation term on train falls only while a network still learns what all data share; the
+    excess falls further on train than on test only if the network remembers its own data. Each
+    network is looked at between its own two minima. One without a biased phase between them says
+    nothing: its value is unknown.
     """
     measured = run.results["decomposition"]
     bias, test = run.times("tau_neighbour"), run.times("tau_test")

@@ -161,8 +161,8 @@ def data_dependence(run: Run) -> list[Claim]:
     excess is dependence. Levels are those of the tree: 0 is the whole sequence, L one symbol. All
     levels are asked, whether or not the test of the stage found anything there.
 
-    How much of the excess is of large blocks is no claim: small ones stand in both sets alike once
-    there are enough sequences, whatever the networks do.
+    The share of large blocks in the excess is no claim: with enough sequences small blocks are
+    found in both sets alike, whatever the networks do.
     """
     measured = run.results["levels"]
     if "block_excess" not in measured or not len(run.pairs):

@@ -1,7 +1,6 @@
 """The report: one HTML file that opens anywhere, with everything needed to read the results.
 
-It is written from ``report.json`` and the files beside it alone, so that adding one figure only has
-to change its entry there.
+It is written from ``report.json`` and the files beside it; a new figure is a new entry there.
 """
 
 import collections
@@ -24,7 +23,7 @@ QUESTION = (
 
 
 EXCEPTIONS = (CONTRADICTED, NOT_SHOWN, NOT_LOCATED)
-"""Verdicts that come first: of claims on which there are data enough, and which are not shown."""
+"""Verdicts that are listed first: of claims with enough data that were nevertheless not shown."""
 
 
 def verdicts_in_words(claims: Sequence[Summary]) -> str:

@@ -248,7 +248,7 @@ def mark_minimum(
     """A dot on the mean curve at the geometric mean of its minima, with a bar over its interval.
 
     Unless all minima lie within the range, the dot is hollow and has no bar: times on the border
-    only bound the minima. Nor has it one with too few units.
+    only bound the minima. With too few units there is no bar either.
 
     Args:
         axis: where to draw.

@@ -21,7 +21,7 @@ NAMES = {"set": ("train", "test"), "moment": ("τ_bias", "τ_test")}
 """What the entries of a dimension are called."""
 
 POSITIONS = {"checkpoint": "epoch", "time": "relative_time", "level": "filter_level"}
-"""The measurement that says where along an axis each entry lies, if it is there."""
+"""Names of the measurements that say where along an axis each entry lies."""
 
 
 def table_of(measured: Measurements) -> pd.DataFrame:

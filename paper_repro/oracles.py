@@ -1,4 +1,4 @@
-"""``python -m paper_repro oracles``: what noise leaves to be known, from exact inference alone."""
+"""``python -m paper_repro oracles``: what can be known of noisy data, by exact inference."""
 
 import dataclasses
 from pathlib import Path

@@ -31,7 +31,7 @@ class Job:
 
     Attributes:
         scale: settings of every size.
-        measured: the same, of those that can be measured, with as many splits as there are.
+        measured: settings of the sizes that can be measured, with as many splits as are trained.
         root: where run folders and reports are.
         sizes: the sizes that may be trained and measured; of others, only what is finished counts.
         seed: in place of the protocol's own; None for that.
@@ -80,7 +80,7 @@ def reproduce(
     compute: bool = True,
     progress: bool = True,
 ) -> Path:
-    """Make figures from whatever they need, running what is not finished, and write the report.
+    """Train and measure what the figures need and is not finished, draw them, write the report.
 
     Figures that the report holds already, from the same settings, stay in it.
 
@@ -142,7 +142,7 @@ def _stages(job: Job, size: str, names: Sequence[str]) -> set[str]:
 
 
 def _drawn(shown: Mapping[str, Results], names: Sequence[str]) -> list[str]:
-    """The figures of which there is anything to show."""
+    """The figures for which anything is measured."""
     known = all_figures()
     return [
         name

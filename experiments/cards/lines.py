@@ -52,7 +52,7 @@ def at_test_minimum(results: Results, stage: str, name: str) -> np.ndarray:
 
 
 def moments(results: Results, names: Mapping[str, str]) -> dict[str, float]:
-    """Geometric means over networks or pairs of the onsets that there are, by their short names."""
+    """Onsets as geometric means over networks or pairs, by short names; those that are known."""
     found = results.get("onsets", {})
     return {
         name: float(np.exp(np.log(found[tau].values).mean()))

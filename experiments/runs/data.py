@@ -67,7 +67,7 @@ def training_rows(config: RunConfig, splits: Splits) -> np.ndarray:
     """What is trained on: the splits, with the copies and variants that a run asks for.
 
     All originals come first, then further copies of the first ``num_duplicated``, then variants of
-    all of these, which copies have each of their own.
+    all of these; every copy has variants of its own.
 
     Returns:
         (num_splits, rows, ...), the axes of an example last.

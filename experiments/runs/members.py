@@ -95,7 +95,7 @@ def members(
     """The networks of a run, in the order of its axis of members; or of some splits and seeds.
 
     Raises:
-        ValueError: if the run has not so many.
+        ValueError: if the run has fewer.
     """
     return [
         member(config, split, seed)

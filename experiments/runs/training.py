@@ -1,8 +1,8 @@
 """Training of runs, by one process or by any number of them, on one machine or on many.
 
-There is nobody who hands out work. Every process goes through the networks that are still to be
-trained, those of one shape together, whichever runs they belong to. It takes those that no other
-process holds (``hiermodel.training.folders.hold``), trains and saves each, and comes to the next.
+Nobody hands out work. Every process goes through the networks that are still to be trained, those
+of one shape together, whichever runs they belong to. It takes those that no other process holds
+(``hiermodel.training.folders.hold``), trains and saves them, and goes on to the next.
 """
 
 import contextlib
@@ -112,12 +112,12 @@ def members_that_fit(config: RunConfig) -> int:
 
 
 def cut(wanted: Sequence[Member], most: int, shares: int = 1) -> list[list[Member]]:
-    """As few parts as possible, about equally large: of at most so many, and at least a few parts.
+    """As few parts as the bounds allow, about equally large.
 
     Args:
         wanted: networks of one shape.
-        most: networks per part.
-        shares: parts, if there are as many networks.
+        most: the most networks in a part.
+        shares: the fewest parts, if there are as many networks.
     """
     parts = max(-(-len(wanted) // most), min(shares, len(wanted)))
     bounds = np.linspace(0, len(wanted), parts + 1).round().astype(int)
@@ -146,7 +146,7 @@ def train_runs(
         runs: of any shapes.
         root: where run folders are.
         splits: only networks of these; None for all.
-        seeds: likewise.
+        seeds: only networks of these; None for all.
         until: the last checkpoint up to this epoch is the end; None for the last of all.
         wait: for networks that other processes train, until all are finished; those that were
             given up before are tried again. False leaves both alone.
@@ -261,7 +261,7 @@ def _train(
 
 
 def _with_data(mine: Sequence[Member], root: Path | str) -> list[loop.Member]:
-    """What the library needs to train them; those of one training set share its memory."""
+    """What the library needs to train them. Networks on one training set share its array."""
     first = mine[0].config
 
     def law(config: RunConfig) -> RunConfig:
@@ -272,7 +272,7 @@ def _with_data(mine: Sequence[Member], root: Path | str) -> list[loop.Member]:
         most[law(own.config)] = max(own.split + 1, most.get(law(own.config), 1))
     data = {}
     for config, num_splits in most.items():
-        # Any number of splits that has the same ones, and no more of them than the run itself.
+        # Enough splits for these to be the same as in the run, and no more than the run has.
         same = max(num_splits, config.num_splits // 2 + 1)
         whole = dataclasses.replace(config, num_splits=same)
         data[config] = training_data(whole)

@@ -69,7 +69,7 @@ class AdviceConfig:
 
 
 SIGNALS = ("test loss", "own–other gap", "split divergence", "nearest-neighbour divergence")
-"""In the order of the advisor's evidence; the last is for sequences of a grammar alone."""
+"""In the order of the advisor's evidence; only sequences of a grammar have the last."""
 
 
 def plan(context: Context) -> Plan:
@@ -101,7 +101,7 @@ def with_advice(
     joined: Measurements,
     drawn: Num[np.ndarray, "checkpoint member sample ..."],
 ) -> Measurements:
-    """Looks at all checkpoints, "epoch" among them, with what the advisor says of them."""
+    """What was looked at along all checkpoints ("epoch" says which), and what the advisor says."""
     trained, epochs = trained_checkpoints(joined)
     looks = {name: each.values[trained] for name, each in joined.items()}
     samples = drawn[trained]

@@ -36,7 +36,7 @@ class AlongTimeConfig:
     Attributes:
         num_sequences: clean test sequences.
         num_noises: noises per sequence.
-        stride: every so many steps t are taken.
+        stride: distance between the steps t that are taken.
     """
 
     num_sequences: int = 3000

@@ -89,7 +89,7 @@ class Setting:
         pool: (n, ...) every training split, then test examples that are in none of them, since an
             attack on membership needs others that are no members.
         exact: (times, n) losses of the exact denoiser; None if there is none.
-        baselines: sequences that know of no training set, in the order of ``BASELINES``; none
+        baselines: sequences that depend on no training set, in the order of ``BASELINES``; none
             where the data are not from a grammar.
     """
 
@@ -161,7 +161,7 @@ def measure(
     networks: Sequence[AnyDenoiser],
     samples: Num[np.ndarray, "member sample ..."],
 ) -> Measurements:
-    """All attacks at one checkpoint; copies are looked for among sequences of a grammar alone."""
+    """All attacks at one checkpoint; those that look for copies only on sequences of a grammar."""
     losses = np.stack([setting.losses(network) for network in networks])
     scores = attack_scores(setting.config, losses, setting.exact)
     rows = [setting.rows_of(member // setting.config.num_seeds) for member in range(len(networks))]

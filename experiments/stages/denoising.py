@@ -21,7 +21,7 @@ PIECE = 1024
 def denoise_rows(
     denoiser: AnyDenoiser, x_t: Float[Array, "... _ _"], t: Int[Array, "..."]
 ) -> Float[Array, "... _ _"]:
-    """Apply a denoiser to any number of rows, so many at a time that it is compiled only once."""
+    """Apply a denoiser to any number of rows, always as many at a time: it compiles once."""
     rows, steps = x_t.reshape(-1, *x_t.shape[-2:]), t.reshape(-1)
     padding = -len(rows) % PIECE
     rows = jnp.pad(rows, ((0, padding), (0, 0), (0, 0)))

@@ -32,7 +32,7 @@ class SamplesConfig:
 
     Attributes:
         num_samples: examples per member and checkpoint; x_T and step noise are shared by all.
-        every: one out of so many checkpoints is sampled, counted back from the last.
+        every: 2 samples every second checkpoint, counted back from the last; 1 all of them.
     """
 
     num_samples: int = 50_000
@@ -71,7 +71,7 @@ MAX_BATCH = 2048
 
 
 def sampled_epochs(config: RunConfig, settings: SamplesConfig) -> list[int]:
-    """Every so many checkpoints, so that the last is among them."""
+    """The checkpoints that are sampled, the last among them."""
     return epochs_of(config)[:: -settings.every][::-1]
 
 

@@ -2,9 +2,9 @@
 
 The start of data-dependence at a level is measured by block reproduction: how much more often
 generated blocks of that size are found in the own training set than, at the same place, in another
-split's. Its expectation is zero whenever samples do not depend on the split, whatever the networks
-have learned or failed to learn, so it needs neither an oracle nor a reference floor, and a
-permutation test of the splits says from which checkpoint on it is not zero.
+split's. Its expectation is zero as long as samples do not depend on the split, whatever networks
+have learned. So it needs neither an oracle nor a reference floor: a permutation test of the splits
+says from which checkpoint on it is not zero.
 
 The fraction found at level l is the share of leaves whose surroundings, up to the node of level l
 above them, are in the training set; so the excesses of all levels add up to how many levels

@@ -59,7 +59,7 @@ def membership(
         key: of the bootstrap.
         scores: from :func:`attack_scores`.
         own: by member, where its training set lies along the last axis.
-        test: where the test data lie, none of which may be a member.
+        test: where test data lie that are in no training set.
         num_resamples: of the bootstrap intervals.
     """
     found = [

@@ -98,7 +98,7 @@ def make_inputs(
 def test_inputs(
     key: Key[Array, ""], config: RunConfig, settings: EvaluationConfig, splits: Splits
 ) -> NoisyInputs:
-    """Those from the test set alone."""
+    """The noisy inputs from the test set."""
     key, *_ = jax.random.split(key, len(splits.train) + 1)
     return _noisy_inputs(config, settings, key, splits.test)
 

@@ -103,7 +103,7 @@ def along_noise(steps: Sequence[int], num_steps: int, prepare: Callable[[], Reci
 
 
 def make(context: Context, name: str, plan: Plan, progress: bool) -> None:
-    """Make a stage, unless its file is there; keep a file per piece meanwhile."""
+    """Make a stage unless its file is there; until it is finished, each piece has a file."""
     file = context.file(name)
     folder = file.with_suffix("")
     if file.exists():

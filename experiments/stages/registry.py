@@ -45,7 +45,7 @@ class Stage:
 
 
 def any_world(world: World) -> bool:
-    """Says of a stage that it measures runs of every world."""
+    """For ``Stage.measures``: the stage measures runs of every world."""
     return True
 
 

@@ -91,7 +91,7 @@ class Variants:
     """Settings that each have a name, and change different things.
 
     Attributes:
-        path: what the names are of, such as "mitigation": a column of tables, and no setting.
+        path: what the names are names of, such as "mitigation"; a column of tables, not a setting.
         changes: by name, the values at the paths that it changes; the base has those of others.
     """
 

@@ -28,10 +28,10 @@ class Study:
         axes: what is varied; runs are the product of all axes and seeds.
         measures: settings by stage, or a function that gives them for a run's configuration.
         seeds: values of the run's ``seed``: other data, initial values and noise.
-        minutes: the most that it may take here, as estimated; None for no bound.
-        derive: from a run's configuration to what it should be, for settings that follow others.
-            What must fit anyhow, such as a network's number of leaves, follows without it.
-        against: paths, one or two, that results are drawn against; those of the first axes if none.
+        minutes: the most that it may take on this machine, by the estimate; None for no bound.
+        derive: changes a run's configuration where some settings follow from others. A network's
+            number of leaves and the like follow from the data without it.
+        against: one or two paths that results are drawn against; those of the first axes if none.
         answer: from what came out (``experiments.study.outcome``) to an answer.
         picture: the picture that is published with the answer, one of ``figures/study_*.py``.
 

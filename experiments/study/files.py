@@ -14,7 +14,7 @@ from experiments.worlds.registry import from_json
 from hiermodel.checks import InputError, require
 
 SHIPPED = "experiments.studies"
-"""Where studies that are known by their name alone are."""
+"""The package of the studies that can be called by their names."""
 
 STANDARD = ("evaluation", "samples", "comparison")
 """How one configuration is measured, with standard settings."""

@@ -72,7 +72,7 @@ def run_study(study: Study, root: Path, *, shares: int = 1, progress: bool = Tru
 
 
 def _run_pack(study: Study, pack: Sequence[Any], root: Path, shares: int, progress: bool) -> bool:
-    """Train and measure what is to be done of some runs; False if that was nothing."""
+    """Train and measure what is left of some runs; False if nothing was."""
     runs = _unfinished(study, pack, root)
     if not runs:
         return False
@@ -92,7 +92,7 @@ def _unfinished(study: Study, runs: Sequence[Any], root: Path) -> list[Any]:
 
 
 def _train(runs: Sequence[Any], root: Path, shares: int, progress: bool) -> bool:
-    """Train runs together; if that is not possible, each alone. False if nothing was to do."""
+    """Train runs together, or each alone if that fails; False if there was nothing to train."""
     try:
         return bool(train_runs(runs, root, wait=False, shares=shares, progress=progress))
     except MembersFailedError as error:  # the others have been trained

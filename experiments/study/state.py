@@ -1,4 +1,4 @@
-"""Where each run of a study stands, read from its folder alone."""
+"""Where each run of a study stands, as its folder says."""
 
 import dataclasses
 import enum
@@ -52,7 +52,7 @@ def folder_of(config: Any, root: Path) -> RunFolder:
 
 
 def standing(study: Study, config: Any, root: Path) -> Standing:
-    """Where a run of a study stands. What is finished counts, whatever failed before."""
+    """Where a run of a study stands. A finished run is done, even if it failed before."""
     folder = folder_of(config, root)
     stages = progress_of_run(study.protocol_of(config), root)
     if all(progress.finished for progress in stages.values()):

@@ -146,7 +146,7 @@ def _table(
 
 
 def _load_any(config: RunConfig, root: Path) -> Results:
-    """Measurements of the stages that are there, whatever their settings; creates nothing.
+    """Measurements of all finished stages, with any settings; creates nothing.
 
     Raises:
         ValueError: if a stage was made with several settings.

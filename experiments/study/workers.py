@@ -1,4 +1,4 @@
-"""The study's own command several times on one machine, each with a share of devices and memory.
+"""Several processes of a study on one machine, each with a share of its devices and memory.
 
 Processes find their work themselves (``experiments.study.runner``); this file only starts them,
 bounds them, and notes who died.

@@ -115,7 +115,7 @@ class GrammarWorld(World):
         )
 
     def shared(self, run: RunConfig) -> dict[str, int]:
-        """Of the number of splits, training sets depend on the next power of two alone."""
+        """Training sets depend on the number of splits only through the next power of two."""
         return {
             "num_splits": 1 << (run.num_splits - 1).bit_length(),
             "num_seeds": 1,

@@ -182,7 +182,7 @@ class ImageWorld(World):
         )
 
     def shared(self, run: RunConfig) -> dict[str, int]:
-        """Images for training are those that the test set leaves, so its size does matter."""
+        """The test set is drawn first and training sets from the rest, so its size matters."""
         return {"num_splits": 1, "num_seeds": 1}
 
     def as_drawn(self, splits: Splits) -> ImageSplits:

@@ -1,9 +1,9 @@
 """What a data world is: where examples come from, and how networks on them are judged.
 
 A new world is a new file in this folder. It holds a frozen dataclass, which a run has as its
-``data``, and a ``WORLD`` that answers the questions of ``World``; no other file names it. Answers
-given here are right for real numbers of which nothing else is known, and networks that predict
-their noise.
+``data``, and a ``WORLD`` that answers the questions of ``World``; no other file names it. The
+answers given here are for data that are real numbers with an unknown law, and for networks that
+predict the noise.
 """
 
 import dataclasses
@@ -91,7 +91,7 @@ class World(Protocol):
         axes: of one example.
         units: of "value" (a drawn number), "loss", "divergence", "distance" and "dissimilarity".
         about: what "loss" and "divergence" are, in words.
-        bias_onset: the onset at which bias sets in, and the curve of which it is the minimum.
+        bias_onset: the onset at which bias sets in, and the curve that has its minimum there.
         quick: settings of attacks and advice when a card computes them anew, by stage.
         grammar: from a configuration of data to the grammar that yields them; None if none does.
     """
@@ -126,11 +126,11 @@ class World(Protocol):
         ...
 
     def splits(self, key: Key[Array, ""], run: RunConfig) -> Splits:
-        """The run's data, which depend on the key and the run alone."""
+        """The run's data; they depend on nothing but the key and the run."""
         ...
 
     def shared(self, run: RunConfig) -> dict[str, int]:
-        """Settings that a single network does not depend on, and what stands in their place."""
+        """Settings that do not change a single network, each with the value that replaces it."""
         ...
 
     def as_drawn(self, splits: Splits) -> Splits:
@@ -192,7 +192,7 @@ class World(Protocol):
         """How unlike the examples of each pair are, in 0…2."""
         return np.asarray(agreement.dissimilarity(first, second))
 
-    # What is known of the law; where nothing is, nothing is said of it
+    # What is known of the law; None or nothing where it is unknown
 
     def exact(self, run: RunConfig) -> AnyDenoiser | None:
         """The exact denoiser of the data's law."""
@@ -225,7 +225,7 @@ class World(Protocol):
     def comparison(
         self, key: Key[Array, ""], run: RunConfig, settings: Any, splits: Splits, count: int
     ) -> Comparison:
-        """What else is measured of so many samples per network (``stages.generation``)."""
+        """What else is measured of ``count`` samples per network (``stages.generation``)."""
         return Comparison(lambda samples, distance: {})
 
     # Words and places
