@@ -17,7 +17,7 @@ from jaxtyping import Array, Int, Key, UInt
 from hiermodel.checks import InputError, check_integer, check_key
 from hiermodel.grammar.rules import Grammar, symbol_dtype
 from hiermodel.grammar.sampling import sample_leaves
-from hiermodel.grammar.statistics import is_unambiguous, support_size
+from hiermodel.grammar.support import is_unambiguous, support_size
 
 # The stream of draws comes in blocks of two sizes: small ones, so that little data costs little,
 # and large ones, for speed. Two sizes, because each is compiled.

@@ -8,11 +8,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from hiermodel.checks import InputError, check_integer, is_concrete
 from hiermodel.grammar.paths import child_transitions, push_down, root_transitions
-from hiermodel.grammar.rules import Grammar, symbol_dtype
+from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.support import first_determined_level, is_unambiguous
 
 HIGHEST = jax.lax.Precision.HIGHEST
 
@@ -252,7 +253,7 @@ def leaf_entropy_bounds(grammar: Grammar, *, filter_level: int = 0) -> EntropyBo
     filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
     whole = tree_entropy(grammar, filter_level=filter_level)
     symbols = _entropy(symbol_log_marginals(grammar)[-1]).sum()
-    first = _first_determined_level(grammar)
+    first = first_determined_level(grammar)
     if first > filter_level:
         lower = rule_entropy(grammar)[first - 1 :].sum()
     elif filter_level > 0:
@@ -274,175 +275,3 @@ def _entropy_given_root(grammar: Grammar, filter_level: int) -> Float[Array, ""]
 def _entropy(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch"]:
     """−Σ p log p over the last axis, with 0 log 0 = 0."""
     return -(jnp.exp(log_probs) * jnp.where(log_probs > -jnp.inf, log_probs, 0)).sum(-1)
-
-
-def is_unambiguous(grammar: Grammar) -> bool:
-    """True if no tuple of children has two rules at a level, so that leaves determine the tree.
-
-    Example:
-        >>> hm.grammar.is_unambiguous(grammar)
-        True
-    """
-    return _first_determined_level(grammar) == 0
-
-
-def _first_determined_level(grammar: Grammar) -> int:
-    """The first level from which on no tuple has two rules, so that the leaves determine it."""
-    weights = np.asarray(grammar.log_weights)
-    for level in reversed(range(grammar.depth)):
-        table = grammar.table_index(level)
-        used = grammar.rules.children[table][weights[table] > -np.inf]
-        if len(np.unique(used, axis=0)) < len(used):
-            return level + 1
-    return 0
-
-
-def support_size(grammar: Grammar) -> int:
-    """Number of sequences with positive probability, exactly, as a Python integer.
-
-    Raises:
-        ValueError: for an ambiguous grammar, where trees are no measure of sequences.
-
-    Example:
-        >>> hm.grammar.support_size(hm.paper_grammar()) == 6 * 4**15
-        True
-    """
-    if not is_unambiguous(grammar):
-        raise InputError(f"grammar={grammar!r} is not allowed: it must be unambiguous")
-    counts = [1] * grammar.vocab_size
-    for level in reversed(range(grammar.depth)):
-        table = grammar.table_index(level)
-        possible = np.asarray(grammar.log_weights[table]) > -np.inf
-        children = grammar.rules.children[table]
-        counts = [
-            sum(
-                int(np.prod([counts[symbol] for symbol in rule], dtype=object))
-                for rule in children[parent][possible[parent]]
-            )
-            for parent in range(grammar.vocab_size)
-        ]
-    can_start = np.asarray(grammar.root_log_probs) > -np.inf
-    return sum(count for count, possible in zip(counts, can_start, strict=True) if possible)
-
-
-class Law(NamedTuple):
-    """Every sequence of positive probability.
-
-    Attributes:
-        sequences: (n, num_leaves), all different; int8, or int32 for more than 128 symbols.
-        probs: (n,) their probabilities, float64, up to the rounding of the grammar's weights.
-    """
-
-    sequences: Int[np.ndarray, "n leaves"]
-    probs: Float[np.ndarray, " n"]
-
-
-def tree_count(grammar: Grammar, *, filter_level: int = 0) -> int:
-    """Number of trees of positive probability, exactly; at least the number of sequences.
-
-    Raises:
-        ValueError: for a filter level out of range.
-
-    Example:
-        >>> hm.grammar.tree_count(grammar)
-        16
-    """
-    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
-    counts = np.ones(grammar.vocab_size, dtype=object)  # below a node, by its symbol
-    for level in reversed(range(filter_level, grammar.depth)):
-        table = grammar.table_index(level)
-        possible = np.asarray(grammar.log_weights[table]) > -np.inf
-        counts = (counts[grammar.rules.children[table]].prod(-1) * possible).sum(-1)
-    roots = np.flatnonzero(np.asarray(grammar.root_log_probs) > -np.inf)
-    if filter_level:
-        allowed = np.asarray(root_transitions(grammar, filter_level)) > -np.inf
-        counts = (allowed * counts).sum(-1).prod(0)  # by root symbol, as the nodes are independent
-    return sum(int(counts[root]) for root in roots)
-
-
-def enumerate_law(grammar: Grammar, *, filter_level: int = 0, max_trees: int = 1_000_000) -> Law:
-    """List all sequences with their probabilities, by combining lists from the leaves up.
-
-    Args:
-        grammar: the model; its weights must be known, not traced.
-        filter_level: k in 0…depth.
-        max_trees: how many trees may be listed; memory is some of their sequences.
-
-    Raises:
-        ValueError: for a filter level out of range, or more trees than allowed.
-
-    Example:
-        >>> law = hm.grammar.enumerate_law(grammar)
-        >>> law.sequences.shape, round(float(law.probs.sum()), 6)
-        ((16, 4), 1.0)
-    """
-    num_trees = tree_count(grammar, filter_level=filter_level)
-    max_trees = check_integer("max_trees", max_trees, 1)
-    if num_trees > max_trees:
-        raise InputError(
-            f"grammar={grammar!r} is not allowed: it has {num_trees} trees; at most {max_trees}, "
-            "as max_trees says, can be listed"
-        )
-    dtype = symbol_dtype(grammar.vocab_size)
-    occurs = [
-        np.asarray(np.any(np.isfinite(each), axis=0)) for each in symbol_log_marginals(grammar)
-    ]
-    leaves = np.arange(grammar.vocab_size, dtype=dtype)[:, None, None]
-    below = [Law(leaf, np.ones(1)) for leaf in leaves]
-    nothing = Law(np.zeros((0, 0), dtype), np.zeros(0))
-    for level in reversed(range(filter_level, grammar.depth)):
-        table = grammar.table_index(level)
-        weights = np.exp(np.asarray(grammar.log_weights[table], np.float64))
-        below = [
-            _mixture(
-                [
-                    (weight, _product([below[child] for child in rule]))
-                    for rule, weight in zip(rules, of_parent, strict=True)
-                    if weight > 0
-                ]
-            )
-            if occurs[level][parent]
-            else nothing
-            for parent, (rules, of_parent) in enumerate(
-                zip(grammar.rules.children[table], weights, strict=True)
-            )
-        ]
-    roots = np.exp(np.asarray(grammar.root_log_probs, np.float64))
-    if filter_level:
-        given_root = np.exp(np.asarray(root_transitions(grammar, filter_level), np.float64))
-        below = [
-            _product([_mixture(_used(node[root], below)) for node in given_root])
-            if roots[root] > 0
-            else nothing
-            for root in range(grammar.vocab_size)
-        ]
-    return _merged(_mixture(_used(roots, below)))
-
-
-def _used(weights: Float[np.ndarray, " parts"], parts: list[Law]) -> list[tuple[float, Law]]:
-    return [pair for pair in zip(weights.tolist(), parts, strict=True) if pair[0] > 0]
-
-
-def _product(parts: list[Law]) -> Law:
-    """Sequences side by side, each part drawn by itself."""
-    sequences, probs = parts[0]
-    for right in parts[1:]:
-        count, more = len(sequences), len(right.sequences)
-        left = np.repeat(sequences, more, axis=0)
-        sequences = np.concatenate([left, np.tile(right.sequences, (count, 1))], axis=1)
-        probs = np.outer(probs, right.probs).reshape(-1)
-    return Law(sequences, probs)
-
-
-def _mixture(weighted: list[tuple[float, Law]]) -> Law:
-    """One of the parts, each with its weight."""
-    return Law(
-        np.concatenate([part.sequences for _, part in weighted]),
-        np.concatenate([weight * part.probs for weight, part in weighted]),
-    )
-
-
-def _merged(law: Law) -> Law:
-    """The same law with every sequence once."""
-    sequences, inverse = np.unique(law.sequences, axis=0, return_inverse=True)
-    return Law(sequences, np.bincount(inverse.reshape(-1), law.probs, len(sequences)))

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, check_symbols, require
 from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.statistics import is_unambiguous
+from hiermodel.grammar.support import is_unambiguous
 from hiermodel.inference import messages
 
 ROWS = 1024

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Key
 
 from hiermodel.checks import check_integer, check_key, require
+from hiermodel.grammar.law import Law, enumerate_law
 from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.splits import draw_sequences
-from hiermodel.grammar.statistics import Law, enumerate_law, tree_count
+from hiermodel.grammar.support import tree_count
 from hiermodel.measures.neighbours import distance_histogram, nearest_neighbours
 
 MAX_LISTED = 1_000_000

@@ -11,7 +11,7 @@ from jaxtyping import Array, Int, Key
 from hiermodel.checks import check_key
 from hiermodel.grammar.paths_on_host import host_probs
 from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.statistics import is_unambiguous
+from hiermodel.grammar.support import is_unambiguous
 from hiermodel.inference.belief_propagation import log_prob, observe
 from hiermodel.inference.posterior import sample_posterior
 from hiermodel.measures.validity import level_validity

@@ -6,7 +6,7 @@ import numpy as np
 
 from hiermodel.checks import check_integer
 from hiermodel.grammar.rules import Grammar
-from hiermodel.grammar.statistics import is_unambiguous
+from hiermodel.grammar.support import is_unambiguous
 
 
 class Sizes(NamedTuple):

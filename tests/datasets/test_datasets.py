@@ -10,7 +10,8 @@ import pytest
 import hiermodel as hm
 from hiermodel.datasets import drawing, names
 from hiermodel.datasets import token_entropies as entropies
-from hiermodel.grammar.statistics import is_unambiguous, leaf_entropy
+from hiermodel.grammar.statistics import leaf_entropy
+from hiermodel.grammar.support import is_unambiguous
 
 SMALL = "rhm-v4-m2-s2-L2"
 

@@ -9,18 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hiermodel as hm
+from hiermodel.grammar.law import enumerate_law
 from hiermodel.grammar.statistics import (
-    enumerate_law,
-    is_unambiguous,
     leaf_entropy,
     leaf_entropy_bounds,
     leaf_pairs,
     rule_entropy,
-    support_size,
     symbol_log_marginals,
-    tree_count,
     tree_entropy,
 )
+from hiermodel.grammar.support import is_unambiguous, support_size, tree_count
 
 
 @given(data=st.data())

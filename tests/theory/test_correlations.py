@@ -7,7 +7,7 @@ import strategies
 
 import hiermodel as hm
 from hiermodel import theory
-from hiermodel.grammar.statistics import support_size
+from hiermodel.grammar.support import support_size
 from hiermodel.measures import correlations_by_distance
 from hiermodel.measures.features import pair_covariance, tree_distance
 
