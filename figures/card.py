@@ -125,7 +125,7 @@ def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str
         style.curve_with_band(axis, time, values, color=color, label=curve["name"])
     for time in moments.values():
         axis.axvline(time, color=style.GREY, lw=0.8, ls=":")
-    axis.set_ylabel(curves[0]["units"])
+    axis.set_ylabel(f"{curves[0]['units']}\n{curves[0]['good']}")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), handlelength=1.4)
 
 

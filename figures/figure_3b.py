@@ -25,6 +25,8 @@ CAPTION = (
 
 STAGES = ("along_time",)
 
+KL = "KL from exact\n(nats per sequence), ↓ better"
+
 SIZE_COLORS = (style.ORANGE, style.GREEN, style.BLUE, style.PURPLE, style.SKY)
 SIZE_LINES = ("-", "--", "-.", ":", "-")
 
@@ -66,9 +68,7 @@ def _draw_filtered(axis: Axes, results: Results) -> None:
         height = np.interp(peak, x, curve)
         axis.plot([low, high], [height, height], color=color, lw=1.0, zorder=4)
         style.dot_on_bar(axis, peak, height, np.array(True), color)
-    axis.set(
-        xlabel="noise $t/T$", ylabel="KL from exact\n(nats per sequence), ↓ better", ylim=(0, None)
-    )
+    axis.set(xlabel="noise $t/T$", ylabel=KL, ylim=(0, None))
     axis.legend(loc="upper right", title="maximum at $t/T$", title_fontsize=7.5)
 
 
@@ -81,7 +81,7 @@ def _draw_models(axis: Axes, results: Mapping[str, Results]) -> None:
         curves = style.by_set(own, measured["model"].values.T)
         times = measured["relative_time"].values
         style.curve_with_band(axis, times, curves, color=color, ls=line, label=label)
-    axis.set(xlabel="noise $t/T$", ylim=(0, None))
+    axis.set(xlabel="noise $t/T$", ylabel=KL, ylim=(0, None))
     axis.legend(loc="upper right")
 
 

@@ -54,7 +54,7 @@ def _draw_levels(axis: Axes, measured: Measurements, name: str) -> None:
     title = "paper's grammar" if name == "grammar" else "random hierarchy model"
     limit = 1.0 if name == "grammar" else 0.4
     axis.set(title=title, xlabel="diffusion time $t/T$", xlim=(0, limit), ylim=(0, 1.03))
-    axis.set_ylabel("probability of a right guess")
+    axis.set_ylabel("probability of a right guess\n↑ knows more")
     axis.legend(title="level", handlelength=1.2, labelspacing=0.25, loc="upper right")
 
 
@@ -67,7 +67,7 @@ def _draw_root(axis: Axes, measured: Measurements, depths: list[int]) -> None:
     chance = measured[f"depth_{depths[-1]}_unchanged_chance"].values[0]
     axis.axhline(chance, color=style.GREY, lw=0.8, ls=":")
     axis.set(xlabel="diffusion time $t/T$", xlim=(0, 0.4), ylim=(0, 1.03))
-    axis.set(title="root after a U-turn", ylabel="probability of no change")
+    axis.set(title="root after a U-turn", ylabel="probability of no change\n↑ knows more")
     axis.legend(title="depth of the tree", handlelength=1.2, labelspacing=0.25)
 
 
@@ -78,7 +78,7 @@ def _draw_floor(axis: Axes, measured: Measurements) -> None:
         label = f"$k={level}$" + (" (floor)" if level == 0 else "")
         _curve(axis, times, losses[level], color=color, label=label)
     axis.set(title="loss of the exact denoisers", xlabel="diffusion time $t/T$", xlim=(0, 1))
-    axis.set_ylabel("loss (nats per position)")
+    axis.set_ylabel("loss (nats per position)\n↓ better")
     axis.set_ylim(bottom=0)
     axis.legend(handlelength=1.2, labelspacing=0.25, loc="lower right")
 

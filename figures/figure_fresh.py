@@ -43,6 +43,7 @@ CURVES = {
         style.PURPLE,
     ),
 }
+"""Stage, measurement and colour of every curve; the lower, the nearer the law or each other."""
 
 
 def curve_of(measured: Measurements, name: str, num_splits: int) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +72,7 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
             epochs, values = curve_of(found[of[0]], of[1], style.num_splits(found))
             style.curve_with_band(axis, epochs, values, color=of[2])
             style.training_axis(axis)
-            axis.set(yscale="log", ylabel=found[of[0]][of[1]].units)
+            axis.set(yscale="log", ylabel=f"{found[of[0]][of[1]].units}\n↓ nearer")
 
         style.draw_panel(axis, results, (stage,), curve)
         axis.set_title(title)

@@ -48,6 +48,7 @@ class Curve:
         panel: title of the panel it is drawn in.
         name: its label.
         units: of its values.
+        good: which way is good, such as "↓ better".
         time: (points,) positive training times.
         values: (points, units), a unit being a training set or a pair of them.
     """
@@ -55,6 +56,7 @@ class Curve:
     panel: str
     name: str
     units: str
+    good: str
     time: np.ndarray
     values: np.ndarray
 

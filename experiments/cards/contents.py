@@ -198,31 +198,33 @@ def _curves(world: World, results: Results, *, oracle: bool) -> Iterator[Curve]:
     if "evaluation" in results:
         loss, units = results["evaluation"]["loss"].values, world.units["loss"]
         for index, name in enumerate(SETS):
-            yield curve(results, "evaluation", "loss", name, units, loss[:, :, index])
+            own = loss[:, :, index]
+            yield curve(results, "evaluation", "loss", name, units, "↓ better", own)
     compared = results.get("comparison", {})
     if "dissimilarity" in compared:
         units, pairs = world.units["dissimilarity"], num_splits(results) // 2
         # Those that share no network with others come first.
         members = compared["nearest_distance"].values.shape[1]
         own = compared["dissimilarity"].values[:, : pairs * (members // num_splits(results))]
-        panel = "dissimilarity of paired samples"
-        yield curve(results, "comparison", panel, "disjoint splits", units, own, pairs)
+        panel, good = "dissimilarity of paired samples", "↓ more alike"
+        yield curve(results, "comparison", panel, "disjoint splits", units, good, own, pairs)
         if "same_data" in compared:
             control = compared["same_data"].values
-            yield curve(results, "comparison", panel, "same split", units, control)
+            yield curve(results, "comparison", panel, "same split", units, good, control)
     for name, label in (
         ("copies", "copies"),
         ("near_copies", "near-copies"),
         ("memorised", "memorised"),
     ):
         if name in compared:
-            own = compared[name].values
-            yield curve(results, "comparison", "reproduction", label, "fraction", own)
+            own, panel = compared[name].values, "reproduction"
+            yield curve(results, "comparison", panel, label, "fraction", "↓ better", own)
     if "gap" in compared:
         gap = by_pair_of_sets(compared["gap"].values, num_splits(results), axis=1)
-        units = world.units["distance"]
-        yield curve(results, "comparison", "own–other gap", "gap", units, gap, gap.shape[1])
+        panel, units, good = "own–other gap", world.units["distance"], "0 is unbiased"
+        yield curve(results, "comparison", panel, "gap", units, good, gap, gap.shape[1])
     if "attacks" in results:
         area, panel = results["attacks"]["auc"].values, "membership inference"
         for number, kind in enumerate(kinds_of_attack(results, oracle=oracle)):
-            yield curve(results, "attacks", panel, kind, "AUC", area[:, :, number, 1])
+            own = area[:, :, number, 1]
+            yield curve(results, "attacks", panel, kind, "AUC", "0.5 is chance", own)

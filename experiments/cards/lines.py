@@ -134,6 +134,7 @@ def curve(
     panel: str,
     name: str,
     units: str,
+    good: str,
     measured: np.ndarray,
     num_units: int | None = None,
 ) -> Curve:
@@ -145,9 +146,10 @@ def curve(
         panel: title of its panel.
         name: its label.
         units: of its values.
+        good: which way is good.
         measured: (checkpoints, networks) or other parts of units.
         num_units: training sets, if left out; or pairs of them.
     """
     trained, epochs = store.trained_checkpoints(results[stage])
     shared = by_training_set(measured[trained], num_units or num_splits(results), axis=1)
-    return Curve(panel, name, units, epochs, shared)
+    return Curve(panel, name, units, good, epochs, shared)

@@ -51,8 +51,9 @@ def from_json(value: Any) -> Any:
         ValueError: for a type that no configuration has, or settings that it refuses.
     """
     if isinstance(value, Mapping):
-        known = _types()
-        require(value.get("type") in known, "config", value, f"of the types {sorted(known)}")
+        known, name = _types(), value.get("type")
+        allowed = f"one of {sorted(known)}: no others come back from JSON"
+        require(name in known, "type", name, allowed)
         cls = known[value["type"]]
         names = [field.name for field in dataclasses.fields(cls)]
         fields = {name: from_json(each) for name, each in value.items() if name != "type"}
