@@ -57,6 +57,7 @@ class LevelsConfig:
 
 
 Sequences = Int[np.ndarray, "checkpoint member sample leaves"]
+Pair = tuple[jax.Array, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 NUM_FLOOR_REPEATS = 20
 
@@ -201,7 +202,7 @@ def _gap_onsets(
     }
 
 
-def _pairs(key: Key[Array, ""], config: RunConfig, sequences: Sequences) -> Iterator[tuple]:
+def _pairs(key: Key[Array, ""], config: RunConfig, sequences: Sequences) -> Iterator[Pair]:
     """A key, the samples of both and the training sets of both, for every pair of splits.
 
     Samples are those of all checkpoints and seeds of a split, one after the other. Seeds of a split
