@@ -137,17 +137,15 @@ def submit(arguments: Arguments) -> list[Any]:
         retry_failures(study, root)
     number = number_of_tasks(study, root, arguments.tasks)
     executor = submitit.AutoExecutor(
-        study_folder(study, root) / "jobs", cluster=arguments.cluster, **_requeues(arguments)
+        study_folder(study, root) / "jobs",
+        cluster=arguments.cluster,
+        **{f"{arguments.cluster}_max_num_timeout": arguments.max_requeues},
     )
     executor.update_parameters(**_parameters(arguments, study.name))
     with executor.batch():  # what is submitted in one batch becomes one array
         return [
             executor.submit(Task(source, arguments.seed, str(root), number)) for _ in range(number)
         ]
-
-
-def _requeues(arguments: Arguments) -> dict[str, Any]:
-    return {f"{arguments.cluster}_max_num_timeout": arguments.max_requeues}
 
 
 def _parameters(arguments: Arguments, name: str) -> dict[str, Any]:

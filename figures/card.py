@@ -75,16 +75,11 @@ def write(card: Mapping[str, Any], folder: Path) -> Path:
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "card.json", _plain(card))
-    page = render(
-        "card.html",
-        folder,
-        questions=QUESTIONS,
-        picture=_picture(card),
-        caption=_caption(card),
-        **card,
-    )
+    marks = ", ".join(f"{name} = {time:.3g}" for name, time in card["moments"].items())
+    caption = f"{style.BANDS}.{f' Dotted: {marks}.' if marks else ''}"
+    shown = {"questions": QUESTIONS, "picture": _picture(card), "caption": caption}
     path = folder / "card.html"
-    path.write_text(page)
+    path.write_text(render("card.html", folder, **shown, **card))
     return path
 
 
@@ -112,11 +107,6 @@ def _picture(card: Mapping[str, Any]) -> str | None:
     buffer = io.BytesIO()
     draw(card).savefig(buffer, format="png", dpi=160)
     return data_uri(buffer.getvalue(), "card.png")
-
-
-def _caption(card: Mapping[str, Any]) -> str:
-    marks = ", ".join(f"{name} = {time:.3g}" for name, time in card["moments"].items())
-    return f"{style.BANDS}.{f' Dotted: {marks}.' if marks else ''}"
 
 
 def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str, float]) -> None:

@@ -49,7 +49,8 @@ def _draw_levels(axis: Axes, measured: Measurements, name: str) -> None:
     num_levels = curves.shape[-1]
     for level in range(num_levels):
         color = style.level_color(level, num_levels)
-        _curve(axis, times, curves[..., level], color=color, label=_level_label(level, num_levels))
+        label = {0: "0 (root)", num_levels - 1: f"{level} (leaves)"}.get(level, str(level))
+        _curve(axis, times, curves[..., level], color=color, label=label)
         axis.plot([halfway[ESTIMATE, level]] * 2, [0, 0.03], color=color, lw=1.2)
     title = "paper's grammar" if name == "grammar" else "random hierarchy model"
     limit = 1.0 if name == "grammar" else 0.4
@@ -87,7 +88,3 @@ def _curve(axis: Axes, times: np.ndarray, curves: np.ndarray, color, label: str)
     """An estimate (bound, time) with the band of its interval."""
     axis.plot(times, curves[ESTIMATE], color=color, label=label)
     axis.fill_between(times, curves[LOW], curves[HIGH], color=color, alpha=0.2, lw=0)
-
-
-def _level_label(level: int, num_levels: int) -> str:
-    return {0: "0 (root)", num_levels - 1: f"{level} (leaves)"}.get(level, str(level))

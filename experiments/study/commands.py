@@ -69,7 +69,11 @@ def run(arguments: RunArguments) -> int:
 
 
 def _run_here(arguments: RunArguments) -> int:
-    _prepare(arguments)
+    if arguments.distributed:
+        _join_others()
+    from experiments.runtime import prepare
+
+    prepare(arguments.root)
     from experiments.study.files import load_study
     from experiments.study.runner import retry_failures, run_study
     from experiments.study.summary import make_plan, write_study
@@ -132,14 +136,6 @@ def _show_status(arguments: RunArguments | StatusArguments) -> int:
     plan = make_plan(study, arguments.root, known_rate(study, arguments.root))
     print(status_text(plan, arguments.root))
     return int(any(stands.state == State.FAILED for stands in plan.standings))
-
-
-def _prepare(arguments: RunArguments) -> None:
-    from experiments.runtime import prepare
-
-    if arguments.distributed:
-        _join_others()
-    prepare(arguments.root)
 
 
 def _join_others() -> None:

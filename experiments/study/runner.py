@@ -32,11 +32,6 @@ from hiermodel.training.folders import FolderInUseError, hold
 _LOG = logging.getLogger(__name__)
 
 
-def packs_of(study: Study) -> list[list[Any]]:
-    """The study's runs, as they are trained together."""
-    return by_shape(study.runs())
-
-
 def retry_failures(study: Study, root: Path) -> int:
     """Let failed runs, and networks of them, be tried again; returns how many runs there are."""
     failed = [
@@ -66,7 +61,8 @@ def run_study(study: Study, root: Path, *, shares: int = 1, progress: bool = Tru
         Stopped: after saving, if a signal asks to stop (``signals.install``).
     """
     while True:  # what others held a while ago may be free by now
-        done = [_run_pack(study, runs, root, shares, progress) for runs in packs_of(study)]
+        packs = by_shape(study.runs())  # what is trained together
+        done = [_run_pack(study, runs, root, shares, progress) for runs in packs]
         if not any(done):
             return
 
