@@ -12,7 +12,7 @@ COMMANDS = {
         "figures.study_report:report", "its answer, figures and tables as a page", "report set_size"
     ),
     "submit": Command(
-        "experiments.launch:submit_and_say", "run it as jobs of a cluster", "submit set_size"
+        "experiments.study.launch:submit_and_say", "run it as jobs of a cluster", "submit set_size"
     ),
     "card": Command("figures.card:write_card", "one page about a run", "card 1b3f"),
     "bench": Command(

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from experiments import audit, command, runtime
+from experiments import command, runtime
+from experiments.cards import audit
 from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
 from figures import style

@@ -5,7 +5,15 @@ import os
 import sys
 from pathlib import Path
 
+import jax
 import tyro
+
+from experiments.runtime import prepare
+from experiments.study.files import load_study
+from experiments.study.runner import retry_failures, run_study
+from experiments.study.state import State
+from experiments.study.summary import known_rate, make_plan, status_text, study_folder, write_study
+from experiments.study.workers import bound_memory, run_workers, visible_gpus
 
 OVER_BUDGET = 3
 
@@ -59,8 +67,6 @@ class StatusArguments:
 
 def run(arguments: RunArguments) -> int:
     """Go on until all is done; 1 if some runs failed, 3 if it would take longer than it may."""
-    from experiments.study.workers import bound_memory, visible_gpus
-
     bound_memory(arguments.memory)
     processes = arguments.processes
     if processes is None:
@@ -71,13 +77,7 @@ def run(arguments: RunArguments) -> int:
 def _run_here(arguments: RunArguments) -> int:
     if arguments.distributed:
         _join_others()
-    from experiments.runtime import prepare
-
     prepare(arguments.root)
-    from experiments.study.files import load_study
-    from experiments.study.runner import retry_failures, run_study
-    from experiments.study.summary import make_plan, write_study
-
     study = load_study(arguments.study, arguments.seed)
     plan = make_plan(study, arguments.root)
     if plan.over_budget and not arguments.over_budget:
@@ -95,11 +95,6 @@ def _run_here(arguments: RunArguments) -> int:
 
 def _run_workers(arguments: RunArguments, processes: int) -> int:
     keep_off_accelerators()
-    from experiments.study.files import load_study
-    from experiments.study.runner import retry_failures
-    from experiments.study.summary import study_folder
-    from experiments.study.workers import run_workers
-
     study = load_study(arguments.study, arguments.seed)
     if arguments.retry:
         retry_failures(study, arguments.root)
@@ -128,10 +123,6 @@ def status(arguments: StatusArguments) -> None:
 
 def _show_status(arguments: RunArguments | StatusArguments) -> int:
     """Print where all runs stand; 1 if some failed."""
-    from experiments.study.files import load_study
-    from experiments.study.state import State
-    from experiments.study.summary import known_rate, make_plan, status_text
-
     study = load_study(arguments.study, arguments.seed)
     plan = make_plan(study, arguments.root, known_rate(study, arguments.root))
     print(status_text(plan, arguments.root))
@@ -140,8 +131,6 @@ def _show_status(arguments: RunArguments | StatusArguments) -> int:
 
 def _join_others() -> None:
     """Meet the other processes; SLURM, TPUs and Open MPI say by themselves who they are."""
-    import jax
-
     number, own = os.environ.get("JAX_NUM_PROCESSES"), os.environ.get("JAX_PROCESS_ID")
     jax.distributed.initialize(
         num_processes=int(number) if number else None, process_id=int(own) if own else None
@@ -150,6 +139,4 @@ def _join_others() -> None:
 
 def keep_off_accelerators() -> None:
     """For commands that only read: JAX would take a GPU's memory from those who train on it."""
-    import jax
-
     jax.config.update("jax_platforms", "cpu")

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import audit, configs
+from experiments import configs
 from experiments.advised import train_advised
+from experiments.cards import audit
 from experiments.cards.card import QUESTIONS
 from experiments.configs import Protocol
 from experiments.measure import measure_run

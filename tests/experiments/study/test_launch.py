@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from experiments import launch, store
+from experiments import store
 from experiments.runs.members import members
-from experiments.study import Grid, runner, state
+from experiments.study import Grid, launch, runner, state
 from experiments.study.state import State, folder_of, holder_of, standing
 from experiments.study.summary import make_plan, status_text
 

@@ -9,8 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from experiments import audit
-from experiments.cards import contents
+from experiments.cards import audit, contents
 from experiments.cards.card import QUESTIONS
 from experiments.configs import Protocol, RunConfig
 from experiments.measure import load_finished, measure_run

@@ -9,14 +9,18 @@ command submits afterwards.
 import collections
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import tyro
 
+from experiments.runs.members import members
+from experiments.runtime import prepare
+from experiments.study.design import Study
+from experiments.study.files import load_study
+from experiments.study.runner import retry_failures, run_study
+from experiments.study.state import State, standing
+from experiments.study.summary import study_folder
 from hiermodel.checks import InputError, check_integer, require
-
-if TYPE_CHECKING:
-    from experiments.study.design import Study
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +75,7 @@ class Task:
 
     def __call__(self) -> dict[str, int]:
         """Train and measure until nothing is left that no other process holds; counts by state."""
-        from experiments.runtime import prepare
-
         prepare(self.root)
-        from experiments.study.files import load_study
-        from experiments.study.runner import run_study
-        from experiments.study.state import standing
-
         study, root = load_study(self.study, self.seed), Path(self.root)
         run_study(study, root, shares=self.shares, progress=False)
         return collections.Counter(standing(study, run, root).state for run in study.runs())
@@ -89,15 +87,12 @@ class Task:
         return submitit.helpers.DelayedSubmission(self)
 
 
-def number_of_tasks(study: "Study", root: Path, most: int) -> int:
+def number_of_tasks(study: Study, root: Path, most: int) -> int:
     """As many as networks to train, or as runs to measure if these are more; at most ``most``.
 
     Raises:
         ValueError: if nothing waits.
     """
-    from experiments.runs.members import members
-    from experiments.study.state import State, standing
-
     waiting = [run for run in study.runs() if standing(study, run, root).state == State.WAITING]
     if not waiting:
         raise InputError(f"study {study.name!r} has no run that waits in {root}")
@@ -124,10 +119,6 @@ def submit(arguments: Arguments) -> list[Any]:
         import submitit
     except ImportError as error:
         raise InputError("submitit is needed: pip install 'hiermodel[cluster]'") from error
-    from experiments.study.files import load_study
-    from experiments.study.runner import retry_failures
-    from experiments.study.summary import study_folder
-
     root = arguments.root.absolute()
     study = load_study(arguments.study, arguments.seed)
     source = arguments.study
