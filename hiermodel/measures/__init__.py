@@ -17,6 +17,7 @@ from hiermodel.measures.features import (
     pair_correlations,
 )
 from hiermodel.measures.floor import loss_floor
+from hiermodel.measures.gap import own_other_gap, two_way_gap
 from hiermodel.measures.gap_test import PermutedGap, permuted_gap
 from hiermodel.measures.loss import denoising_loss, evaluate_loss
 from hiermodel.measures.membership import Attack, attack_losses, evaluate_attack, membership_score
@@ -29,8 +30,6 @@ from hiermodel.measures.neighbours import (
     nearest_neighbour_divergence,
     nearest_neighbour_floor,
     nearest_neighbours,
-    own_other_gap,
-    two_way_gap,
 )
 from hiermodel.measures.onset import Minimum, biased_phase, locate_minimum
 from hiermodel.measures.reconstruction import Reconstruction, reconstruct_ancestors
