@@ -106,7 +106,10 @@ def _point(
     num_units: int,
     stops: np.ndarray | None = None,
 ) -> Point:
-    """At their stops (test-loss minima), each with the baseline members it is of, then by unit."""
+    """Each network or average at its stop, else its test-loss minimum; then means by unit.
+
+    ``groups`` are the baseline's networks that each is compared with.
+    """
     if stops is None:
         stops = locate_minimum(own["epoch"], own["loss"].T, width=0.0).checkpoint
     each = np.arange(len(groups))
@@ -114,7 +117,7 @@ def _point(
     minima = locate_minimum(base["epoch"], base["loss"].T, width=0.0).checkpoint
 
     def of_baseline(losses: np.ndarray) -> dict[str, np.ndarray]:
-        """Where its members were as low as each unit's loss, mean over those that a unit is of."""
+        """The baseline where its loss was as low as each of these, mean over its networks."""
         rows = [
             [_at_loss(base, member, int(minima[member]), loss) for member in group]
             for group, loss in zip(groups, losses, strict=True)

@@ -87,7 +87,7 @@ def kill_again_and_again(
 
     Args:
         command: works under ``root``, and goes on where it stopped.
-        root: whose runs are forgotten whenever the command has ended before it could be killed.
+        root: its runs are removed when the command has ended before it could be killed.
         num_kills: how many must hit.
         seconds: that the command takes if left alone.
         seed: of the moments.

@@ -37,7 +37,7 @@ PEAK, PEAK_MARGIN = 0.15, 0.05
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the results of each size, by its label."""
     figure, (levels, networks) = style.new_figure(2, 2.6)
-    # The left panel is about the data: of the sizes, the one that the claims are tested on.
+    # The left panel is about the data; it shows the size that the claims are tested on.
     chosen = _first(dict(list(results.items())[len(results) // 2 :]) or results)
     style.draw_panel(levels, chosen, STAGES, lambda axis, own: _draw_filtered(axis, own))
     measured = {label: own for label, own in results.items() if "along_time" in own}

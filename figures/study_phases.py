@@ -34,7 +34,7 @@ PANELS = (
 """Column, its label, and whether it is drawn along a logarithm."""
 
 FEW_WORDS = 3
-"""Words that have room beside one another."""
+"""As many words as fit side by side."""
 
 MINIMA = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
 """Minima that a column rests on, if it is none itself."""

@@ -112,7 +112,7 @@ def plain(path: str) -> str:
 
 
 def symbols(words: str) -> str:
-    """Words with τ_bias and its kind set as symbols rather than typed."""
+    """Words in which τ_bias and the like are set as symbols."""
     return re.sub(r"τ_(\w+)", r"$\\tau_\\mathrm{\1}$", words)
 
 

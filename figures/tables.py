@@ -28,7 +28,7 @@ def table_of(measured: Measurements) -> pd.DataFrame:
     """A row for each entry along the first axis that these measurements have.
 
     Columns are means over members (or pairs, splits, repetitions), one for every entry of the other
-    dimensions. Intervals are those of the claims: what members scatter by is no error of theirs.
+    dimensions. Intervals stand with the claims: the scatter of members is not the error of a mean.
     """
     axis = next((axis for axis in AXES if any(axis in m.dims for m in measured.values())), None)
     if axis is None:

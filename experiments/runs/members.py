@@ -110,9 +110,9 @@ def checkpoints_of(config: RunConfig, run: RunFolder) -> StackedCheckpoints:
 
 
 def available_splits(config: RunConfig, root: Path | str) -> int:
-    """Of how many splits, from the first on, all networks are finished.
+    """How many splits, counted from the first, have all their networks finished.
 
-    An ensemble of the first splits is one in its own right, if it has the same training sets.
+    The first splits are an ensemble of their own, if it has the same training sets.
     """
     for count in range(config.num_splits, 0, -1):
         fewer = dataclasses.replace(config, num_splits=count)

@@ -71,7 +71,7 @@ KINDS = {
     "same": "averages of two networks of the same training set",
     "halves": "averages of two networks of disjoint training sets",
 }
-"""What is measured; averages are attacked on, and copy from, all that they were trained on."""
+"""What is measured. The training set of an average is all that its networks were trained on."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -76,7 +76,7 @@ def holder_of(folder: RunFolder) -> dict[str, Any] | None:
 
 
 def folders_of(config: Any, root: Path) -> list[RunFolder]:
-    """Where those who work on a run hold something: its own folder and those of its networks."""
+    """Folders held by those who work on a run: the run's own and those of its networks."""
     return [folder_of(config, root), *(own.folder(root) for own in members(config))]
 
 
