@@ -4,7 +4,7 @@ The cache holds machine code. It lies beside the run folders, not in them: a run
 stranger cannot execute code, a cache could.
 """
 
-import dataclasses
+import collections
 import logging
 import os
 import sys
@@ -81,38 +81,24 @@ def stage(run: RunFolder, name: str, share: float = 1.0, *, alone: bool = True) 
     with held, _logged_to(run.log_file), run.timed(name, share):
         if alone:
             run.remove_unfinished()
-        before, start = dataclasses.replace(_COMPILATIONS.totals), time.monotonic()
+        before, start = _COMPILATIONS.totals.copy(), time.monotonic()
         _LOG.info("%s: process %d", name, os.getpid())
         try:
             yield
         finally:
-            done = f"{name}: {time.monotonic() - start:.1f} s"
-            _LOG.info("%s, with %s", done, _COMPILATIONS.totals.since(before))
-
-
-@dataclasses.dataclass
-class _Totals:
-    """Numbers of programs, and seconds."""
-
-    compiled: int = 0
-    compile_seconds: float = 0.0
-    read: int = 0
-    read_seconds: float = 0.0
-
-    def since(self, before: "_Totals") -> str:
-        return (
-            f"{self.compiled - before.compiled} programs compiled in "
-            f"{self.compile_seconds - before.compile_seconds:.1f} s and "
-            f"{self.read - before.read} read from the cache in "
-            f"{self.read_seconds - before.read_seconds:.1f} s"
-        )
+            seconds, found = time.monotonic() - start, _COMPILATIONS.totals - before
+            _LOG.info(
+                f"{name}: {seconds:.1f} s, with {found['compiled']} programs compiled in "
+                f"{found['compile seconds']:.1f} s and {found['read']} read from the cache in "
+                f"{found['read seconds']:.1f} s"
+            )
 
 
 class _Compilations:
     """Listens to what JAX compiles; a hit in the cache is announced within its compilation."""
 
     def __init__(self):
-        self.totals = _Totals()
+        self.totals: Any = collections.Counter()  # programs, and seconds
         self._thread = threading.local()
 
     def on_event(self, event: str, **kwargs: Any) -> None:
@@ -125,12 +111,10 @@ class _Compilations:
         name = kwargs.get("fun_name", "a program")
         if getattr(self._thread, "hit", False):
             self._thread.hit = False
-            self.totals.read += 1
-            self.totals.read_seconds += duration_secs
+            self.totals += {"read": 1, "read seconds": duration_secs}
             message = "read %s from the compilation cache in %.1f s"
         else:
-            self.totals.compiled += 1
-            self.totals.compile_seconds += duration_secs
+            self.totals += {"compiled": 1, "compile seconds": duration_secs}
             message = "compiled %s in %.1f s"
         if duration_secs >= LOG_SECONDS:
             _LOG.info(message, name, duration_secs)

@@ -8,7 +8,7 @@ configuration, such as an architecture for ``network``.
 import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -132,54 +132,30 @@ def log_spaced(path: str, low: float, high: float, count: int, *, integer: bool 
     return Grid(path, sorted({round(value) for value in values}) if integer else values)
 
 
-@dataclasses.dataclass(frozen=True)
-class Range:
-    """Where a random value lies, uniformly or uniformly in its logarithm.
-
-    Raises:
-        ValueError: if the ends are not in order, or not positive where logarithms are taken.
-    """
-
-    low: float
-    high: float
-    scale: Literal["linear", "log"] = "linear"
-    integer: bool = False
-
-    def __post_init__(self):
-        require(self.scale in ("linear", "log"), "scale", self.scale, "'linear' or 'log'")
-        lowest = 0 if self.scale == "log" else -np.inf
-        require(lowest < self.low < self.high, "low", self.low, f"above {lowest}, below high")
-
-    def at(self, share: float) -> float | int:
-        """The value below which a share in [0, 1) of all draws lies."""
-        # An integer range holds both its ends: each number has an interval of its own.
-        low, high = self.low, self.high + (1 if self.integer else 0)
-        if self.scale == "log":
-            value = float(np.exp(np.log(low) + share * (np.log(high) - np.log(low))))
-        else:
-            value = low + share * (high - low)
-        return int(np.floor(value)) if self.integer else value
-
-
-def random_points(ranges: Mapping[str, Range], count: int, *, seed: int = 0) -> Zipped:
-    """Points drawn independently, each path within its range.
+def random_points(laws: Mapping[str, Any], count: int, *, seed: int = 0) -> Zipped:
+    """Points drawn independently, each path by its own law.
 
     The first points stay the same when more are asked for.
 
     Args:
-        ranges: where each path's value lies.
+        laws: by path, a frozen distribution of ``scipy.stats``, such as ``loguniform(1e-4, 1e-2)``;
+            integers come from discrete ones, such as ``randint(2, 6)``.
         count: how many points.
         seed: of the draws.
 
     Raises:
-        ValueError: for no ranges, or numbers out of range.
+        ValueError: for no laws, laws that have no quantiles, or numbers out of range.
     """
-    require(bool(ranges), "ranges", ranges, "a range per path")
+    require(bool(laws), "laws", laws, "a distribution per path")
     check_integer("count", count, 1)
     check_integer("seed", seed, 0)
-    shares = np.random.default_rng(seed).random((count, len(ranges)))
-    columns = zip(ranges.items(), shares.T.tolist(), strict=True)
-    return Zipped({path: [its.at(share) for share in column] for (path, its), column in columns})
+    shares = np.random.default_rng(seed).random((count, len(laws)))
+    drawn = {}
+    for (path, law), column in zip(laws.items(), shares.T, strict=True):
+        values = law.ppf(column)
+        require(bool(np.isfinite(values).all()), path, law, "a law with finite quantiles")
+        drawn[path] = (values.astype(int) if hasattr(law, "pmf") else values).tolist()
+    return Zipped(drawn)
 
 
 def product(axes: Iterable[Axis]) -> list[Point]:

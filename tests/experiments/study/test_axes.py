@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from tiny import BASE, MEASURES
 
 from experiments import configs
-from experiments.study import Grid, Range, Study, Variants, Zipped, log_spaced, random_points
+from experiments.study import Grid, Study, Variants, Zipped, log_spaced, random_points
 from experiments.study.axes import product, value_at, with_values
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
@@ -43,9 +44,9 @@ def test_log_spaced_integers_are_whole_and_different():
 
 @given(st.integers(0, 100), st.integers(1, 20))
 def test_random_points_lie_in_their_ranges_and_stay_when_more_are_drawn(seed, count):
-    ranges = {"a": Range(0.001, 0.1, "log"), "b": Range(2, 5, integer=True), "c": Range(-1, 1)}
-    points = random_points(ranges, count, seed=seed).points()
-    assert random_points(ranges, count + 3, seed=seed).points()[:count] == points
+    laws = {"a": stats.loguniform(0.001, 0.1), "b": stats.randint(2, 6), "c": stats.uniform(-1, 2)}
+    points = random_points(laws, count, seed=seed).points()
+    assert random_points(laws, count + 3, seed=seed).points()[:count] == points
     for point in points:
         assert 0.001 <= point["a"] < 0.1
         assert point["b"] in (2, 3, 4, 5)
@@ -53,9 +54,8 @@ def test_random_points_lie_in_their_ranges_and_stay_when_more_are_drawn(seed, co
 
 
 def test_random_integers_reach_both_ends_equally_often():
-    values = [
-        point["p"] for point in random_points({"p": Range(2, 5, integer=True)}, 4000).points()
-    ]
+    values = [point["p"] for point in random_points({"p": stats.randint(2, 6)}, 4000).points()]
+    assert {type(value) for value in values} == {int}
     counts = np.bincount(values, minlength=6)[2:]
     # Four standard deviations of a binomial count: false alarm in one of 4000 seeds.
     assert np.all(np.abs(counts - 1000) < 4 * math.sqrt(4000 * 0.25 * 0.75))
@@ -85,7 +85,7 @@ def test_variants_change_what_they_name_and_are_called_so():
         (lambda: Grid("a", ()), "at least one value"),
         (lambda: Grid("a", (1, 1)), "different values"),
         (lambda: log_spaced("a", 0, 1, 3), "positive"),
-        (lambda: Range(0, 1, "log"), "above 0"),
+        (lambda: random_points({"a": stats.loguniform(0, 1)}, 2), "a law with finite quantiles"),
         (lambda: product([Grid("a", (1,)), Zipped({"a": (2,)})]), "no other axis"),
         (lambda: with_values(BASE, {"trainings.rate": 1}), "a field of RunConfig"),
         (lambda: with_values(BASE, {"split_size.more": 1}), "no deeper"),
