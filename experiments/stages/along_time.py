@@ -24,7 +24,7 @@ from experiments.store import Measurement, Measurements
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import World
 from hiermodel.diffusion.corruption import add_noise, one_hot
-from hiermodel.diffusion.denoisers import TreeDenoiser, exact_denoiser
+from hiermodel.diffusion.denoisers import TreeDenoiser
 from hiermodel.measures.divergence import CLIP, kl_divergence, unsupported_mass
 from hiermodel.measures.onset import minimum_interval
 
@@ -67,16 +67,14 @@ def plan(context: Context) -> Plan:
         x_0 = one_hot(clean, grammar.vocab_size)
         noisy = jnp.broadcast_to(x_0, (settings.num_noises, *x_0.shape))
         noise_key, peak_key = jax.random.split(run_key(config, "along_time"))
-        denoisers = tuple(
-            exact_denoiser(grammar, schedule, filter_level=level)
-            for level in range(grammar.depth + 1)
-        )
+        world = world_of(config)
+        denoisers: Any = tuple(world.oracles(config))
 
         def at_step(number: int) -> Measurements:
             # The same key at every step: one noise, scaled, so that curves along t are smooth.
             t = steps[number]
             x_t = add_noise(noise_key, schedule, noisy, t)
-            own = world_of(config), config.network, denoisers, params
+            own = world, config.network, denoisers, params
             return _of_one_step(*map(np.asarray, _divergences(*own, x_t, jnp.asarray(t))))
 
         levels = np.arange(1, grammar.depth + 1)

@@ -1,7 +1,7 @@
 """U-turns from data at the two minima, and from random strings (science.md#measures)."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from experiments.stages.settings import (
     step_at,
 )
 from experiments.store import Measurement, Measurements
+from experiments.worlds.registry import world_of
 from hiermodel.diffusion.denoiser import Denoiser
 from hiermodel.diffusion.denoisers import empirical_denoiser, exact_denoiser
 from hiermodel.diffusion.samplers import u_turn
@@ -128,33 +129,18 @@ def plan_random(context: Context) -> Plan:
         starts = np.asarray(jax.random.randint(start_key, shape, 0, grammar.vocab_size))
         epochs = nearest_epochs(context.load("evaluation"), context.onsets()["tau_test"].values)
         params = params_at(checkpoints_of(config, context.run), epochs)
-        kinds: dict[str, tuple[str, str, list[Any]]] = {
-            "filtered": (
-                "level",
-                "the denoisers of filter levels k = 0…L",
-                [
-                    exact_denoiser(grammar, schedule, filter_level=level)
-                    for level in range(grammar.depth + 1)
-                ],
-            ),
-            "empirical": (
-                "split",
-                "the posterior under each training set",
-                [
-                    empirical_denoiser(schedule, rows, grammar.vocab_size)
-                    for rows in make_data(config).train
-                ],
-            ),
-            "model": (
-                "member",
-                "networks at their test-loss minimum",
-                denoisers_of(config, params),
-            ),
-        }
+        train, vocab_size = make_data(config).train, grammar.vocab_size
+        empirical = [empirical_denoiser(schedule, rows, vocab_size) for rows in train]
+        filtered, networks = world_of(config).oracles(config), denoisers_of(config, params)
+        kinds: tuple[tuple[str, str, str, Sequence[Any]], ...] = (
+            ("filtered", "level", "the denoisers of filter levels k = 0…L", filtered),
+            ("empirical", "split", "the posterior under each training set", empirical),
+            ("model", "member", "networks at their test-loss minimum", networks),
+        )
 
         def at_step(number: int) -> Measurements:
             results: dict[str, Measurement] = {}
-            for name, (dim, what, denoisers) in kinds.items():
+            for name, dim, what, denoisers in kinds:
                 values = [
                     overlaps(key, denoiser, schedule, starts, steps[number], 1)[:, 0]
                     for denoiser in denoisers
