@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.uncertainty import Interval
-from hiermodel.measures.units import band_of_units, by_pair_of_sets, by_training_set
+from hiermodel.measures.units import band_of_units, by_training_set
 
 Results = Mapping[str, Measurements]
 """Measurements of one run, by stage."""
@@ -156,11 +156,6 @@ def by_pair(results: Results, curves: np.ndarray) -> np.ndarray:
     pairs = num_splits(results) // 2
     seeds = len(results["ensemble"]["split"].values) // num_splits(results)
     return by_training_set(curves[:, : pairs * seeds], pairs, axis=1)
-
-
-def both_directions(results: Results, curves: np.ndarray) -> np.ndarray:
-    """Means over both directions of each pair: (points, networks, …) to (points, pairs, …)."""
-    return by_pair_of_sets(curves, num_splits(results), axis=1)
 
 
 def onset(results: Results, name: str, place: int | None = None) -> tuple[np.ndarray, np.ndarray]:
