@@ -1,7 +1,7 @@
 """U-turns from data at the two minima, and from random strings (science.md#measures)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -131,8 +131,9 @@ def plan_random(context: Context) -> Plan:
         params = params_at(checkpoints_of(config, context.run), epochs)
         train, vocab_size = make_data(config).train, grammar.vocab_size
         empirical = [empirical_denoiser(schedule, rows, vocab_size) for rows in train]
-        filtered, networks = world_of(config).oracles(config), denoisers_of(config, params)
-        kinds: tuple[tuple[str, str, str, Sequence[Any]], ...] = (
+        filtered: Any = world_of(config).oracles(config)
+        networks: Any = denoisers_of(config, params)
+        kinds = (
             ("filtered", "level", "the denoisers of filter levels k = 0…L", filtered),
             ("empirical", "split", "the posterior under each training set", empirical),
             ("model", "member", "networks at their test-loss minimum", networks),
