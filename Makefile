@@ -6,14 +6,18 @@ BIN := .venv/bin
 READY := .venv/.ready
 DOCS := .venv-docs
 
-.PHONY: repro test test-long test-page lint types format bench wheel docs lock lock-docs clean
+.PHONY: repro test tests test-long test-page lint types format bench wheel docs lock lock-docs clean
 
 # The figures of the middle training-set size; all of them take half an hour: python -m paper_repro
 repro: $(READY)
 	$(BIN)/python -m paper_repro 1b 3b 4a 4b 11 estimators examination levels --sizes middle --scale laptop
 
-test: lint types
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not long and not browser"
+# Types are checked beside the tests, in what is left of two cores.
+test: lint
+	$(MAKE) --jobs 2 types tests
+
+tests: $(READY)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long and not browser"
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long
