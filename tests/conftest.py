@@ -70,6 +70,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
+def pytest_collection_finish():
+    """Garbage is looked for less often, as tracing leaves little, and not in what was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _memory_of_programs():
     """Compiled programs are let go between files once a process has grown; the cache has them."""
