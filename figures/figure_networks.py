@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
-from experiments.store import trained_checkpoints
 from figures import style
 from figures.claims import Run
 from figures.claims_on_samples import TEST, against_refitted, samples_along_training
@@ -59,26 +58,20 @@ def draw(results: Mapping[str, Results]) -> Figure:
 
 def _draw_run(axes: Sequence[Axes], results: Results, line: Mapping) -> None:
     distance, between, gap, both = axes
-    if "evaluation" in results:
-        trained, epochs = trained_checkpoints(results["evaluation"])
-        far = _distances(results)
-        style.curve_with_band(distance, epochs, far, **line)
-        if "split_divergence" in results["evaluation"]:
-            apart = results["evaluation"]["split_divergence"].values[trained]
-            style.curve_with_band(between, epochs, apart, **line)
-    if "gap_of_sets" in results.get("comparison", {}):
-        sampled, times = trained_checkpoints(results["comparison"])
-        gaps = results["comparison"]["gap_of_sets"].values[sampled]
-        style.curve_with_band(gap, times, gaps, **line)
-        if "evaluation" in results:
-            _draw_both(both, (epochs, far.mean(1)), (times, gaps.mean(1)), line)
-
-
-def _distances(results: Results) -> np.ndarray:
-    """Test loss above the exact denoiser's, (checkpoint, training set)."""
-    evaluation = results["evaluation"]
-    trained, _ = trained_checkpoints(evaluation)
-    return style.by_set(results, evaluation["distillation"].values[trained, :, TEST])
+    means = []
+    for axis, stage, name in (
+        (distance, "evaluation", "distillation"),
+        (between, "evaluation", "split_divergence"),
+        (gap, "comparison", "gap_of_sets"),
+    ):
+        if name in results.get(stage, {}):
+            epochs, curves = style.along_training(results, stage, name)
+            curves = curves[..., TEST] if name == "distillation" else curves
+            style.curve_with_band(axis, epochs, curves, **line)
+            if axis is not between:
+                means.append((epochs, curves.mean(1)))
+    if len(means) == 2:
+        _draw_both(both, *means, line)
 
 
 def _draw_both(axis: Axes, far: tuple, gaps: tuple, line: Mapping) -> None:
