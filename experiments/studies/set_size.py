@@ -82,7 +82,7 @@ STUDY = Study(
     ),
     measures={"evaluation": EvaluationConfig(num_examples=400, num_noises=2, num_loss_noises=4)},
     seeds=(1,),
-    minutes=40,
+    minutes=60,
     against=("split_size",),
     answer=answer,
 )
