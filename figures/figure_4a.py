@@ -29,7 +29,9 @@ CAPTION = (
     "Neighbours: KL between the distances of generated sequences and of the law to their nearest "
     "training sequence; the grey band is what fresh data itself gives (95 % of repeats). Gap: its "
     "expectation is zero as long as samples do not depend on the split; dotted, the gap that the "
-    "grammar refitted to each training set has: what any learner must show. Loss: less that of the "
+    "grammar refitted to each training set has: what any learner must show; lines: its onset, the "
+    "turn of the divergence between networks, the lowest test loss (geometric means over training "
+    "sets; dots: some are not located). Loss: less that of the "
     "exact denoiser; grey, of the weights as trained, where all else is of their running average. "
     "U-turns: sequences are noised up to t and denoised; overlap with the start over "
     "that after the exact denoiser's, from training and test sequences, for each network "
@@ -94,6 +96,14 @@ def _draw_gap(axis: Axes, results: Results) -> None:
         later = bool((onset.lower < onset.values).any())  # than it was, where it may be earlier
         label = "onset, at the latest" if later else "onset"
         axis.axvline(when, color=style.BROWN, ls="--", lw=0.9, label=label)
+    for name, label, color in (
+        ("tau_turn", "turn", style.PURPLE),
+        ("tau_test", "lowest test loss", style.SET_COLORS["test"]),
+    ):
+        if name in results["onsets"]:
+            times, where = style.onset(results, name)
+            line = "-." if where.all() else ":"
+            axis.axvline(np.exp(np.log(times).mean()), color=color, ls=line, lw=0.9, label=label)
     axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)

@@ -207,21 +207,21 @@ def desk() -> Scale:
     """
     decays = {"ema_decays": (0.998, 0.999)}
 
-    def size(split_size: int, num_epochs: int, first_checkpoint: int) -> Protocol:
+    def size(split_size: int, num_epochs: int, first_checkpoint: int, count: int) -> Protocol:
         own = _tree(split_size, num_epochs, first_checkpoint)
         training = dataclasses.replace(own.run.training, **decays)
-        return _with_run(own, num_splits=6, num_checkpoints=20, training=training, seed=2)
+        return _with_run(own, num_splits=6, num_checkpoints=count, training=training, seed=2)
 
-    middle = size(1600, num_epochs=1700, first_checkpoint=8)
+    middle = size(1600, num_epochs=2988, first_checkpoint=8, count=22)
     return Scale(
         "desk",
         "An evening on 2 cores, with the paper's own grammar and small size: n = 500, 1600, 5000; "
         "6 training sets; a tree U-Net of width 64; measured on running averages of the weights "
         "(decays 0.998 and, as a check, 0.999); T = 60 for 500. All else as at laptop scale.",
         {
-            "small": size(500, num_epochs=1700, first_checkpoint=12),
+            "small": size(500, num_epochs=1700, first_checkpoint=12, count=20),
             "middle": middle,
-            "large": size(5000, num_epochs=1700, first_checkpoint=5),
+            "large": size(5000, num_epochs=3400, first_checkpoint=5, count=22),
             FRESH: _with_run(middle, num_splits=4, fresh=True),
             SEEDS: _labelled("two seeds", _with_run(middle, num_splits=2, num_seeds=2)),
         },
@@ -279,8 +279,8 @@ def _laptop_images() -> dict[str, Protocol]:
             training=TrainingConfig(
                 num_epochs=600, batch_size=64, learning_rate=2e-3, rate_schedule="constant"
             ),
-            num_splits=4,
-            num_seeds=2,
+            num_splits=6,
+            num_seeds=1,
             split_size=64,
             test_size=500,
             num_steps=50,
@@ -293,7 +293,7 @@ def _laptop_images() -> dict[str, Protocol]:
             "samples": SamplesConfig(num_samples=48),
         },
     )
-    return _filtered(images, haar=1, pca=8, num_splits=2)
+    return _filtered(images, haar=1, pca=8)
 
 
 def paper(network: str | None = None) -> Scale:
