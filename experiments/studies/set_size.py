@@ -77,8 +77,15 @@ STUDY = Study(
     "lowest test loss, move with the number of sequences?",
     base=TREE,
     axes=(
-        # The first checkpoint comes after some hundred steps whatever n is.
-        Zipped({"split_size": (64, 160, 400, 1000, 2500), "first_checkpoint": (64, 32, 14, 6, 3)}),
+        # The first checkpoint comes after some hundred steps whatever n is, and the last well after
+        # the test loss is lowest, which moves faster than n.
+        Zipped(
+            {
+                "split_size": (40, 90, 200, 450, 1000),
+                "training.num_epochs": (1500, 1800, 2000, 2400, 3400),
+                "first_checkpoint": (60, 40, 20, 12, 6),
+            }
+        ),
     ),
     measures={"evaluation": EvaluationConfig(num_examples=400, num_noises=2, num_loss_noises=4)},
     seeds=(1,),
