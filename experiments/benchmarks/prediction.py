@@ -103,9 +103,8 @@ class Work:
     def seconds(self, rate: float, bandwidth: float) -> tuple[float, float]:
         """At least: with everything fused, and with nothing."""
         compute = self.operations / rate
-        return tuple(
-            max(compute, traffic / bandwidth) for traffic in (self.fewest_bytes, self.most_bytes)
-        )
+        fused, unfused = self.fewest_bytes / bandwidth, self.most_bytes / bandwidth
+        return max(compute, fused), max(compute, unfused)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -116,6 +116,7 @@ def evaluate(
         params: parameters of all members, stacked on a leading axis, split by split.
     """
     world, network = world_of(config), config.network
+    params = jax.device_put(params)  # once for all programs
     member_split = jnp.repeat(jnp.arange(config.num_splits), config.num_seeds)
     losses, from_oracles = _evaluate_members(world, network, inputs, params, member_split)
     steps = " and ".join(str(step_at(time, config.schedule)) for time in settings.times)
