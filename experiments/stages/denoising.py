@@ -1,9 +1,12 @@
-"""Denoisers applied to many rows, and networks picked from checkpoints."""
+"""Denoisers applied to many rows, work spread over devices, networks picked from checkpoints."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from experiments.configs import RunConfig
@@ -11,6 +14,7 @@ from experiments.store import Measurement
 from hiermodel.diffusion.compiled import run_compiled
 from hiermodel.diffusion.denoiser import AnyDenoiser
 from hiermodel.training.checkpoints import StackedCheckpoints
+from hiermodel.training.epochs import training_mesh
 
 SETS = ("train", "test")
 
@@ -35,6 +39,22 @@ def denoise_rows(
 
 def _denoise(denoiser: AnyDenoiser, x_t: Array, t: Array) -> Array:
     return denoiser(x_t, t)
+
+
+def map_over_devices(function: Callable[[Any], Any], stacked: Any) -> Any:
+    """``jax.lax.map`` along the leading axis, a share of it on every device.
+
+    Nothing depends on the number of devices. To be called inside a compiled function.
+    """
+    count = len(jax.tree.leaves(stacked)[0])
+    spec = PartitionSpec("member")
+    return jax.shard_map(
+        lambda own: jax.lax.map(function, own),
+        mesh=training_mesh(count),
+        in_specs=spec,
+        out_specs=spec,
+        check_vma=False,
+    )(stacked)
 
 
 def denoisers_of(config: RunConfig, params: Mapping[str, np.ndarray]) -> list[AnyDenoiser]:

@@ -13,8 +13,7 @@ from jaxtyping import Array, Float, Int
 from experiments.configs import RunConfig
 from experiments.runs.data import data_as_drawn, epochs_of, run_key
 from experiments.runs.members import checkpoints_of
-from experiments.spread import map_over_devices
-from experiments.stages.denoising import denoise_rows
+from experiments.stages.denoising import denoise_rows, map_over_devices
 from experiments.stages.noisy_inputs import (
     EvaluationConfig,
     NoisyInputs,

@@ -12,7 +12,7 @@ from jaxtyping import Array, Key, Num
 from experiments.configs import RunConfig
 from experiments.runs.data import data_as_drawn, epochs_of, run_key
 from experiments.runs.members import checkpoints_of
-from experiments.spread import map_over_devices
+from experiments.stages.denoising import map_over_devices
 from experiments.stages.evaluation import same_data_pairs, split_pairs
 from experiments.stages.pipeline import Context, Plan, Recipe, along_checkpoints
 from experiments.stages.registry import Stage, any_world
