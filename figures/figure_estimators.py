@@ -97,15 +97,15 @@ def _draw_row(axis: Axes, row: int, minimum: Minimum, color: str, first: float |
     """One estimator; returns the width of its interval in ln τ."""
     found = interval_of_units(np.log(minimum.time))
     located = bool(np.all(minimum.located))
-    middle = np.exp(found.estimate)
+    middle = float(np.exp(found.estimate))
     face = color if located else "white"
-    low, high = np.exp([found.low, found.high])
+    low, high = (float(np.exp(end)) for end in (found.low, found.high))
     if not np.isfinite(high):  # one unit alone has no interval
         axis.plot(middle, row, "o", ms=4, color=color, mfc=face)
         return np.nan
     axis.plot([low, high], [row, row], color=color, lw=1.2)
     axis.plot(middle, row, "o", ms=4, color=color, mfc=face)
-    width = found.high - found.low
+    width = float(found.high - found.low)
     text = f"{width:.2f} (×{width / first:.1f})" if first else f"{width:.2f}"
     axis.annotate(text, (high, row), xytext=(4, 0), textcoords="offset points", va="center", size=6)
     return width

@@ -71,7 +71,8 @@ def _draw_run(axes: Sequence[Axes], results: Results, line: Mapping) -> None:
             if axis is not between:
                 means.append((epochs, curves.mean(1)))
     if len(means) == 2:
-        _draw_both(both, *means, line)
+        far, gaps = means
+        _draw_both(both, far, gaps, line)
 
 
 def _draw_both(axis: Axes, far: tuple, gaps: tuple, line: Mapping) -> None:
