@@ -22,10 +22,12 @@ class Arguments(command.Arguments):
             take on one, from the programs' own operations and its published peak rates. Nothing is
             timed.
         scales: which scales to predict.
+        network: "tree" for tree U-Nets in place of the paper's transformer, at paper scale.
     """
 
     predict: str | None = None
     scales: tuple[str, ...] = tuple(SCALES)
+    network: str | None = None
 
 
 def bench(arguments: Arguments) -> None:
@@ -36,11 +38,14 @@ def bench(arguments: Arguments) -> None:
     require(arguments.predict in MACHINES, "predict", arguments.predict, f"one of {list(MACHINES)}")
     for scale in arguments.scales:
         print(f"\n{scale} on one {arguments.predict}, at its peak rates: no run takes less")
-        print(as_text(dict(predictions(scale, arguments.predict))), flush=True)
+        network = arguments.network if scale == "paper" else None
+        print(as_text(dict(predictions(scale, arguments.predict, network))), flush=True)
 
 
-def predictions(scale: str, machine: str) -> Iterator[tuple[str, Prediction]]:
+def predictions(
+    scale: str, machine: str, network: str | None = None
+) -> Iterator[tuple[str, Prediction]]:
     """By size: its networks, and the stages that figures need of it."""
-    for size, own in protocol(scale).sizes.items():
+    for size, own in protocol(scale, network).sizes.items():
         stages = {s for spec in all_figures().values() if size in spec.sizes for s in spec.stages}
         yield size, predict(own, with_needs(own.run, stages), MACHINES[machine])
