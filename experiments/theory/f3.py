@@ -48,11 +48,11 @@ def parts(study: F3Study) -> Parts:
 
 
 def _staircase(study: F3Study, rules: int) -> Measurements:
-    found = realisations(study.seed, study.num_realisations, rules_per_symbol=rules, **SIZES)
+    found = list(realisations(study.seed, study.num_realisations, rules_per_symbol=rules, **SIZES))
     sets, inputs, oracles = [], [], []
     t = stratified_steps(jax.random.key(study.seed), PROCESS.num_steps, study.num_tests)
     for key, grammar in found:
-        train_key, test_key, key = jax.random.split(key, 3)
+        train_key, test_key, _ = jax.random.split(key, 3)
         rows = np.asarray(hm.sample_leaves(train_key, grammar, max(study.num_sequences)))
         sets += [rows[:number] for number in study.num_sequences]
         x_t, own = tests(test_key, grammar, study.num_tests, t)
@@ -67,8 +67,9 @@ def _staircase(study: F3Study, rules: int) -> Measurements:
             ]
         )
 
+    _, _, network_key = jax.random.split(found[-1][0], 3)
     measured = along_training(
-        key, study.regime, SIZES["depth"], PROCESS, sets, jnp.stack(inputs), t, divergences
+        network_key, study.regime, SIZES["depth"], PROCESS, sets, jnp.stack(inputs), t, divergences
     )
     shape = (len(measured), study.num_realisations, len(study.num_sequences), -1)
     dims = ("realisation", "num_sequences", "checkpoint", "filter_level")

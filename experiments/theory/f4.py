@@ -21,6 +21,9 @@ RULES = 3
 WIDTHS = (12, 24, 48)
 """W."""
 
+LARGER = 4
+"""Batches of the control, in units of the usual ones, at the middle width and half the steps."""
+
 
 @dataclasses.dataclass(frozen=True)
 class F4Study:
@@ -44,8 +47,20 @@ class F4Study:
 
 
 def parts(study: F4Study) -> Parts:
-    """A part per width."""
-    return {name_of(width): functools.partial(_times, study, width) for width in WIDTHS}
+    """A part per width, and the control."""
+    found = {
+        name_of(width): functools.partial(
+            _times, study, name_of(width), dataclasses.replace(study.regime, width=width)
+        )
+        for width in WIDTHS
+    }
+    control = dataclasses.replace(
+        study.regime,
+        width=WIDTHS[1],
+        batch_size=LARGER * study.regime.batch_size,
+        num_steps=study.regime.num_steps // 2,
+    )
+    return found | {"control": functools.partial(_times, study, "control", control)}
 
 
 def name_of(width: int) -> str:
@@ -53,14 +68,13 @@ def name_of(width: int) -> str:
     return f"width_{width}"
 
 
-def _times(study: F4Study, width: int) -> Measurements:
-    """The same grammars, data and noise for every width."""
-    found = realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES)
-    regime = dataclasses.replace(study.regime, width=width)
+def _times(study: F4Study, name: str, regime: Regime) -> Measurements:
+    """The same grammars, data and noise for every width and batch."""
+    found = list(realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES))
     t = stratified_steps(jax.random.key(study.seed), PROCESS.num_steps, study.num_tests)
     sets, inputs, oracles, known, own_rows = [], [], [], [], []
     for key, grammar in found:
-        train_key, test_key, noise_key, key = jax.random.split(key, 4)
+        train_key, test_key, noise_key, _ = jax.random.split(key, 4)
         rows = np.asarray(hm.sample_leaves(train_key, grammar, max(study.num_sequences)))
         x_t, levels = tests(test_key, grammar, study.num_tests, t)
         for number in study.num_sequences:
@@ -83,8 +97,9 @@ def _times(study: F4Study, width: int) -> Measurements:
             ]
         )
 
+    *_, network_key = jax.random.split(found[-1][0], 4)
     measured = along_training(
-        key,
+        network_key,
         regime,
         SIZES["depth"],
         PROCESS,
@@ -97,7 +112,6 @@ def _times(study: F4Study, width: int) -> Measurements:
     curves = np.moveaxis(measured.reshape(shape), 0, 2)
     dims = ("realisation", "num_sequences", "checkpoint")
     losses = np.array(known).reshape(*shape[1:3], 1, 2)
-    name = name_of(width)
     return {
         f"{name}_step": Measurement(regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
         f"{name}_sequences": Measurement(

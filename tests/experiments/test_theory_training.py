@@ -64,12 +64,12 @@ def test_levels_are_learned_where_oracles_change_places():
 
 
 def test_exponents_of_times_are_those_of_the_curves():
-    """τ_mem = 32 n / W, τ_gen = 640 / W."""
+    """τ_mem = 32 n / W steps, a quarter of it with the control's batches; τ_gen = 640 / W."""
     steps, numbers = np.geomspace(5, 4000, 90), np.array([12, 26, 56, 120])
     measured = {}
-    for width in f4.WIDTHS:
-        name = f4.name_of(width)
-        memory = times.SHARE + np.log(steps / (32 * numbers[:, None] / width))
+    trainings = [(f4.name_of(width), width, 1.0) for width in f4.WIDTHS]
+    for name, width, factor in [*trainings, ("control", f4.WIDTHS[1], 0.25)]:
+        memory = times.SHARE + np.log(steps / (factor * 32 * numbers[:, None] / width))
         pairs = np.tile(np.log(steps / (640 / width)), (4, 1))
         levels = np.stack([pairs * 0 + 1, pairs * 0, -pairs, pairs * 0], -1)
         measured[f"{name}_step"] = measurement(steps, "c")
@@ -82,6 +82,7 @@ def test_exponents_of_times_are_those_of_the_curves():
     for name, expected in (("memory-n-width-24", 1), ("law-n-width-12", 0), ("law-width", -1)):
         assert claims[name]["estimate"] == pytest.approx(expected, abs=0.02), name
         assert claims[name]["verdict"] == "shown"
+    assert claims["batch"]["estimate"] == pytest.approx(-np.log(4), abs=0.02)
     assert family.draw(measured).axes
 
 
