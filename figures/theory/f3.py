@@ -10,6 +10,7 @@ from experiments.store import Measurements
 from experiments.theory import f3
 from figures import style
 from figures.theory.family import Family, Prediction
+from figures.theory.rises import last_rise
 
 DEPTH = f3.SIZES["depth"]
 
@@ -43,19 +44,8 @@ def learned_at(level: int, rules: int, measured: Measurements) -> np.ndarray:
     numbers = np.log(measured[f"m{rules}_sequences"].values)
     curves = nearest(rules, measured)
     return np.array(
-        [_last_rise(numbers, each[:, without] - each[:, without - 1]) for each in curves]
+        [last_rise(numbers, each[:, without] - each[:, without - 1]) for each in curves]
     )
-
-
-def _last_rise(x: np.ndarray, difference: np.ndarray) -> float:
-    above = difference > 0
-    if not above[-1]:
-        return float(x[-1])
-    after = len(x) - int(np.argmin(above[::-1])) if not above.all() else 0
-    if after == 0:
-        return float(x[0])
-    low, high = difference[after - 1], difference[after]
-    return float(x[after - 1] - low / (high - low) * (x[after] - x[after - 1]))
 
 
 def slope(level: int, measured: Measurements) -> np.ndarray:
@@ -129,9 +119,15 @@ def _draw_sizes(axis: Axes, measured: Measurements) -> None:
     rules = np.array(f3.RULES, float)
     for level in LEVELS:
         color = style.level_color(DEPTH - level, DEPTH + 1)
-        found = np.exp([learned_at(level, each, measured) for each in f3.RULES])
-        style.curve_with_band(axis, rules, found, color=color, label=f"level {level}")
-        middle = np.exp(np.log(found).mean())
+        found = np.stack([learned_at(level, each, measured) for each in f3.RULES])
+        axis.plot(rules, np.exp(found.mean(1)), color=color, label=f"level {level}")
+        for each, values in zip(rules, np.exp(found), strict=True):
+            known = values < measured[f"m{each:.0f}_sequences"].values[-1] * (1 - 1e-9)
+            for which, fill in ((known, color), (~known, "none")):
+                axis.scatter(
+                    np.full(which.sum(), each), values[which], 12, edgecolors=color, facecolors=fill
+                )
+        middle = np.exp(found.mean())
         predicted = middle * (rules / np.exp(np.log(rules).mean())) ** (level + 1)
         axis.plot(rules, predicted, color=color, ls=":", lw=1)
     axis.set(xscale="log", yscale="log", title="$P^*$", xlabel="rules per symbol $m$")
@@ -154,9 +150,11 @@ FAMILY = Family(
     caption=(
         "(a, b) KL from the oracle of filter level k (0: exact, dark; 3: independent leaves, "
         "light) to networks trained on P sequences, at the step where they are nearest to the "
-        "exact one. The nearest oracle changes from k = 3 to 0 as P grows. (c) P* of a level: "
-        "from there on the oracle with it is nearer than the one without; dotted: the predicted "
-        "slope through the mean. Bands: 95 % over grammars."
+        "exact one. The nearest oracle changes from k = 3 to finer ones as P grows. (c) P* of "
+        "a level, per grammar and mean: from there on the oracle with it is nearer than the one "
+        "without; hollow: not up to the largest P, where networks are still far from the exact "
+        "oracle and training, not data, is the limit; dotted: the predicted slope through the "
+        "mean. Bands: 95 % over grammars."
     ),
     study=f3.F3Study(),
     parts=f3.parts,

@@ -11,6 +11,7 @@ from experiments.store import Measurements
 from experiments.theory import f3, f4
 from figures import style
 from figures.theory.family import Family, Prediction
+from figures.theory.rises import first_rise
 
 DEPTH = f3.SIZES["depth"]
 
@@ -27,26 +28,13 @@ Times = Callable[[str, Measurements], np.ndarray]
 
 def memorises(name: str, measured: Measurements) -> np.ndarray:
     """Ln τ_mem: the loss on the training set falls below the exact denoiser's."""
-    return _first(measured[f"{name}_step"].values, measured[f"{name}_memory"].values - SHARE)
+    return first_rise(measured[f"{name}_step"].values, measured[f"{name}_memory"].values - SHARE)
 
 
 def generalises(name: str, measured: Measurements) -> np.ndarray:
     """Ln τ_gen: the oracle of pairs of leaves becomes nearer than that of independent leaves."""
     found = measured[f"{name}_divergence"].values
-    return _first(measured[f"{name}_step"].values, found[..., DEPTH] - found[..., DEPTH - 1])
-
-
-def _first(steps: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """Ln of the step where a curve first rises above 0, by straight lines in ln of the step.
-
-    The first or last step looked at, if it is above at once, or never.
-    """
-    x, after = np.log(steps), (curves > 0).argmax(-1)
-    before = np.maximum(after - 1, 0)
-    low, high = (np.take_along_axis(curves, at[..., None], -1)[..., 0] for at in (before, after))
-    share = np.where(after > 0, -low / np.where(high > low, high - low, 1), 0.0)
-    found = x[before] + share * (x[after] - x[before])
-    return np.where((curves > 0).any(-1), found, x[-1])
+    return first_rise(measured[f"{name}_step"].values, found[..., DEPTH] - found[..., DEPTH - 1])
 
 
 def exponent_in_n(times: Times, name: str, measured: Measurements) -> np.ndarray:

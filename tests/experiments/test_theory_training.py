@@ -12,6 +12,7 @@ from experiments.theory.training import Regime, along_training
 from figures.theory import f3 as staircase
 from figures.theory import f4 as times
 from figures.theory.family import all_families
+from figures.theory.rises import first_rise
 
 
 def measurement(values, *dims):
@@ -88,5 +89,5 @@ def test_exponents_of_times_are_those_of_the_curves():
 
 def test_what_never_happens_is_put_at_the_last_step():
     curves = np.array([[[-1.0, -0.5, -0.1], [-1.0, 1.0, 2.0], [1.0, 1.0, 1.0]]])
-    found = np.exp(times._first(np.array([10.0, 100.0, 1000.0]), curves))
+    found = np.exp(first_rise(np.array([10.0, 100.0, 1000.0]), curves))
     np.testing.assert_allclose(found, [[1000, np.sqrt(1000), 10]])
