@@ -110,7 +110,8 @@ def _draw_staircase(axis: Axes, measured: Measurements, rules: int) -> None:
         style.curve_with_band(
             axis, numbers, curves[..., level].T, color=color, label=f"k = {level}"
         )
-    axis.set(xscale="log", yscale="log", title=f"m = {rules}", xlabel="sequences $P$")
+    axis.set(xscale="log", title=f"m = {rules}", xlabel="sequences $P$")
+    style.log_height(axis)
     axis.set_ylabel("KL from oracle (nats)")
     axis.legend(handlelength=1.2, labelspacing=0.2)
 

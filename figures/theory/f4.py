@@ -162,6 +162,7 @@ def _draw_times(axis: Axes, measured: Measurements) -> None:
     around = np.exp(np.log(numbers).mean())
     axis.plot(numbers, middle * numbers / around, color=style.GREY, lw=0.8, ls=":")
     axis.set(xscale="log", yscale="log", title="against n", xlabel="sequences $n$", ylabel="steps")
+    axis.set_ylim(bottom=measured[f"{f4.name_of(f4.WIDTHS[0])}_step"].values[0])
     axis.set_xticks(numbers, [str(number) for number in numbers])
     axis.set_xticks([], minor=True)
     axis.legend(handlelength=1.2, labelspacing=0.2)

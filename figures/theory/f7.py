@@ -94,7 +94,8 @@ def _draw_along(axis: Axes, measured: Measurements, rules: int) -> None:
     for level in range(DEPTH + 1):
         own = {"color": style.level_color(level, DEPTH + 1), "label": f"k = {level}"}
         style.curve_with_band(axis, STEPS, curves[..., level].T, **own)
-    axis.set(xscale="log", yscale="log", xlabel="training step")
+    axis.set(xscale="log", xlabel="training step")
+    style.log_height(axis)
 
 
 FAMILY = Family(

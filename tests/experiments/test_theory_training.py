@@ -11,6 +11,7 @@ from experiments.theory import f3, f4
 from experiments.theory.training import Regime, along_training
 from figures.theory import f3 as staircase
 from figures.theory import f4 as times
+from figures.theory import f7 as order
 from figures.theory.family import all_families
 from figures.theory.rises import first_rise
 
@@ -64,9 +65,25 @@ def test_levels_are_learned_where_oracles_change_places():
     assert family.draw(measured).axes
 
 
+def test_levels_are_included_where_oracles_change_places_along_training():
+    """KL from the oracle of level k is lowest at a step of its own, coarser ones first."""
+    steps = order.STEPS
+    places = np.log(steps)[[9, 6, 3, 1]]  # of k = 0 … 3
+    curves = 1 + np.abs(np.log(steps)[:, None] - places)
+    measured = {
+        f"m{rules}_divergence": measurement(np.tile(curves, (6, 7, 1, 1)), "r", "P", "c", "k")
+        for rules in f3.RULES
+    }
+    np.testing.assert_allclose(np.exp(order.nearest_at(1, 3, measured)), steps[6])
+    np.testing.assert_allclose(order.included_at(2, 3, measured), places[1:3].mean(), atol=0.15)
+    family = all_families()["f7"]
+    assert {claim.verdict for claim in family.claims(measured)} == {"shown"}
+    assert family.draw(measured).axes
+
+
 def test_exponents_of_times_are_those_of_the_curves():
     """τ_mem = 32 n / W steps, a quarter of it with the control's batches; τ_gen = 640 / W."""
-    steps, numbers = np.geomspace(5, 4000, 90), np.array([12, 26, 56, 120])
+    steps, numbers = np.geomspace(2, 4000, 100), np.array([12, 26, 56, 120])
     measured = {}
     trainings = [(f4.name_of(width), width, 1.0) for width in f4.WIDTHS]
     for name, width, factor in [*trainings, ("control", f4.WIDTHS[1], 0.25)]:
