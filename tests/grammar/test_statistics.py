@@ -20,6 +20,10 @@ from hiermodel.grammar.statistics import (
 )
 from hiermodel.grammar.support import is_unambiguous, support_size, tree_count
 
+# One program for each structure and filter level; a test below compares them with uncompiled ones.
+compiled_pairs = jax.jit(leaf_pairs, static_argnames="filter_level")
+compiled_marginals = jax.jit(symbol_log_marginals)
+
 
 @given(data=st.data())
 def test_pairs_of_leaves_agree_with_enumeration(data):
@@ -28,7 +32,7 @@ def test_pairs_of_leaves_agree_with_enumeration(data):
     trees = case.trees(filter_level)
     one_hot = np.eye(trees.vocab_size)[trees.levels[-1]]
     joint = np.einsum("n,nia,njb->ijab", trees.prior, one_hot, one_hot)
-    found = leaf_pairs(case.grammar, filter_level=filter_level)
+    found = compiled_pairs(case.grammar, filter_level=filter_level)
     np.testing.assert_allclose(found.joint, joint, atol=1e-12)
 
     marginal = np.einsum("n,nia->ia", trees.prior, one_hot)
@@ -44,7 +48,7 @@ def test_symbol_marginals_agree_with_enumeration(data):
     case = data.draw(strategies.cases())
     trees = case.trees()
     expected = oracles.marginals(trees, trees.prior)
-    for found, level in zip(symbol_log_marginals(case.grammar), expected, strict=True):
+    for found, level in zip(compiled_marginals(case.grammar), expected, strict=True):
         np.testing.assert_allclose(np.exp(found), level, atol=1e-12)
 
 
