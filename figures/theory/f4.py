@@ -181,8 +181,8 @@ def _draw_widths(axis: Axes, measured: Measurements) -> None:
         around = np.exp(np.log(widths).mean())
         axis.plot(widths, middle * around / widths, color=style.GREY, lw=0.8, ls=":")
     large = np.exp(memorises("control", measured).mean(-1))
-    own = {"color": style.VERMILION, "label": "batch 128"}
-    axis.plot(np.full(len(large), widths[1]), large, "x", **own)
+    at = np.full(len(large), widths[1])
+    axis.plot(at, large, "x", color=style.VERMILION, label="batch 128")
     axis.set(xscale="log", yscale="log", title="against width", xlabel="width $W$", ylabel="steps")
     axis.set_xticks(widths, [str(width) for width in f4.WIDTHS])
     axis.set_xticks([], minor=True)
