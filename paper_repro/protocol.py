@@ -279,7 +279,7 @@ def _laptop_images() -> dict[str, Protocol]:
             training=TrainingConfig(
                 num_epochs=600, batch_size=64, learning_rate=2e-3, rate_schedule="constant"
             ),
-            num_splits=6,
+            num_splits=8,
             num_seeds=1,
             split_size=64,
             test_size=500,
