@@ -125,9 +125,8 @@ def _draw_sizes(axis: Axes, measured: Measurements) -> None:
         for each, values in zip(rules, np.exp(found), strict=True):
             known = values < measured[f"m{each:.0f}_sequences"].values[-1] * (1 - 1e-9)
             for which, fill in ((known, color), (~known, "none")):
-                axis.scatter(
-                    np.full(which.sum(), each), values[which], 12, edgecolors=color, facecolors=fill
-                )
+                places = np.full(which.sum(), each)
+                axis.plot(places, values[which], "o", ms=3.5, color=color, mfc=fill)
         middle = np.exp(found.mean())
         predicted = middle * (rules / np.exp(np.log(rules).mean())) ** (level + 1)
         axis.plot(rules, predicted, color=color, ls=":", lw=1)

@@ -60,7 +60,7 @@ def test_every_row_of_claims_is_tested(smoke):
     tested = {figure: {c["name"] for c in claims if c["figure"] == figure} for figure in FIGURES}
     assert {"order-2-1", "split-before-fit", "excess-before-fit", "data-not-seed"} <= tested["1b"]
     assert {"peak-1", "peak-2", "peak-model-small", "peak-model-large"} <= tested["3b"]
-    whole = {"neighbour-before-test", "gap-at-test", "gap-grows", "copies-own"}
+    whole = {"neighbour-before-test", "gap-at-test", "gap-beyond-refitted", "copies-own"}
     whole |= {"u-turns-coincide", "u-turns-separate", "u-turns-part"}
     assert whole | {f"{name}-large" for name in whole} <= tested["4a"]
     assert {"bias-grows-small-middle", "test-grows-middle-large"} <= tested["4a"]
