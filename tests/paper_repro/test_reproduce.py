@@ -29,6 +29,7 @@ STAGES = {
     "levels",
     "refitted",
     "spread",
+    "examination",
 }
 
 
