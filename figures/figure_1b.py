@@ -181,9 +181,8 @@ def _beaten_levels_in_order(run: Run) -> list[Claim]:
             run,
             least,
             name="beaten-levels-in-order",
-            statement=f"every filter level that networks beat ({named}) turns before the next "
-            "finer one",
-            about="least of ln(τ_(k−1) / τ_k) over those levels",
+            statement="every filter level that networks beat turns before the next finer one",
+            about=f"least of ln(τ_(k−1) / τ_k) over those levels ({named})",
             note=border_note(**{f"τ_{k}": each for k, each in enumerate(tau)}),
             resolution=run.spacing("evaluation"),
             primary=True,

@@ -133,14 +133,16 @@ def _do(arguments: Arguments) -> None:
 
 def _check_images(arguments: Arguments) -> None:
     """Refuse to train networks on the paper's images where none are given."""
-    from figures.figure import all_figures, figure_named
+    from figures.figure import figure_named
     from hiermodel.checks import require
-    from paper_repro.protocol import IMAGE_SIZES, figures_without_images, protocol
+    from paper_repro.protocol import IMAGE_SIZES, figures_of, figures_without_images, protocol
 
+    scale = protocol(arguments.scale, arguments.network)
     only_trains = bool(arguments.splits or arguments.seeds)
-    named = set(all_figures() if only_trains else map(figure_named, arguments.figures))
+    offered = set(figures_of(scale))
+    named = offered if only_trains else offered & set(map(figure_named, arguments.figures))
     needing = sorted(named - set(figures_without_images(arguments.scale)))
-    images = {*IMAGE_SIZES} & set(protocol(arguments.scale).sizes)
+    images = {*IMAGE_SIZES} & set(scale.sizes)
     runs = not (arguments.show_list or arguments.draw_only) and set(arguments.sizes) & images
     allowed = f"given for figures {needing}, or --sizes without {list(IMAGE_SIZES)}"
     require(not (needing and runs) or arguments.images is not None, "images", None, allowed)

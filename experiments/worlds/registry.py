@@ -52,8 +52,8 @@ def from_json(value: Any) -> Any:
     """
     if isinstance(value, Mapping):
         known, name = _types(), value.get("type")
-        allowed = f"one of {sorted(known)}: no others come back from JSON"
-        require(name in known, "type", name, allowed)
+        allowed = f"of the types {sorted(known)}: no others come back from JSON"
+        require(name in known, "config", f"one of type {name}", allowed)
         cls = known[value["type"]]
         names = [field.name for field in dataclasses.fields(cls)]
         fields = {name: from_json(each) for name, each in value.items() if name != "type"}
