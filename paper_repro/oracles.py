@@ -3,9 +3,8 @@
 import dataclasses
 from pathlib import Path
 
-from experiments import store
+from experiments import runtime, store
 from experiments.oracle_study import BOUNDS, OracleStudy, run_study
-from experiments.runtime import prepare
 from experiments.words import interval_text
 
 LAPTOP = OracleStudy()
@@ -48,7 +47,7 @@ def as_text(measured: store.Measurements) -> str:
 
 def draw_and_say(arguments: Arguments) -> None:
     """Do what the command line says."""
-    prepare(arguments.root)
+    runtime.prepare(arguments.root)
     folder = write(arguments.study, arguments.root)
     print(as_text(store.load_measurements(folder / "figure_ancestors.npz")))
     print(f"\nfigure: {folder / 'figure_ancestors.pdf'}")

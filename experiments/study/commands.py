@@ -8,7 +8,7 @@ from pathlib import Path
 import jax
 import tyro
 
-from experiments.runtime import prepare
+from experiments import runtime
 from experiments.study.files import load_study
 from experiments.study.runner import retry_failures, run_study
 from experiments.study.state import State
@@ -77,7 +77,7 @@ def run(arguments: RunArguments) -> int:
 def _run_here(arguments: RunArguments) -> int:
     if arguments.distributed:
         _join_others()
-    prepare(arguments.root)
+    runtime.prepare(arguments.root)
     study = load_study(arguments.study, arguments.seed)
     plan = make_plan(study, arguments.root)
     if plan.over_budget and not arguments.over_budget:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import tyro
 
+from experiments import runtime
 from experiments.runs.members import members
-from experiments.runtime import prepare
 from experiments.study.design import Study
 from experiments.study.files import load_study
 from experiments.study.runner import retry_failures, run_study
@@ -75,7 +75,7 @@ class Task:
 
     def __call__(self) -> dict[str, int]:
         """Train and measure until nothing is left that no other process holds; counts by state."""
-        prepare(self.root)
+        runtime.prepare(self.root)
         study, root = load_study(self.study, self.seed), Path(self.root)
         run_study(study, root, shares=self.shares, progress=False)
         return collections.Counter(standing(study, run, root).state for run in study.runs())
