@@ -53,13 +53,13 @@ def test_exponents_are_found():
     )
     answer = load_study("set_size").answer(table)
     found = {claim.name: claim.interval for claim in answer.claims}
-    # Noise of 0.02 over a factor of 25 in n, six networks: standard errors below 0.01.
+    # Noise of 0.02 over a factor of 16 in n, six networks: standard errors below 0.01.
     assert found["turn-grows"].estimate == pytest.approx(0.4, abs=0.05)
     assert found["test-grows"].estimate == pytest.approx(0.9, abs=0.05)
     assert found["ratio-grows"].estimate == pytest.approx(0.5, abs=0.07)
     assert set(verdicts(answer).values()) == {"shown"}
     assert "lengthens with n" in answer.paragraph
-    assert "From n = 40 to 1000" in answer.paragraph
+    assert "From n = 64 to 1024" in answer.paragraph
 
 
 def test_what_does_not_move_is_not_shown_to_change():
@@ -105,7 +105,7 @@ def test_effects_of_architecture_and_dropout_are_told_apart():
 
 def test_effects_that_cannot_be_told_apart_are_refused():
     table = made_up("set_size", lambda _: 1.0, lambda _: 2.0)
-    rows = table.table[table.table["split_size"] == 40]
+    rows = table.table[table.table["split_size"] == 64]
     with pytest.raises(ValueError, match="cannot be told apart"):
         effects(rows, log_times(rows, "tau_bias"), {"n": np.log(rows["split_size"])})
 
@@ -118,7 +118,7 @@ def test_minima_on_the_border_bound_what_is_said():
 
     table = made_up("set_size", lambda _: 1.0, tau)
     rows = table.table
-    largest = rows["split_size"] == 1000
+    largest = rows["split_size"] == 1024
     rows.loc[largest, "tau_test_located"] = False
     rows.loc[largest, "tau_test_at_end"] = True
     found = {claim.name: claim for claim in load_study("set_size").answer(table).claims}
@@ -126,8 +126,8 @@ def test_minima_on_the_border_bound_what_is_said():
     assert found["test-grows"].verdict == "shown"
     assert found["turn-grows"].note == ""
     # Bounded from the other side at the small sizes, they might be anything.
-    rows.loc[rows["split_size"] == 450, "tau_test_at_start"] = True
-    rows.loc[rows["split_size"] == 40, "tau_test_at_end"] = True
+    rows.loc[rows["split_size"] == 512, "tau_test_at_start"] = True
+    rows.loc[rows["split_size"] == 64, "tau_test_at_end"] = True
     answer = load_study("set_size").answer(table)
     assert verdicts(answer)["test-grows"] == "not located"
     assert "is not shown to change (not located) with n" in answer.paragraph
