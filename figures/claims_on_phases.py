@@ -1,10 +1,20 @@
 """Claims on the phases of training: before the onset of bias, and while it grows (figure 4a)."""
 
+import dataclasses
+
 import numpy as np
 
 from experiments.claim import Claim, Statistic
 from experiments.store import Measurements, trained_checkpoints
-from figures.claims import Run, border_note, located, of_other_units, per_network, per_pair
+from figures.claims import (
+    Run,
+    at_times,
+    border_note,
+    located,
+    of_other_units,
+    per_network,
+    per_pair,
+)
 from hiermodel.measures.units import by_pair_of_sets, by_training_set
 
 TEST = 1
@@ -56,16 +66,22 @@ def no_bias_before_onset(run: Run) -> list[Claim]:
     levels = run.results["levels"]
     if "gap_onset" not in levels or run.num_splits < 4:
         return []
-    onset = of_other_units(onsets_of_pairs(levels), run.num_splits // 2)
-    times = np.repeat(onset.values, 2)[: run.num_splits]
+    of_pairs = onsets_of_pairs(levels)
+    onset = of_other_units(of_pairs, run.num_splits // 2)
+    # A last odd set is in no pair, so all of them are without it.
+    times = np.append(np.repeat(onset.values, 2), of_pairs.values.mean())[: run.num_splits]
     trained, epochs = trained_checkpoints(run.results["comparison"])
-    gap = run.results["comparison"]["gap_of_sets"].values[trained, : len(times)]
-    before = _means_before(epochs, gap, times)
-    refitted = run.results["refitted"]["gap_of_sets"].values[: len(times)]
+    before = np.log(epochs)[:, None] < times
+    excess = (
+        run.results["comparison"]["gap_of_sets"].values[trained]
+        - run.results["refitted"]["gap_of_sets"].values
+    )
+    count = before.sum(0)
+    mean = np.where(before, excess, 0).sum(0) / np.maximum(count, 1)
     return [
         per_network(
             run,
-            Statistic.known(np.nan_to_num(before - refitted), np.isfinite(before)),
+            Statistic.known(mean, count > 0),
             name="gap-before-onset",
             statement="before its onset, the gap is that of the refitted grammar (within "
             f"{MARGIN} symbols)",
@@ -79,16 +95,6 @@ def no_bias_before_onset(run: Run) -> list[Claim]:
     ]
 
 
-def _means_before(epochs: np.ndarray, curves: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """Mean of each curve, (checkpoint, unit), before its ln time; NaN where nothing lies before."""
-    means = np.full(curves.shape[1], np.nan)
-    for unit, time in enumerate(times):
-        before = np.log(epochs) < time
-        if before.any():
-            means[unit] = curves[before, unit].mean()
-    return means
-
-
 def distance_falls(run: Run) -> list[Claim]:
     """While samples already lean to their own data, networks still come nearer to the truth.
 
@@ -99,17 +105,19 @@ def distance_falls(run: Run) -> list[Claim]:
     if not known or "distillation" not in run.results["evaluation"]:
         return []
     evaluation = run.results["evaluation"]
-    trained, epochs = trained_checkpoints(evaluation)
-    distance = evaluation["distillation"].values[trained, :, TEST]
-    distance = by_training_set(distance, run.num_splits, axis=1)
+    of_sets = by_training_set(evaluation["distillation"].values, run.num_splits, axis=1)
+    distance = dataclasses.replace(
+        evaluation["distillation"], values=of_sets[:, :, TEST], dims=("checkpoint", "split")
+    )
+    measured = {**evaluation, "distillation": distance}
     turn, test = (
         of_other_units(run.times_of_sets(name), run.num_splits) for name in ("tau_turn", "tau_test")
     )
-    fall = np.log(_at(epochs, distance, turn) / _at(epochs, distance, test))
+    far, near = (at_times(measured, "distillation", times) for times in (turn, test))
     return [
         per_network(
             run,
-            Statistic.known(fall, located(turn, test)),
+            Statistic.known(np.log(far / near), located(turn, test)),
             name="distance-falls",
             statement="from where networks of different sets begin to part to the lowest test "
             "loss, they still come nearer to the exact denoiser",
@@ -118,9 +126,3 @@ def distance_falls(run: Run) -> list[Claim]:
             primary=True,
         )
     ]
-
-
-def _at(epochs: np.ndarray, curves: np.ndarray, times: Statistic) -> np.ndarray:
-    """Each curve, (checkpoint, unit), at the checkpoint nearest to its time in log time."""
-    nearest = np.abs(np.log(epochs)[:, None] - times.values).argmin(0)
-    return curves[nearest, np.arange(curves.shape[1])]
