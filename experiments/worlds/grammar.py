@@ -100,8 +100,13 @@ class GrammarWorld(World):
     grammar = staticmethod(GrammarConfig.build)
 
     def shape(self, data: GrammarConfig) -> dict[str, int]:
-        """Leaves and symbols."""
-        return {"num_leaves": data.branching**data.depth, "vocab_size": data.vocab_size}
+        """Leaves and symbols, and the tree above them."""
+        return {
+            "num_leaves": data.branching**data.depth,
+            "vocab_size": data.vocab_size,
+            "depth": data.depth,
+            "branching": data.branching,
+        }
 
     def splits(self, key: Key[Array, ""], run: RunConfig) -> Splits:
         """Exchangeable training sets, and independent draws to test on."""

@@ -122,7 +122,7 @@ class World(Protocol):
     # Data
 
     def shape(self, data: Any) -> dict[str, int]:
-        """What a network must know of the size of its data: fields of its configuration."""
+        """What a network must know of its data's size: fields of these names are set to it."""
         ...
 
     def splits(self, key: Key[Array, ""], run: RunConfig) -> Splits:

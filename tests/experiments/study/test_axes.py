@@ -15,6 +15,7 @@ from experiments.study import Grid, Study, Variants, Zipped, log_spaced, random_
 from experiments.study.axes import product, value_at, with_values
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.transformer import TransformerConfig
+from hiermodel.networks.tree_unet import TreeUNetConfig
 
 
 def study(*axes, **more) -> Study:
@@ -112,6 +113,12 @@ def test_networks_follow_the_grammar():
     runs = study(Grid("data.depth", (1, 3)), Grid("data.vocab_size", (4, 5))).runs()
     sizes = [(run.network.num_leaves, run.network.vocab_size) for run in runs]
     assert sizes == [(2, 4), (2, 5), (8, 4), (8, 5)]
+
+
+def test_trees_of_networks_follow_the_grammar():
+    networks = (TreeUNetConfig(depth=2, branching=2, vocab_size=4, width=8),)
+    runs = study(Grid("network", networks), Grid("data.depth", (1, 3))).runs()
+    assert [(run.network.depth, run.network.num_leaves) for run in runs] == [(1, 2), (3, 8)]
 
 
 def test_whole_architectures_may_be_varied_and_changed_further():
