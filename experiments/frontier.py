@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from experiments import store
-from experiments.claim import Claim, Statistic, claim_of_units
+from experiments.claim import Claim, Statistic, claim_of_units, correct_together
 from experiments.configs import RunConfig
 from experiments.stages.tradeoff import members_by_unit
 from experiments.store import Measurements
@@ -28,6 +28,7 @@ from hiermodel.measures.units import (
 )
 
 BASELINE = "baseline"
+EARLY = "early stop at the turn"
 MEASURES = ("loss", "divergence", "copies", "auc")
 """What is compared: test loss, KL(exact ‖ model), excess copies, AUC of the calibrated attack."""
 
@@ -37,7 +38,7 @@ class Point:
     """A mitigation at the moment when it would be stopped, with the baseline's to compare with.
 
     Attributes:
-        values: by name out of ``MEASURES``, per unit: a training set, or for averages over disjoint
+        values: by name, per unit: a training set, or for averages over disjoint
             data a pair of them; networks are averaged within it.
         at_equal_loss: the same of the baseline, stopped early where its test loss was as low as
             this one's, or at its minimum if it never was.
@@ -71,35 +72,40 @@ def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) ->
     Curves are smoothed first: the first checkpoint at which a jittering test loss is as low as
     another's would be too early.
     """
-    base = _smoothed(curves(results[BASELINE]))
+    base = smoothed(curves(results[BASELINE]))
     alone, sets = members_by_unit(run, "network"), run.num_splits
     found = {
-        name: _point(_smoothed(curves(each)), base, alone, sets) for name, each in results.items()
+        name: at_stop(smoothed(curves(each)), base, alone, sets) for name, each in results.items()
     }
     for name, kind, num_units in (
         ("average of two, same data", "same", sets),
         ("average of two, disjoint data", "halves", sets // 2),
     ):
         groups = members_by_unit(run, kind)
-        own = _smoothed(curves(results[BASELINE], kind))
-        found[name] = _point(own, base, groups, num_units)
-    early = np.log(results[BASELINE]["onsets"]["tau_neighbour"].values)
-    nearest = np.abs(np.log(base["epoch"])[:, None] - early).argmin(0)
-    located = bool(results[BASELINE]["onsets"]["tau_neighbour_located"].values.all())
-    early_stop = _point(base, base, alone, sets, nearest)
-    found["early stop at τ_bias"] = dataclasses.replace(early_stop, located=located)
+        if groups and f"loss_{kind}" in results[BASELINE]["tradeoff"]:
+            own = smoothed(curves(results[BASELINE], kind))
+            found[name] = at_stop(own, base, groups, num_units)
+    onsets = results[BASELINE]["onsets"]
+    if "tau_turn" not in onsets:  # too few training sets
+        return found
+    turn = np.log(np.repeat(onsets["tau_turn"].values.reshape(sets, -1)[:, 0], run.num_seeds))
+    nearest = np.abs(np.log(base["epoch"])[:, None] - turn).argmin(0)
+    located = bool(onsets["tau_turn_located"].values.all())
+    early_stop = at_stop(base, base, alone, sets, nearest)
+    found[EARLY] = dataclasses.replace(early_stop, located=located)
     return found
 
 
-def _smoothed(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def smoothed(found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Curves along checkpoints, smoothed in log time; "epoch" stays as it is."""
     epochs = found["epoch"]
     return {
-        "epoch": epochs,
-        **{name: smooth_log_time(epochs, found[name].T).T for name in MEASURES},
+        name: curve if name == "epoch" else smooth_log_time(epochs, curve.T).T
+        for name, curve in found.items()
     }
 
 
-def _point(
+def at_stop(
     own: Mapping[str, np.ndarray],
     base: Mapping[str, np.ndarray],
     groups: Sequence[Sequence[int]],
@@ -108,12 +114,18 @@ def _point(
 ) -> Point:
     """Each network or average at its stop, else its test-loss minimum; then means by unit.
 
-    ``groups`` are the baseline's networks that each is compared with.
+    Args:
+        own: its curves, (checkpoints, networks or averages): "epoch", "loss" on test sequences,
+            and whatever is to be compared.
+        base: the same curves of the baseline.
+        groups: the baseline's networks that each is compared with.
+        num_units: training sets, or pairs of them.
+        stops: checkpoint at which each is stopped; None for its lowest test loss.
     """
     if stops is None:
         stops = locate_minimum(own["epoch"], own["loss"].T, width=0.0).checkpoint
     each = np.arange(len(groups))
-    values = {name: own[name][stops, each] for name in MEASURES}
+    values = {name: curve[stops, each] for name, curve in own.items() if name != "epoch"}
     minima = locate_minimum(base["epoch"], base["loss"].T, width=0.0).checkpoint
 
     def of_baseline(losses: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,7 +136,7 @@ def _point(
         ]
         return {
             name: np.array([np.mean([each[name] for each in row]) for row in rows])
-            for name in MEASURES
+            for name in values
         }
 
     lowest = np.full(len(groups), -np.inf)
@@ -143,14 +155,15 @@ def _at_loss(
     way = np.minimum.accumulate(base["loss"][: minimum + 1, member])
     place = np.interp(-loss, -way, np.arange(minimum + 1))
     return {
-        name: float(np.interp(place, np.arange(minimum + 1), base[name][: minimum + 1, member]))
-        for name in MEASURES
+        name: float(np.interp(place, np.arange(minimum + 1), curve[: minimum + 1, member]))
+        for name, curve in base.items()
+        if name != "epoch"
     }
 
 
 def summarise(found: Mapping[str, Point]) -> list[dict[str, Any]]:
     """A row per mitigation: means over units, and differences from the baseline, with intervals."""
-    claims = {name: compare(name, point) for name, point in found.items()}
+    claims = compared(found)
     rows = []
     for name, point in found.items():
         row: dict[str, Any] = {"name": name, "units": len(point.values["loss"])}
@@ -159,9 +172,18 @@ def summarise(found: Mapping[str, Point]) -> list[dict[str, Any]]:
             row[f"{measure}_beyond"] = _numbers(_beyond(point, measure))
             saved = point.values[measure] - point.at_minimum[measure]
             row[f"{measure}_less_minimum"] = _numbers(saved)
-        row["verdict"] = _verdict(name, claims[name])
+        row["verdict"] = (
+            _verdict(claims[name]) if name in claims else "what others are compared with"
+        )
         rows.append(row)
     return rows
+
+
+def compared(found: Mapping[str, Point]) -> dict[str, dict[str, Claim]]:
+    """By mitigation, the claims on it; all of them corrected together, since some win by chance."""
+    claims = {name: compare(name, point) for name, point in found.items() if name != BASELINE}
+    corrected = iter(correct_together([each for own in claims.values() for each in own.values()]))
+    return {name: {measure: next(corrected) for measure in own} for name, own in claims.items()}
 
 
 def compare(name: str, point: Point) -> dict[str, Claim]:
@@ -178,6 +200,7 @@ def compare(name: str, point: Point) -> dict[str, Claim]:
             name=f"{measure}-{name}",
             statement=f"{name}: {statement}",
             about=f"{ABOUT[measure]}, baseline − mitigation, per {unit}",
+            primary=True,
         )
         for measure, statement in statements.items()
     }
@@ -200,10 +223,8 @@ def _beyond(point: Point, measure: str) -> np.ndarray:
     return point.values[measure] - point.at_equal_loss[measure]
 
 
-def _verdict(name: str, claims: Mapping[str, Claim]) -> str:
+def _verdict(claims: Mapping[str, Claim]) -> str:
     """What units say of copies and of the attack, at equal test loss."""
-    if name == BASELINE:
-        return "what others are compared with"
     verdict = {measure: claim.verdict for measure, claim in claims.items()}
     for unknown in (TOO_FEW, NOT_LOCATED):
         if unknown in verdict.values():
@@ -241,19 +262,20 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
     if names(TOO_FEW) != "none":
         said.append(f"With too few training sets for a verdict: {names(TOO_FEW)}.")
     if names(NOT_LOCATED) != "none":
-        said.append(f"Without a verdict, since τ_bias was not located: {names(NOT_LOCATED)}.")
+        said.append(f"Without a verdict, since the turn was not located: {names(NOT_LOCATED)}.")
     for row in rows:
-        if row["name"].startswith("early stop"):
+        if row["name"] == EARLY:
             loss, copies, auc = (
                 _text(row[f"{name}_less_minimum"]) for name in ("loss", "copies", "auc")
             )
             said.append(
-                f"Stopping the baseline at τ_bias rather than at its test-loss minimum changes the "
-                f"test loss by {loss} nats per position, excess copies by {copies} of the samples, "
-                f"the attack's AUC by {auc}."
+                "Stopping the baseline at its turn rather than at its test-loss minimum changes "
+                f"the test loss by {loss} nats per position, excess copies by {copies} of the "
+                f"samples, the attack's AUC by {auc}."
             )
     said.append(
-        "Intervals are over training sets, for each comparison alone, not for all of them together."
+        "Verdicts are over training sets, with p-values corrected together by Holm's method; "
+        "intervals are those of each comparison alone."
     )
     return said
 

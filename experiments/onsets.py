@@ -108,6 +108,22 @@ def values_at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray
     return measured[name].values[rows, np.arange(len(taus))]
 
 
+def beaten_levels(evaluation: Measurements) -> dict[int, bool]:
+    """By filter level k > 0, whether networks come nearer to the exact denoiser than level k does.
+
+    Of other levels nothing is said: what they have in common with a network, it has not learned
+    (science.md#regime). Nothing where there are no oracles.
+    """
+    if "oracle_line" not in evaluation:
+        return {}
+    distance = evaluation["model_oracle"].values[:, :, TEST]
+    distance = distance.reshape(*distance.shape[:3], -1)[:, :, 0, 0]  # of several times, the first
+    nearest = distance.mean(1).min()
+    lines = evaluation["oracle_line"].values
+    lines = lines.reshape(len(lines), -1)[:, 0]
+    return {level: bool(nearest < line) for level, line in enumerate(lines) if level > 0}
+
+
 def _minima(measured: Measurements, name: str, locate: Callable[..., Minimum]) -> Minimum:
     """The minimum of each curve along the first axis, "checkpoint"; on the test set."""
     trained, epochs = trained_checkpoints(measured)

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import beaten_levels
 from figures import style
 from figures.claims import Run, at_times, border_note, located, per_network, per_pair
 from figures.figure import FigureSpec
@@ -158,13 +159,8 @@ def _order_of_levels(run: Run) -> list[Claim]:
 
 def _beaten_levels_in_order(run: Run) -> list[Claim]:
     """The order of the levels that networks have learned: of others it is that of overfitting."""
-    evaluation = run.results["evaluation"]
-    distance = evaluation["model_oracle"].values[:, :, TEST, 0].mean(1).min()
-    beaten = [
-        level
-        for level, line in enumerate(evaluation["oracle_line"].values)
-        if level > 0 and distance < line
-    ]
+    levels = beaten_levels(run.results["evaluation"])
+    beaten = [level for level, is_beaten in levels.items() if is_beaten]
     if not beaten:
         return []
     tau = [run.times_of_sets("tau_level", level) for level in range(max(beaten) + 1)]

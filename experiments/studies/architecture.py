@@ -1,115 +1,199 @@
-"""A transformer against a perceptron, and training with dropout against training without."""
+"""A tree U-Net against a transformer and a perceptron, at equal test loss and at equal compute."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.claim import Claim
-from experiments.laptop import BASE, MEASURES, NETWORK
-from experiments.study import Grid, Study
-from experiments.study.answers import (
-    Answer,
-    at_minimum,
-    choose,
-    effects,
-    log_times,
-    make_claim,
-    number,
-    spacing_of,
-    with_note,
-)
-from experiments.study.outcome import Outcome
+from experiments.claim import Claim, Statistic, claim_of_units
+from experiments.costs import forward_operations
+from experiments.frontier import Point, at_stop, smoothed
+from experiments.laptop import BASE, EVALUATION, SAMPLES
+from experiments.onsets import TEST, beaten_levels
+from experiments.runs.data import steps_per_epoch
+from experiments.stages.generation import ComparisonConfig
+from experiments.store import trained_checkpoints
+from experiments.study import Study, Variants
+from experiments.study.answers import Answer, log_times, number, per_unit
+from experiments.study.outcome import Made, Outcome
+from hiermodel.measures.units import by_training_set, interval_of_units
 from hiermodel.networks.mlp import MLPConfig
+from hiermodel.networks.transformer import TransformerConfig
 
 NAME = "architecture"
+TREE = "tree U-Net"
 
-RESPONSES = {
-    "bias": "bias sets in later",
-    "test": "the test loss is lowest later",
-    "ratio": "the biased phase lasts longer",
-    "loss": "the loss at its minimum is further above the exact denoiser's",
-    "copies": "more samples at the test-loss minimum copy their own training set",
+ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
+    TREE: {},
+    "transformer": {
+        "network": TransformerConfig(
+            num_leaves=16,
+            vocab_size=6,
+            width=64,
+            num_layers=3,
+            num_heads=4,
+            dropout=0.0,
+            pre_norm=True,
+        ),
+        "training.num_epochs": 800,
+    },
+    "perceptron": {
+        "network": MLPConfig(num_leaves=16, vocab_size=6, width=256, num_blocks=3),
+        "training.num_epochs": 800,
+    },
 }
-"""What is compared, in the words of a claim."""
+"""What each changes. All see the same training sets, batches of the same size and the same rate."""
+
+
+def curves_of(made: Made) -> dict[str, np.ndarray]:
+    """Along the checkpoints that are sampled, per training set: (checkpoints, sets).
+
+    Test loss above the exact denoiser's in nats per position, own–other gap in symbols, excess
+    copies as a fraction; and the operations of training up to there, in 10^12.
+    """
+    run, evaluation, comparison = (
+        made.config,
+        made.results["evaluation"],
+        made.results["comparison"],
+    )
+    trained, epochs = trained_checkpoints(comparison)
+    rows = np.searchsorted(evaluation["epoch"].values, epochs)
+
+    def per_set(values: np.ndarray) -> np.ndarray:
+        return np.stack([by_training_set(row, run.num_splits) for row in values])
+
+    passes = epochs * steps_per_epoch(run) * min(run.training.batch_size, run.split_size)
+    operations = 3.0 * forward_operations(run.network) * passes / 1e12
+    return {
+        "epoch": epochs,
+        "loss": per_set(evaluation["distillation"].values[rows][:, :, TEST]),
+        "gap": comparison["gap_of_sets"].values[trained],
+        "copies": per_set(comparison["block_reproduction"].values[trained][:, :, 0]),
+        "compute": np.repeat(operations[:, None], run.num_splits, 1),
+    }
 
 
 def answer(found: Outcome) -> Answer:
-    """Effects of architecture and of dropout on both times, the loss and the copies."""
-    claims = _effects(found.table)
-    of = {claim.name: claim for claim in claims}
+    """Each against the tree U-Net, as a paragraph and as a table."""
+    made = {each.name: each for each in found.runs}
+    curves = {name: smoothed(curves_of(each)) for name, each in made.items()}
+    alone = [(split,) for split in range(found.study.base.num_splits)]
+    at = {name: at_stop(own, curves[TREE], alone, len(alone)) for name, own in curves.items()}
+    phase = {name: _phase(rows) for name, rows in found.table.groupby("architecture")}
+    claims, sentences = [], []
+    for name in made:
+        if name != TREE:
+            longer = phase[name] - phase[TREE]
+            own = _claims(name, at[name], curves[name], at[TREE], longer)
+            claims += own.values()
+            sentences.append(_sentence(name, own))
+    table = pd.DataFrame([_row(each, at[name]) for name, each in made.items()])
+    return Answer(" ".join(sentences), claims, {"Each at its own lowest test loss": table})
 
-    def sentence(change: str, whose: str) -> str:
-        bias, test, ratio, loss, copies = (of[f"{change}-{name}"] for name in RESPONSES)
-        return (
-            f"{whose} multiplies τ_bias by {number(bias.interval, np.exp)} and τ_test by "
-            f"{number(test.interval, np.exp)}: the biased phase, τ_test/τ_bias, "
-            f"{_word(ratio, 'lengthens', 'shortens')} ({number(ratio.interval, np.exp)}). The "
-            f"lowest test loss {_word(loss, 'rises', 'falls')} by {number(loss.interval)} nats "
-            f"per position, and the excess of copies there "
-            f"{_word(copies, 'rises', 'falls')} by {number(copies.interval)} of the samples."
-        )
 
-    paragraph = (
-        f"{sentence('mlp', 'Taking the perceptron for the transformer')} "
-        f"{sentence('dropout', 'Dropout of 0.1')} Numbers are main effects, over both settings of "
-        f"the other, with 95 % intervals over training sets."
+def best_within(curves: Mapping[str, np.ndarray], compute: np.ndarray) -> np.ndarray:
+    """The lowest test loss of each network with at most this many operations."""
+    allowed = curves["compute"] <= compute
+    return np.where(allowed | (np.arange(len(allowed)) == 0)[:, None], curves["loss"], np.inf).min(
+        0
     )
-    return Answer(paragraph, claims)
 
 
-def _word(claim: Claim, positive: str, negative: str) -> str:
-    return choose(claim, positive, negative, "is not shown to change")
-
-
-def _effects(rows: pd.DataFrame) -> list[Claim]:
-    predictors = {
-        "mlp": (rows["network"] == "MLP").astype(float),
-        "dropout": (rows["network.dropout"] > 0).astype(float),
-    }
-    whose = {"mlp": "with the perceptron", "dropout": "with dropout"}
-    bias, test = log_times(rows, "tau_bias"), log_times(rows, "tau_test")
-    responses = {
-        "bias": (bias, "change of ln τ_bias", ("bias",)),
-        "test": (test, "change of ln τ_test", ("test",)),
-        "ratio": (test - bias, "change of ln(τ_test/τ_bias)", ("bias", "test")),
+def _claims(
+    name: str,
+    point: Point,
+    curves: Mapping[str, np.ndarray],
+    tree: Point,
+    longer: Statistic,
+) -> dict[str, Claim]:
+    within = best_within(curves, tree.values["compute"])
+    statistics = {
         "loss": (
-            at_minimum(rows, "test_loss_above_floor", "tau_test"),
-            "change, nats per position",
-            ("test",),
+            "its lowest test loss lies above the tree U-Net's",
+            "difference in nats per position",
+            Statistic.known(point.values["loss"] - tree.values["loss"]),
+        ),
+        "compute": (
+            "with the operations that the tree U-Net takes to its lowest test loss, its own lies "
+            "above",
+            "difference in nats per position",
+            Statistic.known(within - tree.values["loss"]),
+        ),
+        "gap": (
+            "at equal test loss its samples lean more to their training set",
+            "difference of own–other gaps in symbols",
+            Statistic.known(point.values["gap"] - point.at_equal_loss["gap"]),
         ),
         "copies": (
-            at_minimum(rows, "excess_copies", "tau_test"),
-            "change of the fraction in their own − in another set",
-            ("test",),
+            "at equal test loss more of its samples are copies",
+            "difference of excess copies as fractions of samples",
+            Statistic.known(point.values["copies"] - point.at_equal_loss["copies"]),
+        ),
+        "phase": (
+            "from turn to lowest test loss its training lasts longer, as a factor",
+            "difference of ln(τ_test/τ_turn)",
+            longer,
         ),
     }
-    claims = []
-    for change in predictors:
-        for name, (response, statistic, columns) in responses.items():
-            claim = make_claim(
-                NAME,
-                f"{change}-{name}",
-                f"{RESPONSES[name]} {whose[change]}",
-                statistic,
-                effects(rows, response, predictors, pairs=name == "copies")[change],
-                pairs=name == "copies",
-                resolution=spacing_of(rows) if name in ("bias", "test", "ratio") else 0.0,
-            )
-            located = (f"tau_{column}_located" for column in columns)
-            claims.append(with_note(claim, rows, *located))
-    return claims
+    return {
+        kind: claim_of_units(
+            statistic,
+            name=f"{name}-{kind}",
+            figure=NAME,
+            statement=f"{name}: {statement}",
+            about=f"{about}, per training set",
+        )
+        for kind, (statement, about, statistic) in statistics.items()
+    }
+
+
+def _phase(rows: pd.DataFrame) -> Statistic:
+    """Ln of how many times later the test loss is lowest than networks begin to part, per set."""
+    return per_unit(rows, log_times(rows, "tau_test") - log_times(rows, "tau_turn"))
+
+
+def _sentence(name: str, claims: Mapping[str, Claim]) -> str:
+    loss, compute, gap, copies, phase = (
+        f"{number(claim.interval)} ({claim.verdict})" for claim in claims.values()
+    )
+    return (
+        f"The {name} against the tree U-Net: its lowest test loss is higher by {loss} nats per "
+        f"position, and by {compute} with no more operations than the tree U-Net takes to its own; "
+        f"at equal test loss its samples are nearer to their training set by {gap} symbols, and "
+        f"more often copies by {copies}; ln(τ_test/τ_turn) is larger by {phase}."
+    )
+
+
+def _row(made: Made, point: Point) -> dict[str, Any]:
+    levels = beaten_levels(made.results["evaluation"])
+    beaten = [str(level) for level, is_beaten in levels.items() if is_beaten]
+
+    def text(name: str) -> str:
+        return number(interval_of_units(point.values[name]))
+
+    return {
+        "architecture": made.name,
+        "test loss above the exact denoiser's (nats per position)": text("loss"),
+        "own–other gap (symbols)": text("gap"),
+        "excess copies": text("copies"),
+        "operations (10^12)": text("compute"),
+        "beaten levels k": ", ".join(reversed(beaten)) or "none",
+    }
 
 
 STUDY = Study(
     name=NAME,
-    question="How do architecture and dropout move the onset of bias and the test-loss minimum?",
+    question="How do networks of other architectures differ from the tree U-Net, at equal test "
+    "loss and at equal compute?",
     base=BASE,
-    axes=(
-        Grid("network", (NETWORK, MLPConfig(num_leaves=8, vocab_size=6, width=256, num_blocks=3))),
-        Grid("network.dropout", (0.0, 0.1)),
-    ),
-    measures=MEASURES,
+    axes=(Variants("architecture", ARCHITECTURES),),
+    measures={
+        "evaluation": EVALUATION,
+        "samples": SAMPLES,
+        "comparison": ComparisonConfig(),
+    },
     seeds=(1,),
-    minutes=30,
-    against=("network.dropout", "network"),
+    minutes=60,
     answer=answer,
 )

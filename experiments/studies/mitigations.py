@@ -6,17 +6,20 @@ denoiser against copies among samples and what an attacker gains.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
+from scipy.optimize import brentq
 
 from experiments import laptop, store
 from experiments.advice_score import advice_table, score_advice, score_table
 from experiments.configs import RunConfig
 from experiments.frontier import (
     BASELINE,
-    compare,
+    compared,
     frontier_table,
     points,
     sentences,
@@ -29,9 +32,13 @@ from experiments.stages.tradeoff import TradeoffConfig
 from experiments.study import Study, Variants
 from experiments.study.answers import Answer
 from experiments.study.outcome import Outcome
-from hiermodel.training.privacy import PrivacyConfig
+from hiermodel.networks.network import init_params
+from hiermodel.training.privacy import PrivacyConfig, epsilon_spent
 
 WINDOW = (0.1, 0.2)
+
+MOST_EPSILON = 10.0
+"""A larger one promises little in practice."""
 
 NOTE = (
     "τ is τ_bias, the minimum of the nearest-neighbour divergence of all samples, and τ_test for "
@@ -42,11 +49,10 @@ NOTE = (
 
 
 def variants(base: RunConfig) -> dict[str, Mapping[str, Any]]:
-    """What every mitigation changes, by name; the baseline changes nothing."""
+    """What every mitigation changes, by name; the baseline changes nothing.
 
-    def private(noise: float) -> dict[str, Any]:
-        return {"training.privacy": PrivacyConfig(clip_norm=1.0, noise_multiplier=noise)}
-
+    Private training is not among them: see :func:`noise_for`.
+    """
     quarter = max(1, base.split_size // 4)
     return {
         BASELINE: {},
@@ -57,14 +63,19 @@ def variants(base: RunConfig) -> dict[str, Mapping[str, Any]]:
             "training.step_weighting": "outside_window",
             "training.weight_window": WINDOW,
         },
-        "running average 0.99": {"training.ema_decays": (0.99,)},
+        **_averaged_or_not(base),
         "a quarter five times (not deduplicated)": longer_pass(
             base, num_duplicated=quarter, num_copies=5
         ),
         "exact augmentation ×4": longer_pass(base, augmentation=4),
-        "DP-SGD, noise 0.1": private(0.1),
-        "DP-SGD, noise 1": private(1.0),
     }
+
+
+def _averaged_or_not(base: RunConfig) -> dict[str, dict[str, Any]]:
+    """The other way to read the weights than the baseline's."""
+    if base.training.ema_decays:
+        return {"no running average": {"training.ema_decays": ()}}
+    return {"running average 0.99": {"training.ema_decays": (0.99,)}}
 
 
 def longer_pass(base: RunConfig, **changes: int) -> dict[str, Any]:
@@ -84,7 +95,7 @@ def longer_pass(base: RunConfig, **changes: int) -> dict[str, Any]:
     }
 
 
-def study_of(base: RunConfig, measures: Mapping[str, Any]) -> Study:
+def study_of(base: RunConfig, measures: Mapping[str, Any], minutes: float | None = None) -> Study:
     """The study of a baseline; averages of two networks are measured of the baseline alone."""
 
     def measures_of(config: RunConfig) -> Mapping[str, Any]:
@@ -101,6 +112,7 @@ def study_of(base: RunConfig, measures: Mapping[str, Any]) -> Study:
         axes=(Variants("mitigation", variants(base)),),
         measures=measures_of,
         seeds=(base.seed,),
+        minutes=minutes,
         answer=answer,
         picture="frontier",
     )
@@ -115,12 +127,7 @@ def answer(found: Outcome) -> Answer:
     scored = [row for made in found.runs for row in score_advice(made.config, made.results)]
     return Answer(
         " ".join([*sentences(rows), *_privacy(found), _control(found)]),
-        [
-            claim
-            for name, point in at.items()
-            if name != BASELINE
-            for claim in compare(name, point).values()
-        ],
+        [claim for own in compared(at).values() for claim in own.values()],
         {
             "Each mitigation at its own test-loss minimum, curves smoothed in log time; “beyond” "
             "subtracts the baseline stopped where its test loss was as low. Equal network passes "
@@ -141,11 +148,37 @@ def _privacy(found: Outcome) -> list[str]:
         for name, own in spent.items()
     ]
     if not said:
-        return []
+        base = next(made.config for made in found.runs if made.name == BASELINE)
+        return [_why_not_private(base)]
     return [
         f"Guaranteed at the end of training: {'; '.join(said)}. An ε above about 10 promises "
         "little in practice."
     ]
+
+
+def _why_not_private(run: RunConfig) -> str:
+    epochs = run.training.num_epochs
+    noise = noise_for(MOST_EPSILON, run.split_size, run.training.batch_size, epochs)
+    params = jax.eval_shape(lambda: init_params(jax.random.key(0), run.network))
+    size = sum(leaf.size for leaf in jax.tree.leaves(params))
+    louder = noise * np.sqrt(size) / run.training.batch_size
+    return (
+        f"DP-SGD is not trained: for ε = {MOST_EPSILON:g} at δ = 1/n after {epochs} epochs of "
+        f"n = {run.split_size} it takes a noise multiplier of {noise:.3g}, and noise on all "
+        f"{size} weights whose norm is at least {louder:.2g} times that of the mean clipped "
+        "gradient. A larger ε promises little in practice."
+    )
+
+
+def noise_for(epsilon: float, num_sequences: int, batch_size: int, epochs: int) -> float:
+    """The noise multiplier of DP-SGD that spends this ε at δ = 1/n, by Rényi divergences."""
+
+    def beyond(log_noise: float) -> float:
+        privacy = PrivacyConfig(clip_norm=1.0, noise_multiplier=math.exp(log_noise))
+        spent = epsilon_spent(privacy, num_sequences, batch_size, epochs)
+        return math.log(spent) - math.log(epsilon)
+
+    return math.exp(brentq(beyond, math.log(0.1), math.log(1000), xtol=1e-3))
 
 
 def _control(found: Outcome) -> str:
@@ -159,13 +192,18 @@ def _control(found: Outcome) -> str:
 
 
 STUDY = study_of(
-    # The laptop scale's middle size, cut to 1000 epochs: two splits with two seeds each.
-    dataclasses.replace(laptop.longer(laptop.BASE, 1000), num_seeds=2),
+    dataclasses.replace(
+        laptop.BASE,
+        training=dataclasses.replace(laptop.BASE.training, num_epochs=1300),
+        num_splits=8,  # four disjoint pairs
+        split_size=512,
+    ),
     {
         "evaluation": EvaluationConfig(num_examples=200, num_noises=1, num_loss_noises=2),
-        "samples": SamplesConfig(num_samples=400),
+        "samples": SamplesConfig(num_samples=400, every=2),
         "comparison": ComparisonConfig(),
         "advice": AdviceConfig(num_examples=300, num_noises=4, num_permutations=1000),
         "tradeoff": TradeoffConfig(num_sequences=500),
     },
+    minutes=60,
 )

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.claim import Claim, Statistic
-from experiments.laptop import TREE
-from experiments.stages.evaluation import EvaluationConfig
+from experiments.laptop import BASE, EVALUATION
 from experiments.study import Study, Zipped
 from experiments.study.answers import (
     Answer,
@@ -75,7 +74,7 @@ STUDY = Study(
     name=NAME,
     question="How do the turn of networks of different training sets away from each other, and the "
     "lowest test loss, move with the number of sequences?",
-    base=TREE,
+    base=BASE,
     axes=(
         # Whole batches: a last one of few rows is noise that delays everything (docs/notes.md). The
         # first checkpoint comes after some hundred steps whatever n is, and the last well after
@@ -88,7 +87,7 @@ STUDY = Study(
             }
         ),
     ),
-    measures={"evaluation": EvaluationConfig(num_examples=400, num_noises=2, num_loss_noises=4)},
+    measures={"evaluation": EVALUATION},
     seeds=(1,),
     minutes=60,
     against=("split_size",),

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.configs import RunConfig
-from experiments.onsets import values_at
+from experiments.onsets import beaten_levels, values_at
 from experiments.runs.data import steps_per_epoch
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
@@ -44,6 +44,8 @@ def units_of(world: World) -> Mapping[str, str]:
         "steps_per_epoch": "optimiser steps",
         **times,
         **flags,
+        "beaten": "true or false; whether networks of the run come nearer to the exact denoiser "
+        "than filtered denoiser k",
         "ratio": "1; tau_test / tau_bias: the biased phase lasts as long as this factor above 1"
         + first,
         "log_spacing": "1; widest step between neighbouring checkpoints, in ln of the epoch",
@@ -73,6 +75,8 @@ def rows_of(
         found |= _onset_columns(run, world, results["onsets"])
         found["log_spacing"] = np.full(count, log_spacing(results))
         found |= _loss_columns(results["evaluation"], found["tau_test"])
+        beaten = beaten_levels(results["evaluation"])
+        found |= {f"beaten_{level}": np.full(count, own) for level, own in beaten.items()}
     if "onsets" in results and "comparison" in results:
         found |= _sample_columns(results["comparison"], found["tau_test"], found["split"])
     return [{name: values[row].item() for name, values in found.items()} for row in range(count)]

@@ -32,13 +32,14 @@ def made_up(name, tau_bias, tau_test, levels=None, noise=0.02, num_splits=6, num
             row |= {"tau_turn": bias, "log_spacing": 0.01}
             row |= {f"tau_{which}_located": True for which in TIMES}
             row |= {f"tau_{which}_at_{end}": False for which, end in BORDERS}
-            row |= {"steps_per_epoch": -(-run.split_size // 112)}
+            row |= {"steps_per_epoch": -(-run.split_size // run.training.batch_size)}
             row |= {"test_loss_above_floor": 0.1 + 0.01 * draws.normal()}
             row |= {"excess_copies": 0.05 + 0.001 * draws.normal()}
             for level in range(6):
                 row[f"tau_level_{level}"] = rest[level] if level < len(rest) else np.nan
                 row[f"tau_level_located_{level}"] = level < len(rest)
                 row |= {f"tau_level_at_{end}_{level}": False for end in ("start", "end")}
+                row[f"beaten_{level}"] = level < len(rest)
             rows.append(row)
     return Outcome(study, [], pd.DataFrame(rows))
 
@@ -81,26 +82,20 @@ def test_order_of_levels_and_what_moves_it():
     found = {claim.name: claim.interval for claim in answer.claims}
     assert found["delay-grows-with-depth"].estimate == pytest.approx(0.3, abs=0.03)
     assert found["delay-grows-with-rules"].estimate == pytest.approx(0.5, abs=0.05)
-    assert len(answer.claims) == 2 + 3 * (3 + 4)
+    assert len(answer.claims) == 2 + 2 * 3 + 3 * 4 + 2 * 5
     assert set(verdicts(answer).values()) == {"shown"}
-    assert "in 21, the finer in 0" in answer.paragraph
+    assert "in 28, after it in 0" in answer.paragraph
 
 
-def test_effects_of_architecture_and_dropout_are_told_apart():
-    def tau_bias(run):
-        return 100.0 * (2 if "MLP" in type(run.network).__name__ else 1)
+def test_levels_that_are_not_beaten_are_not_ordered():
+    def levels(run):
+        return [2.0 ** (run.data.depth - k) for k in range(run.data.depth + 1)]
 
-    def tau_test(run):
-        return 400.0 * (1.5 if run.network.dropout else 1)
-
-    answer = load_study("architecture").answer(made_up("architecture", tau_bias, tau_test))
-    found = {claim.name: np.exp(claim.interval.estimate) for claim in answer.claims}
-    assert found["mlp-bias"] == pytest.approx(2, rel=0.05)
-    assert found["dropout-bias"] == pytest.approx(1, rel=0.05)
-    assert found["mlp-test"] == pytest.approx(1, rel=0.05)
-    assert found["dropout-test"] == pytest.approx(1.5, rel=0.05)
-    assert verdicts(answer)["mlp-ratio"] == "contradicted"  # it shortens
-    assert "phase, τ_test/τ_bias, shortens" in answer.paragraph
+    table = made_up("depth_and_rules", lambda _: 1.0, lambda _: 2.0, levels)
+    table.table["beaten_1"] = False
+    names = [claim.name for claim in load_study("depth_and_rules").answer(table).claims]
+    assert any(name.startswith("order-2-1") for name in names)
+    assert not any(name.startswith("order-1-0") for name in names)
 
 
 def test_effects_that_cannot_be_told_apart_are_refused():
@@ -133,18 +128,14 @@ def test_minima_on_the_border_bound_what_is_said():
     assert "is not shown to change (not located) with n" in answer.paragraph
 
 
-def test_an_effect_opposite_to_the_claim_is_contradicted_though_minima_lie_on_the_border():
-    def tau_bias(run):
-        return 100.0 / (8 if "MLP" in type(run.network).__name__ else 1)
-
-    table = made_up("architecture", tau_bias, lambda _: 400.0)
-    earliest = table.table["network"] == "MLP"
-    table.table.loc[earliest, "tau_bias_located"] = False
-    table.table.loc[earliest, "tau_bias_at_start"] = True  # earlier still
-    answer = load_study("architecture").answer(table)
-    assert verdicts(answer)["mlp-bias"] == "contradicted"
-    assert verdicts(answer)["mlp-ratio"] == "shown"
-    assert verdicts(answer)["dropout-bias"] == "not located"
+def test_a_delay_opposite_to_the_claim_is_contradicted_though_minima_lie_on_the_border():
+    table = made_up("set_size", lambda run: 8.0 / run.split_size, lambda _: 400.0)
+    largest = table.table["split_size"] == 1024
+    table.table.loc[largest, "tau_turn_located"] = False
+    table.table.loc[largest, "tau_turn_at_start"] = True  # earlier still
+    found = verdicts(load_study("set_size").answer(table))
+    assert found["turn-grows"] == "contradicted"
+    assert found["ratio-grows"] == "shown"
 
 
 def test_many_seeds_on_two_training_sets_are_too_few():
@@ -161,9 +152,9 @@ def test_four_studies_are_shipped():
 
 
 def test_shipped_studies_start_from_one_run():
-    from experiments.laptop import BASE, TREE
+    from experiments.laptop import BASE
 
     for name in ("set_size", "depth_and_rules", "architecture", "mitigations"):
         base = importlib.import_module(f"experiments.studies.{name}").STUDY.base
         for field in ("num_steps", "num_checkpoints", "seed"):
-            assert getattr(base, field) == getattr(BASE, field) == getattr(TREE, field)
+            assert getattr(base, field) == getattr(BASE, field)
