@@ -1,5 +1,6 @@
 """Rules dealt out at random: which tuples of children each symbol gets."""
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -7,6 +8,9 @@ import numpy as np
 from jaxtyping import Array, Int, Key
 
 from hiermodel.checks import check_integer, require
+
+MOST_PERMUTED = 2**20
+"""Of more tuples than this, those wanted are drawn one by one."""
 
 
 def deal_rules(
@@ -34,9 +38,22 @@ def deal_rules(
 def deal_tuples(
     key: Key[Array, ""], num_tuples: int, shape: int | tuple[int, ...]
 ) -> Int[np.ndarray, "..."]:
-    """Tuples, as numbers, that all differ."""
+    """Tuples, as numbers, that all differ: every choice is equally likely."""
     shape = (shape,) if isinstance(shape, int) else shape
+    if num_tuples > MOST_PERMUTED and 2 * math.prod(shape) <= num_tuples:
+        return _first_to_differ(key, num_tuples, math.prod(shape)).reshape(shape)
     return np.asarray(jax.random.choice(key, num_tuples, shape, replace=False))
+
+
+def _first_to_differ(key: Key[Array, ""], num_tuples: int, count: int) -> Int[np.ndarray, " count"]:
+    """Drawn with replacement, each where it comes first: to permute all would take minutes."""
+    drawn, rounds = np.empty(0, np.int64), 0
+    while True:
+        own = jax.random.randint(jax.random.fold_in(key, rounds), (2 * count,), 0, num_tuples)
+        drawn, rounds = np.concatenate([drawn, np.asarray(own)]), rounds + 1
+        _, first = np.unique(drawn, return_index=True)
+        if len(first) >= count:
+            return drawn[np.sort(first)[:count]]
 
 
 def rule_counts(
