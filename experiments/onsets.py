@@ -12,8 +12,8 @@ from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_tran
 MIN_CHECKPOINTS = 3
 """Fewer have no minimum inside."""
 
-TEST = 1
-"""Index of the test set along the dimension "set"."""
+TRAIN, TEST = 0, 1
+"""Places of both sets along the dimension "set"."""
 
 LEVEL = "the model–oracle divergence of the level"
 SPLIT = "the sample-split divergence, after its transient,"

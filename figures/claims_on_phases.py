@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import TEST
 from experiments.store import Measurements, trained_checkpoints
 from figures.claims import (
     Run,
@@ -17,7 +18,6 @@ from figures.claims import (
 )
 from hiermodel.measures.units import by_pair_of_sets, by_training_set
 
-TEST = 1
 """Index of the test set along the dimension "set"."""
 
 MARGIN = 0.05

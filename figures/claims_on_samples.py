@@ -3,7 +3,7 @@
 import numpy as np
 
 from experiments.claim import Claim, Statistic
-from experiments.onsets import MIN_CHECKPOINTS
+from experiments.onsets import MIN_CHECKPOINTS, TEST, TRAIN
 from experiments.store import trained_checkpoints
 from figures.claims import (
     Run,
@@ -18,7 +18,6 @@ from figures.claims import (
 from hiermodel.measures.turns import rise_after_turn
 from hiermodel.measures.units import by_training_set
 
-TRAIN, TEST = 0, 1
 """Indices along the dimension "set"."""
 
 BIAS, AT_TEST = 0, 1

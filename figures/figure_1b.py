@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.onsets import beaten_levels
+from experiments.onsets import TEST, beaten_levels
 from figures import style
 from figures.claims import Run, at_times, border_note, located, per_network, per_pair
 from figures.figure import FigureSpec
@@ -25,7 +25,6 @@ CAPTION = (
 
 STAGES = ("evaluation",)
 
-TEST = 1
 """Index of the test set along the dimension "set"."""
 
 SPLIT_CURVES = (

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import TEST, TRAIN
 from experiments.store import trained_checkpoints
 from figures import style
 from figures.claims import Run, at_times, border_note, located, per_network
@@ -25,7 +26,6 @@ STAGES = ("evaluation", "comparison", "decomposition")
 
 KINDS = {"": "at fixed $t/T$", "_all": "mean over $t$"}
 
-TRAIN, TEST = 0, 1
 """Indices along the dimension "set"."""
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.onsets import TEST
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
 from figures.figure import FigureSpec
@@ -26,7 +27,6 @@ CAPTION = (
 
 STAGES = ("evaluation",)
 
-TEST = 1
 """Index of the test set along the dimension "set"."""
 
 Group = list[tuple[str, Minimum]]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.onsets import MIN_CHECKPOINTS
+from experiments.onsets import MIN_CHECKPOINTS, TEST
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
 from figures.claims import Run, per_network
@@ -25,7 +25,6 @@ CAPTION = (
 
 STAGES = ("evaluation", "comparison")
 
-TEST = 1
 """Index of the test set along the dimension "set"."""
 
 SMALL_RISE = 0.1
