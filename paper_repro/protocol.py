@@ -17,14 +17,13 @@ from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.stages.levels import LevelsConfig
 from experiments.stages.u_turns import RandomUTurnConfig, UTurnConfig
 from experiments.worlds.grammar import GrammarConfig
-from experiments.worlds.images import ImageDataConfig
 from experiments.worlds.registry import world_of
 from figures.figure import all_figures
 from hiermodel.checks import require
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
-from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
+from paper_repro import images
 
 SIZES = ("small", "middle", "large")
 """Training-set sizes: n = 5k, 12k and 70k in the paper."""
@@ -32,9 +31,6 @@ SIZES = ("small", "middle", "large")
 IMAGE_SIZES = ("images", "images_haar", "images_pca")
 """The runs on images, by what is left in them: all, or only coarse structure (wavelets, principal
 components)."""
-
-NOISE_LEVELS = (0.1, 0.2, 0.4)
-"""t/T at which the noises that networks predict in images are compared."""
 
 FRESH = "fresh"
 """The run that never sees a sequence twice, as long as that of the middle size."""
@@ -145,31 +141,9 @@ def smoke() -> Scale:
             FRESH: _with_run(middle, num_splits=4, num_seeds=1, fresh=True),
             SEEDS: _labelled("two seeds", middle),  # it has two networks on each training set
             **{name: _labelled(name, middle) for name in TRANSFORMERS},
-            **_smoke_images(),
+            **images.smoke(),
         },
     )
-
-
-def _smoke_images() -> dict[str, Protocol]:
-    images = Protocol(
-        run=RunConfig(
-            data=ImageDataConfig(),
-            network=UNetConfig(8, 8, base_width=8, multipliers=(1,), num_res_blocks=1),
-            training=TrainingConfig(num_epochs=24, batch_size=16, learning_rate=3e-3),
-            num_splits=2,
-            num_seeds=2,
-            split_size=16,
-            test_size=32,
-            num_steps=40,
-            first_checkpoint=4,
-            num_checkpoints=4,
-        ),
-        stages={
-            "evaluation": EvaluationConfig(16, 1, NOISE_LEVELS, num_loss_noises=2),
-            "samples": SamplesConfig(num_samples=8),
-        },
-    )
-    return _filtered(images, haar=1, pca=8)
 
 
 def laptop() -> Scale:
@@ -195,7 +169,7 @@ def laptop() -> Scale:
             "large": _with_run(middle, split_size=1280, num_epochs=800, first_checkpoint=5),
             FRESH: _with_run(middle, fresh=True),
             SEEDS: _labelled("two seeds", _with_run(middle, num_splits=2, num_seeds=2)),
-            **_laptop_images(),
+            **images.laptop(),
         },
     )
 
@@ -270,32 +244,6 @@ def _tree(split_size: int, num_epochs: int, first_checkpoint: int) -> Protocol:
     )
 
 
-def _laptop_images() -> dict[str, Protocol]:
-    """Handwritten digits, 8 × 8: the paper's experiment in small. Chosen on seeds from 1000."""
-    images = Protocol(
-        run=RunConfig(
-            data=ImageDataConfig(),
-            network=UNetConfig(8, 8, base_width=16, multipliers=(1, 2), num_res_blocks=1),
-            training=TrainingConfig(
-                num_epochs=600, batch_size=64, learning_rate=2e-3, rate_schedule="constant"
-            ),
-            num_splits=8,
-            num_seeds=1,
-            split_size=64,
-            test_size=500,
-            num_steps=50,
-            first_checkpoint=12,
-            num_checkpoints=15,
-            seed=1,
-        ),
-        stages={
-            "evaluation": EvaluationConfig(200, 1, NOISE_LEVELS, num_loss_noises=3),
-            "samples": SamplesConfig(num_samples=48),
-        },
-    )
-    return _filtered(images, haar=1, pca=8)
-
-
 def paper(network: str | None = None) -> Scale:
     """The paper's numbers: for GPUs or TPUs.
 
@@ -332,48 +280,9 @@ def paper(network: str | None = None) -> Scale:
             "middle": size(12_000, 30_000),
             "large": size(70_000, 35_000),
             FRESH: _with_run(size(12_000, 30_000), fresh=True),
-            **_paper_images(),
+            **images.paper(),
         },
     )
-
-
-def _paper_images() -> dict[str, Protocol]:
-    """CelebA, 32 × 32 grey: 10k steps are 5k epochs of 2 batches.
-
-    What the paper does not say is this project's choice: halvings and blocks of the U-Net, the test
-    set, what is filtered away.
-    """
-    images = Protocol(
-        run=RunConfig(
-            data=ImageDataConfig(source="file", checksum="not given: --images PATH"),
-            network=UNetConfig(
-                32, 32, base_width=32, multipliers=(1, 2, 4), attention_heights=(16,)
-            ),
-            training=TrainingConfig(
-                num_epochs=5000, batch_size=512, learning_rate=1e-4, rate_schedule="constant"
-            ),
-            num_splits=15,
-            num_seeds=1,
-            split_size=1024,
-            test_size=2048,
-            num_steps=1000,
-            first_checkpoint=20,
-        ),
-        stages={
-            "evaluation": EvaluationConfig(2048, 1, NOISE_LEVELS),
-            "samples": SamplesConfig(num_samples=512),
-        },
-    )
-    return _filtered(images, haar=2, pca=64)
-
-
-def _filtered(images: Protocol, haar: int, pca: int, **changes: int) -> dict[str, Protocol]:
-    """The run, and those on filtered images, otherwise the same up to ``changes``."""
-    sizes = {"images": images}
-    for filtering, level in (("haar", haar), ("pca", pca)):
-        data = dataclasses.replace(images.run.data, filtering=filtering, filter_level=level)
-        sizes[f"images_{filtering}"] = _with_run(images, data=data, **changes)
-    return sizes
 
 
 SCALES = {"smoke": smoke, "laptop": laptop, "desk": desk, "paper": paper}
