@@ -36,7 +36,7 @@ ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
             dropout=0.0,
             pre_norm=True,
         ),
-        "training.num_epochs": 800,
+        "training.num_epochs": 1500,
     },
     "perceptron": {
         "network": MLPConfig(num_leaves=16, vocab_size=6, width=256, num_blocks=3),
