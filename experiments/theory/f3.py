@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 import hiermodel as hm
 from experiments.store import Measurement, Measurements
 from experiments.theory.study import Parts, realisations
-from experiments.theory.training import Regime, along_training
+from experiments.theory.training import Regime, along_training, tree_u_net
 from hiermodel.grammar.rules import Grammar
 from hiermodel.measures.loss import stratified_steps
 
@@ -68,8 +68,9 @@ def _staircase(study: F3Study, rules: int) -> Measurements:
         )
 
     _, _, network_key = jax.random.split(found[-1][0], 3)
+    network = tree_u_net(study.regime, SIZES["depth"], PROCESS)
     measured = along_training(
-        network_key, study.regime, SIZES["depth"], PROCESS, sets, jnp.stack(inputs), t, divergences
+        network_key, study.regime, network, PROCESS, sets, jnp.stack(inputs), t, divergences
     )
     shape = (len(measured), study.num_realisations, len(study.num_sequences), -1)
     dims = ("realisation", "num_sequences", "checkpoint", "filter_level")

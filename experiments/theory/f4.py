@@ -12,7 +12,7 @@ import hiermodel as hm
 from experiments.store import Measurement, Measurements
 from experiments.theory.f3 import PROCESS, SIZES, divergence, tests
 from experiments.theory.study import Parts, realisations
-from experiments.theory.training import Regime, along_training
+from experiments.theory.training import Regime, along_training, tree_u_net
 from hiermodel.measures.loss import denoising_loss, stratified_steps
 
 RULES = 3
@@ -101,7 +101,7 @@ def _times(study: F4Study, name: str, regime: Regime) -> Measurements:
     measured = along_training(
         network_key,
         regime,
-        SIZES["depth"],
+        tree_u_net(regime, SIZES["depth"], PROCESS),
         PROCESS,
         sets,
         jnp.stack(inputs),

@@ -1,4 +1,4 @@
-"""Tree U-Nets on many training sets, trained as one program and looked at along the way."""
+"""Networks on many training sets, trained as one program and looked at along the way."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, Key
 
 import hiermodel as hm
 from hiermodel.diffusion.process import Process
-from hiermodel.networks import TreeUNetConfig
+from hiermodel.networks import LearnedDenoiser, Network, TreeUNetConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Regime:
     """How networks are trained: Adam at a constant rate, measured on a running average.
 
     Attributes:
-        width: features of a node.
+        width: features of a node or token.
         num_steps: of Adam.
         batch_size: sequences per step.
         learning_rate: Adam's.
@@ -45,40 +45,43 @@ class Regime:
         )
 
 
-def along_training(
+def tree_u_net(regime: Regime, depth: int, process: Process) -> TreeUNetConfig:
+    """The tree U-Net of a regime's width for binary trees; the process knows its symbols."""
+    assert process.vocab_size is not None  # noise on symbols
+    return TreeUNetConfig(
+        depth=depth, branching=2, vocab_size=process.vocab_size, width=regime.width
+    )
+
+
+def follow(
     key: Key[Array, ""],
     regime: Regime,
-    depth: int,
+    network: Network,
     process: Process,
     sets: Sequence[Int[np.ndarray, "rows leaves"]],
-    x_t: Array,
-    t: Int[Array, " inputs"],
-    measure: Callable[[Float[Array, "members inputs leaves vocab"]], np.ndarray],
-) -> Float[np.ndarray, "checkpoints ..."]:
-    """Train a network on each set, and measure all of them at every checkpoint.
+    look: Callable[[LearnedDenoiser], Any],
+) -> Any:
+    """Train a network on each set, and look at all of them at every checkpoint.
 
     Sets of different sizes are repeated to the same length: one program for all.
 
     Args:
         key: initial values, order of the data and noise.
         regime: how they are trained.
-        depth: of the tree; its branching is 2.
-        process: the noise, which knows its number of symbols.
+        network: of symbols.
+        process: the noise.
         sets: training sequences, one network each.
-        x_t: (members, inputs, …) noisy sequences, for each network its own.
-        t: their steps, the same for all networks.
-        measure: given log-probabilities of x_0 of all networks.
+        look: given all networks as one, a first axis of its parameters being theirs, gives an
+            array, or a tree of them.
+
+    Returns:
+        What was seen, with a first axis of checkpoints.
     """
-    assert process.vocab_size is not None  # noise on symbols
-    network = TreeUNetConfig(
-        depth=depth, branching=2, vocab_size=process.vocab_size, width=regime.width
-    )
     rows, wanted, found = max(map(len, sets)), set(regime.checkpoints.tolist()), []
 
-    def look(progress: hm.training.FitProgress) -> None:
+    def callback(progress: hm.training.FitProgress) -> None:
         if progress.step in wanted:
-            members = jax.tree.map(lambda *own: jnp.stack(own), *progress.denoisers())
-            found.append(measure(_outputs(members, x_t, t)))
+            found.append(look(jax.tree.map(lambda *own: jnp.stack(own), *progress.denoisers())))
 
     hm.fit(
         key,
@@ -90,10 +93,37 @@ def along_training(
         learning_rate=regime.learning_rate,
         ema_decays=(regime.average,),
         points=regime.num_steps // regime.every,
-        callback=look,
+        callback=callback,
         progress=False,
     )
-    return np.stack(found)
+    return jax.tree.map(lambda *own: np.stack(own), *found)
+
+
+def along_training(
+    key: Key[Array, ""],
+    regime: Regime,
+    network: Network,
+    process: Process,
+    sets: Sequence[Int[np.ndarray, "rows leaves"]],
+    x_t: Array,
+    t: Int[Array, " inputs"],
+    measure: Callable[[Float[Array, "members inputs leaves vocab"]], np.ndarray],
+) -> Float[np.ndarray, "checkpoints ..."]:
+    """Train a network on each set, and measure what all of them give at every checkpoint.
+
+    Args:
+        key: as the four that come after it: of ``follow``.
+        regime: how they are trained.
+        network: of symbols.
+        process: the noise.
+        sets: training sequences, one network each.
+        x_t: (members, inputs, …) noisy sequences, for each network its own.
+        t: their steps, the same for all networks.
+        measure: given log-probabilities of x_0 of all networks.
+    """
+    return follow(
+        key, regime, network, process, sets, lambda members: measure(_outputs(members, x_t, t))
+    )
 
 
 @jax.jit

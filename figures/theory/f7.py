@@ -105,7 +105,7 @@ FAMILY = Family(
         "Of 2408.15138 the abstract was found (encoder-only transformers, root classification and "
         "masked symbols, correlations at larger distances included one after the other), not its "
         "settings. Ours: the tree U-Nets of F3 with the most sequences, P = 2916, along their 2400 "
-        "steps. Reduced: no transformer; ancestors are not probed, attention is not looked at."
+        "steps. A transformer, probes of ancestors and attention: F7B."
     ),
     caption=(
         "KL from the oracle of filter level k (0: exact, dark; 3: independent leaves, light) to "

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import importlib
 import pkgutil
+import string
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -95,13 +96,18 @@ class Family:
         ]
 
 
+def by_number(name: str) -> tuple[int, str]:
+    """Sorts names of files: f7, f7b, f9, f11."""
+    return len(name.rstrip(string.ascii_lowercase)), name
+
+
 @functools.cache
 def all_families() -> Mapping[str, Family]:
     """Every family by the name of its file."""
     package = importlib.import_module("figures.theory")
     names = sorted(
         (found.name for found in pkgutil.iter_modules(package.__path__)),
-        key=lambda name: (len(name), name),
+        key=by_number,
     )
     modules = {name: importlib.import_module(f"figures.theory.{name}") for name in names}
     return {name: module.FAMILY for name, module in modules.items() if hasattr(module, "FAMILY")}

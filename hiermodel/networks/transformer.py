@@ -116,12 +116,20 @@ class Attention(nnx.Module):
         stacked = stacked.transpose(2, 0, 3, 1, 4)
         stacked = stacked.reshape(3, num_sequences * self.num_heads, num_leaves, size)
         query, key_, value = stacked
-        scores = self.dot_general(query / math.sqrt(size), key_, (((2,), (2,)), ((0,), (0,))))
-        weights = dropout(jax.nn.softmax(scores, axis=-1), self.dropout_rate, key)
+        weights = dropout(self.weights(query, key_), self.dropout_rate, key)
         mixed = self.dot_general(weights, value, (((2,), (1,)), ((0,), (0,))))
         mixed = mixed.reshape(num_sequences, self.num_heads, num_leaves, size)
         mixed = mixed.transpose(0, 2, 1, 3)
         return self.output(mixed.reshape(h.shape))
+
+    def weights(
+        self,
+        query: Float[Array, "sequences leaves size"],
+        key: Float[Array, "sequences leaves size"],
+    ) -> Float[Array, "sequences leaves leaves"]:
+        """How much each leaf attends to each; sequences and heads lie in the first axis."""
+        scaled = query / math.sqrt(query.shape[-1])
+        return jax.nn.softmax(self.dot_general(scaled, key, (((2,), (2,)), ((0,), (0,)))), axis=-1)
 
 
 class Block(nnx.Module):

@@ -8,7 +8,7 @@ import pytest
 import hiermodel as hm
 from experiments.store import Measurement
 from experiments.theory import f3, f4
-from experiments.theory.training import Regime, along_training
+from experiments.theory.training import Regime, along_training, tree_u_net
 from figures.theory import f3 as staircase
 from figures.theory import f4 as times
 from figures.theory import f7 as order
@@ -34,8 +34,9 @@ def test_networks_of_sets_of_any_size_are_measured_on_inputs_of_their_own():
         learning_rate=1e-2,
     )  # fmt: skip
     hidden = jnp.full((2, 2, 4), 3)
+    network, t = tree_u_net(regime, 2, process), jnp.array([4, 3])
     found = along_training(
-        jax.random.key(0), regime, 2, process, [one, other], hidden, jnp.array([4, 3]), np.asarray
+        jax.random.key(0), regime, network, process, [one, other], hidden, t, np.asarray
     )
     assert found.shape == (2, 2, 2, 4, 3)
     np.testing.assert_allclose(np.exp(found).sum(-1), 1, atol=1e-5)

@@ -1,0 +1,174 @@
+"""F7b: which ancestors can be read off a network's layers, and where it attends (science.md#f7)."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, Key
+
+import hiermodel as hm
+from experiments.store import Measurement, Measurements
+from experiments.theory.activations import activations, attention_by_height
+from experiments.theory.f3 import PROCESS, SIZES
+from experiments.theory.probes import probe_accuracies
+from experiments.theory.study import Parts, realisations
+from experiments.theory.training import Regime, follow
+from hiermodel.grammar.rules import Grammar
+from hiermodel.measures.loss import stratified_steps
+from hiermodel.networks import LearnedDenoiser, Network, TransformerConfig, TreeUNetConfig
+from hiermodel.networks.learned import shown
+
+RULES = 2
+"""m: with these networks learn all levels in so few steps."""
+
+DEPTH, BRANCHING, SYMBOLS = SIZES["depth"], SIZES["branching"], SIZES["vocab_size"]
+LEAVES = BRANCHING**DEPTH
+
+NETWORKS: Mapping[str, Callable[[int], Network]] = {
+    "transformer": lambda width: TransformerConfig(
+        LEAVES, SYMBOLS, width, num_layers=4, dropout=0.0, pre_norm=True, start="independent_blocks"
+    ),
+    "tree": lambda width: TreeUNetConfig(DEPTH, BRANCHING, SYMBOLS, width=width),
+}
+"""By name, from a width."""
+
+
+@dataclasses.dataclass(frozen=True)
+class F7bStudy:
+    """How many grammars, sequences, probes and tests.
+
+    Attributes:
+        num_realisations: grammars, with a network of each kind.
+        num_sequences: in each training set.
+        num_probed: fresh noised sequences on which probes are fitted.
+        num_tests: others, on which they are tried; both evenly over t.
+        regime: of training; the width is that of a node or token.
+        seed: of grammars, data, noise and networks.
+    """
+
+    num_realisations: int = 6
+    num_sequences: int = 2916
+    num_probed: int = 2048
+    num_tests: int = 1024
+    regime: Regime = dataclasses.field(default_factory=Regime)
+    seed: int = 0
+
+
+def parts(study: F7bStudy) -> Parts:
+    """A part per architecture."""
+    return {name: functools.partial(_layers, study, name) for name in NETWORKS}
+
+
+def _layers(study: F7bStudy, name: str) -> Measurements:
+    """The same grammars, data and noise for every architecture."""
+    found = list(realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES))
+    keys = [jax.random.split(key, 4) for key, _ in found]
+    grammars = [grammar for _, grammar in found]
+    sets = [
+        np.asarray(hm.sample_leaves(own[0], grammar, study.num_sequences))
+        for own, grammar in zip(keys, grammars, strict=True)
+    ]
+    probed, tests = (
+        [
+            noised_trees(own[place], grammar, number)
+            for own, grammar in zip(keys, grammars, strict=True)
+        ]
+        for place, number in ((1, study.num_probed), (2, study.num_tests))
+    )
+    exact = [
+        exact_accuracies(grammar, *test) for grammar, test in zip(grammars, tests, strict=True)
+    ]
+    stacked = jax.tree.map(lambda *each: jnp.stack(each), *zip(probed, tests, strict=True))
+    network = NETWORKS[name](study.regime.width)
+    measured = follow(
+        keys[-1][3], study.regime, network, PROCESS, sets, functools.partial(_look, *stacked)
+    )
+    return _stored(study, name, np.array(exact), *map(np.asarray, measured))
+
+
+def noised_trees(key: Key[Array, ""], grammar: Grammar, number: int) -> tuple[Array, Array, Array]:
+    """Noisy leaves, their steps and, of every leaf, the ancestors.
+
+    Returns:
+        x_t (number, leaves), t (number,), and symbols (heights, number, leaves) of the ancestors
+        1 … L levels up.
+    """
+    data_key, noise_key, step_key = jax.random.split(key, 3)
+    t = stratified_steps(step_key, PROCESS.num_steps, number)
+    *above, leaves = (
+        level for level in hm.sample_tree(data_key, grammar, number) if level is not None
+    )
+    x_t = PROCESS.corrupt(noise_key, PROCESS.encode(leaves, grammar.vocab_size), t)
+    return x_t, t, jnp.stack([over_leaves(level) for level in reversed(above)])
+
+
+def over_leaves(nodes: Int[Array, "rows nodes"]) -> Int[Array, "rows leaves"]:
+    """What belongs to a node, for each of its leaves."""
+    return jnp.repeat(nodes, LEAVES // nodes.shape[1], axis=1)
+
+
+def exact_accuracies(
+    grammar: Grammar, x_t: Array, t: Array, ancestors: Int[Array, "heights rows leaves"]
+) -> np.ndarray:
+    """How often the most likely symbol of the exact posterior is the ancestor's, by height."""
+    beliefs = hm.run_bp(grammar, PROCESS.evidence(x_t, t))
+    likely = [
+        over_leaves(level.argmax(-1))
+        for level in beliefs.log_marginals[-2::-1]
+        if level is not None
+    ]
+    return np.asarray((jnp.stack(likely) == ancestors).mean((1, 2)))
+
+
+@jax.jit
+def _look(probed: Any, tests: Any, members: LearnedDenoiser) -> tuple[Array, ...]:
+    """Accuracies of probes (members, layers, heights), and attention where there is some."""
+    network: Any = members.network
+
+    def one(given: Any) -> tuple[Array, ...]:
+        params, probed, tests = given
+        (train_x, train_t, wanted), (x, t, asked) = probed, tests
+        seen = shown(PROCESS.network_input(x), SYMBOLS)
+        layers = activations(
+            network, params, shown(PROCESS.network_input(train_x), SYMBOLS), train_t
+        )
+        found = jax.lax.map(
+            lambda own: probe_accuracies((own[0], wanted), (own[1], asked), SYMBOLS),
+            (layers, activations(network, params, seen, t)),
+        )
+        if not hasattr(network, "num_heads"):
+            return (found,)
+        return found, attention_by_height(network, params, seen, t, BRANCHING)
+
+    return jax.lax.map(one, (members.params, probed, tests))
+
+
+def _stored(
+    study: F7bStudy,
+    name: str,
+    exact: np.ndarray,
+    found: np.ndarray,
+    attention: np.ndarray | None = None,
+) -> Measurements:
+    dims = ("realisation", "checkpoint", "layer")
+    stored = {
+        f"{name}_step": Measurement(study.regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
+        f"{name}_exact": Measurement(
+            exact, ("realisation", "height"), "fraction", "right by the exact posterior"
+        ),
+        f"{name}_probes": Measurement(
+            found.swapaxes(0, 1), (*dims, "height"), "fraction", "right by linear probes of a layer"
+        ),
+    }
+    if attention is not None:
+        stored[f"{name}_attention"] = Measurement(
+            attention.swapaxes(0, 1),
+            (*dims, "distance"),
+            "fraction",
+            "of attention on leaves whose common ancestor is so many levels up",
+        )
+    return stored
