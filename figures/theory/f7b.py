@@ -163,7 +163,7 @@ def _draw_layers(axis: Axes, measured: Measurements, name: str) -> None:
     for height in range(1, DEPTH + 1):
         own = {"color": _color(height), "marker": "o", "ms": 3, "label": f"{height} up"}
         style.curve_with_band(axis, layers, found[:, -1, :, height - 1].T, **own)
-        axis.axhline(exact[:, height - 1].mean(), color=_color(height), ls="--", lw=1)
+        axis.axhline(float(exact[:, height - 1].mean()), color=_color(height), ls="--", lw=1)
     axis.axhline(CHANCE, color=style.GREY, lw=0.8)
     axis.set(xlabel="layer", ylabel="ancestors told", title=LABELS[name], xticks=layers)
     axis.legend(handlelength=1.2, labelspacing=0.2)
