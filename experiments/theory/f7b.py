@@ -54,7 +54,7 @@ class F7bStudy:
     num_sequences: int = 2916
     num_probed: int = 2048
     num_tests: int = 1024
-    regime: Regime = dataclasses.field(default_factory=Regime)
+    regime: Regime = dataclasses.field(default_factory=lambda: Regime(num_steps=6000))
     seed: int = 0
 
 

@@ -54,7 +54,7 @@ class F9Study:
     """
 
     num_realisations: int = 6
-    num_sequences: tuple[int, ...] = (32, 512)
+    num_sequences: tuple[int, ...] = (12, 512)
     num_tests: int = 128
     steps: tuple[int, ...] = (10, 15, 20, 30, 40)
     regime: Regime = dataclasses.field(
