@@ -182,8 +182,8 @@ def _draw_attention(axis: Axes, measured: Measurements) -> None:
         own = {"color": _color(level), "marker": "o", "ms": 3, "label": f"block of {2**level}"}
         style.curve_with_band(axis, layers, shares[..., level].T, **own)
         axis.axhline(float(np.cumsum(uniform())[level]), color=_color(level), ls=":", lw=1)
-    axis.set(xlabel="layer", ylabel="attention within", title="attention", xticks=layers)
-    axis.set_ylim(0, 1)
+    axis.set(xlabel="layer", ylabel="attention within", title="transformer", xticks=layers)
+    axis.set(ylim=(0, 1.45), yticks=(0, 0.5, 1))  # the legend above the curves
     axis.legend(handlelength=1.2, labelspacing=0.2)
 
 
@@ -194,8 +194,8 @@ def _draw_heights(axis: Axes, measured: Measurements) -> None:
         own = {"color": style.level_color(layer, number), "label": f"layer {layer + 1}"}
         style.curve_with_band(axis, steps, found[..., layer].T, **own)
     axis.axhline(uniform() @ np.arange(DEPTH + 1), color=style.GREY, ls=":", lw=1)
-    axis.set(xscale="log", xlabel="training step", title="attention")
-    axis.set_ylabel("mean levels up")
+    axis.set(xscale="log", xlabel="training step", title="transformer")
+    axis.set_ylabel("attention, mean levels up")
     axis.legend(handlelength=1.2, labelspacing=0.2)
 
 
