@@ -193,7 +193,7 @@ def _draw_heights(axis: Axes, measured: Measurements) -> None:
     for layer in range(number):
         own = {"color": style.level_color(layer, number), "label": f"layer {layer + 1}"}
         style.curve_with_band(axis, steps, found[..., layer].T, **own)
-    axis.axhline(uniform() @ np.arange(DEPTH + 1), color=style.GREY, ls=":", lw=1)
+    axis.axhline(float(uniform() @ np.arange(DEPTH + 1)), color=style.GREY, ls=":", lw=1)
     axis.set(xscale="log", xlabel="training step", title="transformer")
     axis.set_ylabel("attention, mean levels up")
     axis.legend(handlelength=1.2, labelspacing=0.2)

@@ -71,16 +71,20 @@ def _larger_in_noise(name: str, measured: Measurements) -> np.ndarray:
     return gain[:, -1] - gain[:, 0]
 
 
-def _mosaic(name: str, measured: Measurements) -> np.ndarray:
-    found = along(name, "own", FEW, measured, TRAIN)[:, -1]
-    return found[:, :-1].max(-1) - found[:, -1]
+def lead_of_whole(name: str, measured: Measurements) -> np.ndarray:
+    """r² of whole sequences less the best block's, on own ones, (realisation, checkpoint)."""
+    found = along(name, "own", FEW, measured, TRAIN)
+    return found[..., -1] - found[..., :-1].max(-1)
+
+
+def _by_heart(name: str, than: str, measured: Measurements) -> np.ndarray:
+    return (lead_of_whole(name, measured) - lead_of_whole(than, measured))[:, -1]
 
 
 def _catches_up(name: str, measured: Measurements) -> np.ndarray:
-    """Whole sequences less the best block: at the last step, less where pairs explain most."""
-    found = along(name, "own", FEW, measured, TRAIN)
-    lead = found[..., -1] - found[..., :-1].max(-1)
-    pairs = found[..., 1].argmax(-1)
+    """The lead at the last step, less that where blocks of 2 explain most."""
+    lead = lead_of_whole(name, measured)
+    pairs = along(name, "own", FEW, measured, TRAIN)[..., 1].argmax(-1)
     return lead[:, -1] - np.take_along_axis(lead, pairs[:, None], 1)[:, 0]
 
 
@@ -125,21 +129,18 @@ def _predictions() -> tuple[Prediction, ...]:
     for name in ("tree", "transformer"):
         label = LABELS[name]
         found += [
-            Prediction(
-                name=f"mosaic-{name}",
-                statement=f"{label}, n = 12: even of its own sequences, blocks explain more than "
-                "whole sequences at the last step",
-                source="2412.20292",
-                about="r² of the best block less that of whole sequences",
-                values=functools.partial(_mosaic, name),
-            ),
-            Prediction(
-                name=f"later-{name}",
-                statement=f"{label}, n = 12: on its own sequences blocks of 4 fit better than of 2 "
-                "after those do better than single leaves",
-                source="derived here from 2412.20292",
-                about="ln of the step from which the larger fit better, over that of the smaller",
-                values=functools.partial(_later, name, 1),
+            *(
+                Prediction(
+                    name=f"later-{2**level}-{name}",
+                    statement=f"{label}, n = 12: on its own sequences blocks of {2**level} begin "
+                    f"to fit better than of {2 ** (level - 1)} after those begin to fit better "
+                    f"than of {2 ** (level - 2)}",
+                    source="derived here from 2412.20292",
+                    about="ln of the step from which the larger fit better, over that of the "
+                    "smaller; the last step where they never do",
+                    values=functools.partial(_later, name, level - 1),
+                )
+                for level in range(2, DEPTH + 1)
             ),
             Prediction(
                 name=f"heart-{name}",
@@ -158,7 +159,26 @@ def _predictions() -> tuple[Prediction, ...]:
             "than any block at the last step",
             source="derived here from 2412.20292",
             about="r² of whole sequences less that of the best block",
-            values=lambda measured: -_mosaic("mlp", measured),
+            values=lambda measured: lead_of_whole("mlp", measured)[:, -1],
+        ),
+        Prediction(
+            name="mosaic-tree",
+            statement="tree U-Net, n = 12: even of its own sequences, blocks explain more than "
+            "whole sequences at the last step",
+            source="2412.20292",
+            about="r² of the best block less that of whole sequences",
+            values=lambda measured: -lead_of_whole("tree", measured)[:, -1],
+        ),
+        *(
+            Prediction(
+                name=f"order-{name}-{than}",
+                statement=f"n = 12: the {LABELS[name]} is nearer to whole sequences than the "
+                f"{LABELS[than]}, which is more local",
+                source="derived here from 2412.20292",
+                about="r² of whole sequences less the best block's, at the last step, difference",
+                values=functools.partial(_by_heart, name, than),
+            )
+            for name, than in (("mlp", "transformer"), ("transformer", "tree"))
         ),
         Prediction(
             name="share-tree",

@@ -141,7 +141,7 @@ def test_ancestors_of_clear_leaves_are_known_exactly():
     assert ancestors.shape == (f7b.DEPTH, 64, f7b.LEAVES)
     assert (ancestors[-1] == ancestors[-1][:, :1]).all()  # the root is above all
     assert (ancestors[0][:, ::2] == ancestors[0][:, 1::2]).all()
-    leaves = hm.sample_tree(jax.random.split(KEY, 3)[0], grammar, 64)[-1]
+    leaves = hm.sample_leaves(jax.random.split(KEY, 3)[0], grammar, 64)
     known = f7b.exact_accuracies(grammar, leaves, jnp.ones_like(t), ancestors)
     np.testing.assert_array_equal(known, 1)
     hidden = f7b.exact_accuracies(grammar, jnp.full_like(x_t, f7b.SYMBOLS), t, ancestors)
@@ -187,7 +187,7 @@ def test_blocks_are_judged_where_the_oracle_explains_most():
         own[..., 1] = best - 0.03
         own[..., 2] = best - 0.6 + 0.5 * noise
         along = {0: (0.5, 0.6), 1: (0.4, 0.8), 2: (-0.1, 0.9)}
-        along[3] = (-1, 0.95 if name == "mlp" else 0.85)
+        along[3] = (-1, {"tree": 0.85, "transformer": 0.92, "mlp": 0.95}[name])
         for level, (first, last) in along.items():
             own[:, 0, :, 1, :, level] = np.linspace(first, last, 5)[:, None]
         own[:, 0, 4, 1, :, 1] = 0.69
@@ -206,6 +206,8 @@ def test_blocks_are_judged_where_the_oracle_explains_most():
     np.testing.assert_allclose(found["noise-mlp"], 0.35)
     np.testing.assert_allclose(found["whole-mlp"], 0.05)
     np.testing.assert_allclose(found["mosaic-tree"], 0.05)
+    np.testing.assert_allclose(found["order-mlp-transformer"], 0.03)
+    np.testing.assert_allclose(found["order-transformer-tree"], 0.07)
     np.testing.assert_allclose(found["heart-tree"], -0.05 - (0.3875 - 0.7))
     assert {claim.verdict for claim in blocks.FAMILY.claims(measured)} == {"shown"}
     assert blocks.FAMILY.draw(measured).axes
