@@ -311,13 +311,13 @@ def shade_biased_phase(
     start, stop = log_interval(first)[0], log_interval(last)[0]
     if start >= stop or not first_located.all():
         return
-    words = {"color": BROWN, "size": 6, "ha": "left", "va": "top", "zorder": 6}
+    words = {"color": BROWN, "size": 6, "va": "top", "zorder": 6}
     place = {"transform": axis.get_xaxis_transform(), "clip_on": True}
-    known = "biased phase" if last_located.all() else "biased phase …"
-    axis.text(start, 0.99, f" {known}", **words, **place)
     if last_located.all():
+        axis.text(stop, 0.99, "biased phase ", ha="right", **words, **place)
         axis.axvspan(start, stop, color=ORANGE, alpha=SHADE, lw=0, zorder=0)
         return
+    axis.text(start, 0.99, " biased phase …", ha="left", **words, **place)
     edges = np.geomspace(start, stop, FADING + 1)
     for place, (left, right) in enumerate(itertools.pairwise(edges)):
         alpha = SHADE * (1 - (place + 0.5) / FADING)
