@@ -110,12 +110,13 @@ def draw(measured: Measurements) -> Figure:
 
 def _draw_classes(axis: Axes, measured: Measurements, name: str) -> None:
     noise, curves = measured[f"{name}_noise"].values, measured[f"{name}_unchanged"].values
+    noisy = noise > 0  # without noise the signal is endless
     num_levels = curves.shape[-1]
     for level in sorted({0, num_levels // 3, 2 * num_levels // 3, num_levels - 1}):
         color = style.level_color(level, num_levels)
         label = {0: "root", num_levels - 1: "leaves"}.get(level, str(level))
-        signal = (1 - noise) / noise
-        style.curve_with_band(axis, signal, curves[..., level].T, color=color, label=label)
+        signal = (1 - noise[noisy]) / noise[noisy]
+        style.curve_with_band(axis, signal, curves[:, noisy, level].T, color=color, label=label)
     axis.axvline(1 / measured[f"{name}_signal"].values[:, 0].mean(), color=style.GREY, lw=1, ls=":")
     axis.set(xscale="log", title=WORDS[name], ylim=(0, 1.03), ylabel="unchanged by a U-turn")
     axis.set_xlabel("$\\bar\\alpha / (1-\\bar\\alpha)$")

@@ -60,5 +60,5 @@ def test_shipped_studies_expand(name):
     study = load_study(name)
     assert study.name == name
     assert study.question.endswith("?")
-    assert len(study.runs()) >= 4
+    assert len(study.runs()) >= 3
     assert study.answer is not None
