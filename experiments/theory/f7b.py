@@ -124,27 +124,39 @@ def exact_accuracies(
     return np.asarray((jnp.stack(likely) == ancestors).mean((1, 2)))
 
 
-@jax.jit
-def _look(probed: Any, tests: Any, members: LearnedDenoiser) -> tuple[Array, ...]:
+def _look(probed: Any, tests: Any, members: LearnedDenoiser) -> tuple[np.ndarray, ...]:
     """Accuracies of probes (members, layers, heights), and attention where there is some."""
-    network: Any = members.network
 
-    def one(given: Any) -> tuple[Array, ...]:
-        params, probed, tests = given
-        (train_x, train_t, wanted), (x, t, asked) = probed, tests
-        seen = shown(PROCESS.network_input(x), SYMBOLS)
-        layers = activations(
-            network, params, shown(PROCESS.network_input(train_x), SYMBOLS), train_t
+    def one(index: int) -> tuple[np.ndarray, ...]:
+        params, (train_x, train_t, wanted), (x, t, asked) = jax.tree.map(
+            lambda own: own[index], (members.params, probed, tests)
         )
-        found = jax.lax.map(
-            lambda own: probe_accuracies((own[0], wanted), (own[1], asked), SYMBOLS),
-            (layers, activations(network, params, seen, t)),
+        fitted = np.asarray(_activations(members.network, params, train_x, train_t))
+        tried = np.asarray(_activations(members.network, params, x, t))
+        wanted, asked = np.asarray(wanted), np.asarray(asked)
+        found = np.stack(
+            [
+                probe_accuracies((layer, wanted), (own, asked), SYMBOLS)
+                for layer, own in zip(fitted, tried, strict=True)
+            ]
         )
-        if not hasattr(network, "num_heads"):
+        if not hasattr(members.network, "num_heads"):
             return (found,)
-        return found, attention_by_height(network, params, seen, t, BRANCHING)
+        return found, np.asarray(_attention(members.network, params, x, t))
 
-    return jax.lax.map(one, (members.params, probed, tests))
+    number = jax.tree.leaves(members.params)[0].shape[0]
+    return tuple(map(np.stack, zip(*map(one, range(number)), strict=True)))
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _activations(network: Any, params: Any, x_t: Array, t: Array) -> Array:
+    return activations(network, params, shown(PROCESS.network_input(x_t), SYMBOLS), t)
+
+
+@functools.partial(jax.jit, static_argnames="network")
+def _attention(network: Any, params: Any, x_t: Array, t: Array) -> Array:
+    seen = shown(PROCESS.network_input(x_t), SYMBOLS)
+    return attention_by_height(network, params, seen, t, BRANCHING)
 
 
 def _stored(

@@ -129,6 +129,7 @@ def test_probes_find_what_is_linear_in_features_and_nothing_else():
     symbols = jax.random.randint(keys[0], (2, 600, LEAVES), 0, SYMBOLS)
     codes = jax.random.normal(keys[1], (LEAVES, SYMBOLS, 5))
     h = codes[jnp.arange(LEAVES), symbols[0]] + 0.05 * jax.random.normal(keys[2], (600, LEAVES, 5))
+    h, symbols = np.asarray(h), np.asarray(symbols)
     found = probe_accuracies((h[:400], symbols[:, :400]), (h[400:], symbols[:, 400:]), SYMBOLS)
     assert found[0] > 0.99
     assert found[1] == pytest.approx(1 / SYMBOLS, abs=0.08)  # 4.8 standard errors
