@@ -53,7 +53,7 @@ def onsets(bias: bool, test: bool):
 @pytest.mark.parametrize(
     ("located", "written", "patches"),
     [
-        ((True, True), [" biased phase"], 1),
+        ((True, True), ["biased phase "], 1),
         ((True, False), [" biased phase …"], style.FADING),
         ((False, True), [], 0),
     ],
