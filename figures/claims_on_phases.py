@@ -18,8 +18,6 @@ from figures.claims import (
 )
 from hiermodel.measures.units import by_pair_of_sets, by_training_set
 
-"""Index of the test set along the dimension "set"."""
-
 MARGIN = 0.05
 """Gaps closer than this are the same: a twentieth of a symbol of a sequence."""
 

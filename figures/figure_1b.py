@@ -25,7 +25,6 @@ CAPTION = (
 
 STAGES = ("evaluation",)
 
-"""Index of the test set along the dimension "set"."""
 
 SPLIT_CURVES = (
     ("sample_split", "--", "disjoint splits"),

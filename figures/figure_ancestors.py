@@ -31,9 +31,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_levels(hierarchy, measured, f"depth_{depths[-1]}")
     _draw_root(root, measured, depths)
     _draw_floor(floor, measured)
-    for axis, letter in zip((paper, hierarchy, root, floor), "abcd", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter((paper, hierarchy, root, floor))
     return figure
 
 

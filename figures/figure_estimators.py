@@ -27,7 +27,6 @@ CAPTION = (
 
 STAGES = ("evaluation",)
 
-"""Index of the test set along the dimension "set"."""
 
 Group = list[tuple[str, Minimum]]
 

@@ -25,7 +25,6 @@ CAPTION = (
 
 STAGES = ("evaluation", "comparison")
 
-"""Index of the test set along the dimension "set"."""
 
 SMALL_RISE = 0.1
 """A rise after the lowest point that is no turn: a tenth of the value there."""

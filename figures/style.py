@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import string
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -322,6 +323,13 @@ def shade_biased_phase(
     for place, (left, right) in enumerate(itertools.pairwise(edges)):
         alpha = SHADE * (1 - (place + 0.5) / FADING)
         axis.axvspan(left, right, color=ORANGE, alpha=alpha, lw=0, zorder=0)
+
+
+def letter(axes: Sequence[Axes]) -> None:
+    """Panels (a), (b) and so on, before their titles; to be called when these are set."""
+    for axis, name in zip(axes, string.ascii_lowercase, strict=False):
+        axis.set_title(f"({name}) {axis.get_title()}", loc="left")
+        axis.set_title("", loc="center")
 
 
 def training_axis(axis: Axes) -> None:

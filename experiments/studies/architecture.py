@@ -9,10 +9,9 @@ import pandas as pd
 from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.costs import forward_operations
 from experiments.frontier import Point, at_stop, smoothed
-from experiments.laptop import BASE, EVALUATION, SAMPLES
+from experiments.laptop import BASE, MEASURES
 from experiments.onsets import TEST, beaten_levels
-from experiments.runs.data import steps_per_epoch
-from experiments.stages.generation import ComparisonConfig
+from experiments.runs.data import num_training_rows
 from experiments.store import trained_checkpoints
 from experiments.study import Study, Variants
 from experiments.study.answers import Answer, log_times, number, per_unit
@@ -61,9 +60,9 @@ def curves_of(made: Made) -> dict[str, np.ndarray]:
     rows = np.searchsorted(evaluation["epoch"].values, epochs)
 
     def per_set(values: np.ndarray) -> np.ndarray:
-        return np.stack([by_training_set(row, run.num_splits) for row in values])
+        return by_training_set(values, run.num_splits, axis=1)
 
-    passes = epochs * steps_per_epoch(run) * min(run.training.batch_size, run.split_size)
+    passes = epochs * num_training_rows(run)
     operations = 3.0 * forward_operations(run.network) * passes / 1e12
     return {
         "epoch": epochs,
@@ -188,11 +187,7 @@ STUDY = Study(
     "loss and at equal compute?",
     base=BASE,
     axes=(Variants("architecture", ARCHITECTURES),),
-    measures={
-        "evaluation": EVALUATION,
-        "samples": SAMPLES,
-        "comparison": ComparisonConfig(),
-    },
+    measures=MEASURES,
     seeds=(1,),
     minutes=60,
     answer=answer,

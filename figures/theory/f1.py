@@ -169,9 +169,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_roots(axes[3], measured, "erased", "masked", KINDS["erased"][0])
     _draw_roots(axes[4], measured, "gaussian", "Gaussian", KINDS["gaussian"][0])
     _draw_roots(axes[5], measured, "without_paper", "v = 6, m = 4", None)
-    for axis, letter in zip(axes, "abcdef", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

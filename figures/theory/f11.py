@@ -140,12 +140,11 @@ def draw(measured: Measurements) -> Figure:
     for name in COLORS:
         _draw(axes[2], name, _all(measured, name, "valid"))
     axes[2].set(title="derivable samples", ylabel="share", ylim=(0, 1.05))
-    for axis, letter in zip(axes, "abc", strict=True):
+    for axis in axes:
         axis.set(xscale="log", xlabel="calls of the denoiser")
         axis.set_xticks(f11.CALLS, [str(calls) for calls in f11.CALLS])
         axis.set_xticks([], minor=True)
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure

@@ -102,9 +102,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_exact(axes[0], measured)
     for axis, sizes in zip(axes[1:], f12.SIZES[:2], strict=True):
         _draw_sampled(axis, measured, sizes)
-    for axis, letter in zip(axes, "abc", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

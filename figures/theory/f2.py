@@ -188,9 +188,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_collapse(axes[3], measured, "v32_m8")
     _draw_collapse(axes[4], measured, "v16_m4")
     _draw_exponents(axes[5], measured)
-    for axis, letter in zip(axes, "abcdef", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

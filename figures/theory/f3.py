@@ -97,9 +97,7 @@ def draw(measured: Measurements) -> Figure:
     for axis, rules in zip(axes, (f3.RULES[0], f3.RULES[-1]), strict=False):
         _draw_staircase(axis, measured, rules)
     _draw_sizes(axes[2], measured)
-    for axis, letter in zip(axes, "abc", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

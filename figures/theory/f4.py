@@ -121,9 +121,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_law(axes[1], measured)
     _draw_times(axes[2], measured)
     _draw_widths(axes[3], measured)
-    for axis, letter in zip(axes, "abcd", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

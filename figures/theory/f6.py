@@ -102,9 +102,7 @@ def draw(measured: Measurements) -> Figure:
         _draw_classes(axis, measured, name)
     axes[0].axvline((1 - THRESHOLD) / THRESHOLD, color=style.VERMILION, lw=1, ls="--")
     _draw_collapse(axes[2], measured)
-    for axis, letter in zip(axes, "abc", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

@@ -143,9 +143,7 @@ def draw(measured: Measurements) -> Figure:
         _draw_steps(axes[3 * row + 1], measured, name)
     _draw_attention(axes[2], measured)
     _draw_heights(axes[5], measured)
-    for axis, letter in zip(axes, "abcdef", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
     return figure
 
 

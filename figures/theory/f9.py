@@ -217,9 +217,8 @@ def draw(measured: Measurements) -> Figure:
         _draw_along(axis, measured, name)
     for axis, name in zip(axes[len(LABELS) :], LABELS, strict=True):
         _draw_noise(axis, measured, name)
-    for axis, letter in zip(axes, "abcdef", strict=True):
-        axis.set_title(f"({letter}) {axis.get_title()}", loc="left")
-        axis.set_title("", loc="center")
+    style.letter(axes)
+    for axis in axes:
         axis.set_ylim(-0.2, 1.03)
     axes[0].set_ylabel("$r^2$, own sequences")
     axes[len(LABELS)].set_ylabel("$r^2$, test sequences")
