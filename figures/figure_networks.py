@@ -87,7 +87,7 @@ def _draw_both(axis: Axes, far: tuple, gaps: tuple, line: Mapping) -> None:
 
 def of_other_networks(run: Run) -> list[Claim]:
     """The claims on samples of figure 4a, on a network of another shape: none is a primary one."""
-    if run.size == "middle":  # in figure 4a
+    if run.size == "small":  # in figure 4a
         return []
     claims = [*samples_along_training(run), *against_refitted(run)]
     return [dataclasses.replace(claim, primary=False) for claim in claims]
@@ -98,7 +98,7 @@ FIGURE = FigureSpec(
     content="distance to the exact denoiser, divergence between networks and own–other gap of the "
     "tree U-Net and of transformers on the same training sets",
     caption=CAPTION,
-    sizes=("middle", "transformer", "transformer_dropout"),
+    sizes=("small", "transformer", "transformer_dropout"),
     stages=STAGES,
     draw=draw,
     claims=((STAGES, of_other_networks),),

@@ -39,7 +39,7 @@ SEEDS = "seeds"
 """Two training sets of the middle size, two networks on each: what data do, and what seeds."""
 
 TRANSFORMERS = ("transformer", "transformer_dropout")
-"""Transformers on the training sets of the middle size, without dropout and with."""
+"""Transformers on the training sets of the small size, without dropout and with."""
 
 ALL_SIZES = (*SIZES, FRESH, SEEDS, *TRANSFORMERS, *IMAGE_SIZES)
 """All runs: those of the controlled model by size or kind, those on images by what is left in
@@ -131,16 +131,17 @@ def smoke() -> Scale:
             "levels": LevelsConfig(num_permutations=100),
         },
     )
+    small = _with_run(middle, split_size=32)
     return Scale(
         "smoke",
         "A test of the machinery in about a minute; its numbers mean nothing.",
         {
-            "small": _with_run(middle, split_size=32),
+            "small": small,
             "middle": middle,
             "large": _with_run(middle, split_size=64),
             FRESH: _with_run(middle, num_splits=4, num_seeds=1, fresh=True),
             SEEDS: _labelled("two seeds", middle),  # it has two networks on each training set
-            **{name: _labelled(name, middle) for name in TRANSFORMERS},
+            **{name: _labelled(name, small) for name in TRANSFORMERS},
             **images.smoke(),
         },
     )
@@ -186,6 +187,7 @@ def desk() -> Scale:
         training = dataclasses.replace(own.run.training, **decays)
         return _with_run(own, num_splits=6, num_checkpoints=count, training=training, seed=2)
 
+    small = size(500, num_epochs=1700, first_checkpoint=12, count=20)
     middle = size(1600, num_epochs=2988, first_checkpoint=8, count=22)
     return Scale(
         "desk",
@@ -193,13 +195,36 @@ def desk() -> Scale:
         "6 training sets; a tree U-Net of width 64; measured on running averages of the weights "
         "(decays 0.998 and, as a check, 0.999); T = 60 for 500. All else as at laptop scale.",
         {
-            "small": size(500, num_epochs=1700, first_checkpoint=12, count=20),
+            "small": small,
             "middle": middle,
             "large": size(5000, num_epochs=3400, first_checkpoint=5, count=22),
             FRESH: _with_run(middle, num_splits=4, fresh=True),
             SEEDS: _labelled("two seeds", _with_run(middle, num_splits=2, num_seeds=2)),
+            **_transformers(small),
         },
     )
+
+
+def _transformers(tree: Protocol) -> dict[str, Protocol]:
+    """Transformers on the training sets of a tree U-Net, as long, without dropout and with."""
+    return {
+        name: _labelled(
+            f"transformer, dropout {dropout}" if dropout else "transformer",
+            _with_run(
+                tree,
+                network=TransformerConfig(
+                    num_leaves=tree.run.network.num_leaves,
+                    vocab_size=tree.run.network.vocab_size,
+                    width=64,
+                    num_layers=3,
+                    num_heads=4,
+                    dropout=dropout,
+                    pre_norm=True,
+                ),
+            ),
+        )
+        for name, dropout in zip(TRANSFORMERS, (0.0, 0.1), strict=True)
+    }
 
 
 def _constant_rate(num_epochs: int) -> TrainingConfig:
