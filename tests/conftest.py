@@ -64,10 +64,29 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
+SIBLINGS = {
+    "float64": "float32",
+    "uniform": "masked",
+    "filtered 2": "filtered 1",
+    "cuda": "tpu",
+    "cpu": "tpu",
+}
+"""Values of parameters that ``make test`` leaves to ``make test-long``, and those that it runs."""
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Files that train and start processes come first: no worker is left alone with one."""
+    """Files that train and start processes come first: no worker is left alone with one.
+
+    Of a test that is run with both of two siblings, the one is long.
+    """
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    known = {item.nodeid for item in items}
+    for item in items:
+        for own, sibling in SIBLINGS.items():
+            name, bracket, values = item.nodeid.partition("[")
+            if own in values and name + bracket + values.replace(own, sibling) in known:
+                item.add_marker(pytest.mark.long)
 
 
 def pytest_collection_finish():

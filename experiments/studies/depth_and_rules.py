@@ -33,13 +33,15 @@ def answer(found: Outcome) -> Answer:
     undecided = len(order) - counts["shown"] - counts["contradicted"]
     finest = [claim for claim in order if claim.name.startswith("order-1-0")]
     finest_shown = sum(claim.verdict == "shown" for claim in finest)
+    of_finest = f"{finest_shown} of the {len(finest)} finest pairs, k = 1 before k = 0, are shown"
     paragraph = (
         f"Over {len(_settings(rows))} settings of depth and rules per symbol, with n about two "
         f"thirds of q·m^L, {len(order)} levels are beaten: networks come nearer to the exact "
         f"denoiser than the filtered one of that level. The level is learned before the next finer "
         f"one, with an interval to show it, in {counts['shown']}, after it in "
-        f"{counts['contradicted']}; {undecided} are undecided. Of the {len(finest)} finest "
-        f"pairs, k = 1 before k = 0, {finest_shown} are shown. The delay from the coarsest level "
+        f"{counts['contradicted']}; {undecided} are undecided. "
+        f"{of_finest if finest else 'The finest, k = 1, is beaten nowhere'}. "
+        f"The delay from the coarsest level "
         f"to the whole tree, ln(τ_0/τ_L), {_moves(deeper)} with depth, by a factor of "
         f"{number(deeper.interval, np.exp)} in τ_0/τ_L per level, and {_moves(more_rules)} with "
         f"the number of rules, as m^{number(more_rules.interval)}."
@@ -133,8 +135,8 @@ STUDY = Study(
                 "data.depth": (3, 3, 4, 4, 4, 5),
                 "data.rules_per_symbol": (3, 4, 2, 3, 4, 2),
                 "split_size": (128, 256, 64, 320, 1024, 128),
-                "training.num_epochs": (1600, 1600, 1600, 1600, 2000, 1600),
-                "first_checkpoint": (40, 20, 60, 16, 8, 40),
+                "training.num_epochs": (1600, 2400, 1600, 2400, 3400, 1600),
+                "first_checkpoint": (40, 20, 60, 16, 6, 20),
             }
         ),
     ),

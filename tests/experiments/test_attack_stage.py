@@ -125,6 +125,7 @@ def test_advice_speaks_up_on_networks_that_copy(results):
     assert (measured["split_divergence"].values.mean(-1)[-1] > 0.1).all()
 
 
+@pytest.mark.long
 def test_one_split_has_no_reference_and_no_advice(tmp_path):
     run = dataclasses.replace(RUN, num_splits=1, num_seeds=1)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, num_epochs=10))
@@ -158,6 +159,7 @@ def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results
     assert all(question in page.read_text() for question in QUESTIONS)
 
 
+@pytest.mark.long
 def test_the_card_computes_attacks_and_advice_from_samples(tmp_path):
     run = dataclasses.replace(RUN, num_seeds=1, num_checkpoints=4)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, num_epochs=40))

@@ -104,6 +104,7 @@ def test_a_killed_run_ends_as_one_never_interrupted(reference, num_kills):
         assert different_arrays(reference.arrays, arrays) == [], hits
 
 
+@pytest.mark.long
 def test_processes_share_the_networks_and_end_as_one_alone(reference):
     """In other company, each of two processes trains the very same networks."""
     forget(reference.root)
@@ -163,6 +164,7 @@ def story(reference) -> Story:
     )
 
 
+@pytest.mark.long
 def test_sigterm_saves_and_exits_with_75(story):
     assert story.terminated.code == 75, story.terminated.errors
     assert "SIGTERM: saving, then stopping" in story.log
@@ -170,12 +172,14 @@ def test_sigterm_saves_and_exits_with_75(story):
     assert story.resumable
 
 
+@pytest.mark.long
 def test_sigint_keeps_what_is_measured_and_exits_with_130(story):
     assert story.interrupted.code == 130, story.interrupted.errors
     assert "stopped by SIGINT" in story.interrupted.errors
     assert "Traceback" not in story.interrupted.errors
 
 
+@pytest.mark.long
 def test_a_full_disk_is_said_and_leaves_earlier_checkpoints(story):
     assert story.starved.code == 1
     message = story.starved.errors.splitlines()[-1]
@@ -184,6 +188,7 @@ def test_a_full_disk_is_said_and_leaves_earlier_checkpoints(story):
     assert story.resumable_after == story.resumable
 
 
+@pytest.mark.long
 def test_a_second_process_is_refused_with_the_name_of_the_first(story):
     assert story.refused.code == 1
     first = f"in use by process {story.finished.pid} on host {socket.gethostname()}"
@@ -191,11 +196,13 @@ def test_a_second_process_is_refused_with_the_name_of_the_first(story):
     assert "Traceback" not in story.refused.errors
 
 
+@pytest.mark.long
 def test_after_all_that_the_run_ends_as_one_left_alone(story, reference):
     assert story.finished.code == 0, story.finished.errors
     assert different_arrays(reference.arrays, story.arrays) == []
 
 
+@pytest.mark.long
 def test_later_starts_read_what_the_first_has_compiled(story):
     totals = re.findall(r"with (\d+) programs compiled in \S+ s and (\d+) read", story.log)
     compiled, read = np.array(totals, int).sum(0)

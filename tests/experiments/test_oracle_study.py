@@ -19,6 +19,7 @@ STUDY = OracleStudy(
 )
 
 
+@pytest.mark.long
 def test_a_study_is_measured_once_and_drawn(tmp_path, monkeypatch):
     folder = write(STUDY, tmp_path)
     assert {path.name for path in folder.iterdir()} == {

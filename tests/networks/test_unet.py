@@ -124,6 +124,7 @@ def test_the_loss_is_the_squared_error_of_the_noise():
 LONG = pytest.mark.long  # as the other, and compiles for half a minute
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "options", [pytest.param({"micro_batch_size": 2}, marks=LONG), {"remat": True}]
 )
@@ -144,6 +145,7 @@ def test_dropout_acts_only_with_a_key():
     assert np.abs(forward(config, params, x_t, 5, row_key(KEY, 2)) - plain).max() > 1e-3
 
 
+@pytest.mark.long
 def test_a_resumed_training_is_the_same_to_the_last_bit(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (2, 6, 4, 4, 1)).astype(np.uint8)
     training = TrainingConfig(num_epochs=4, batch_size=4, learning_rate=1e-2)

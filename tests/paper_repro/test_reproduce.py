@@ -12,7 +12,7 @@ from experiments.store import load_measurements
 from figures.figure import all_figures
 from paper_repro import reproduce as reproducing
 from paper_repro.gallery import copy_report, page_text
-from paper_repro.protocol import TRANSFORMERS, protocol
+from paper_repro.protocol import TRANSFORMERS, protocol, quick
 from paper_repro.reproduce import reproduce
 
 FIGURES = all_figures()
@@ -37,6 +37,7 @@ def report_of(root) -> dict:
     return json.loads((root / "report-smoke" / "report.json").read_text())
 
 
+@pytest.mark.long
 def test_one_command_makes_every_figure(smoke):
     root, printed = smoke
     assert "report: runs/report-smoke/report.html" in printed
@@ -53,6 +54,7 @@ def test_one_command_makes_every_figure(smoke):
             assert (root / "report-smoke" / name).stat().st_size > 0
 
 
+@pytest.mark.long
 def test_every_row_of_claims_is_tested(smoke):
     root, _ = smoke
     claims = report_of(root)["claims"]
@@ -106,6 +108,7 @@ class Links(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.long
 def test_report_is_whole_and_needs_no_network(smoke):
     root, _ = smoke
     folder = root / "report-smoke"
@@ -123,6 +126,7 @@ def test_report_is_whole_and_needs_no_network(smoke):
         assert wanted in page
 
 
+@pytest.mark.long
 def test_measurements_have_named_dimensions(smoke):
     root, _ = smoke
     evaluation = load_measurements(root / "report-smoke" / "middle-evaluation.npz")
@@ -139,6 +143,7 @@ def test_measurements_have_named_dimensions(smoke):
     assert (comparison["validity"].values[..., -1] == 1).all()
 
 
+@pytest.mark.long
 def test_runs_on_images_have_the_same_stages(smoke):
     root, _ = smoke
     comparison = load_measurements(root / "report-smoke" / "images-comparison.npz")
@@ -155,6 +160,7 @@ def test_runs_on_images_have_the_same_stages(smoke):
     assert (own.num_splits, own.num_seeds) == (2, 2)
 
 
+@pytest.mark.long
 def test_one_figure_renews_the_report_without_running_anything_again(smoke, run_python):
     root, _ = smoke
     files = {path: path.stat().st_mtime_ns for path in root.glob("*/measurements/*.npz")}
@@ -170,6 +176,7 @@ def test_one_figure_renews_the_report_without_running_anything_again(smoke, run_
     assert report_of(root) == before
 
 
+@pytest.mark.long
 def test_what_is_not_finished_is_left_out_and_said(smoke, tmp_path):
     """Without the large sets, and without one stage of the small ones."""
     root, _ = smoke
@@ -191,6 +198,7 @@ def test_what_is_not_finished_is_left_out_and_said(smoke, tmp_path):
     assert not (tmp_path / runs["large"]["identity"][:16]).exists()
 
 
+@pytest.mark.long
 def test_figures_of_an_older_report_that_are_no_more_are_left_out(smoke, tmp_path):
     root, _ = smoke
     name = report_of(root)["runs"]["middle"]["identity"][:16]
@@ -203,6 +211,7 @@ def test_figures_of_an_older_report_that_are_no_more_are_left_out(smoke, tmp_pat
     assert list(json.loads((folder / "report.json").read_text())["figures"]) == ["4b"]
 
 
+@pytest.mark.long
 def test_list_says_what_is_finished(smoke, run_python):
     root, _ = smoke
     listed = run_python(root.parent, "-m", "paper_repro", "--scale", "smoke", "--list")
@@ -215,28 +224,52 @@ def test_list_says_what_is_finished(smoke, run_python):
     assert not list((root.parent / "nowhere").glob("*/config.json"))
 
 
-def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
-    """All figures together: one call for each run, and one page."""
-    root, _ = smoke
+def counted(monkeypatch) -> dict[str, list]:
+    """What is trained, measured and written from now on."""
     calls = {"train": [], "measure": [], "write": []}
     train, measure, write = reproducing.train_run, reproducing.measure_run, reproducing.report.write
 
     def counting(name, function):
-        def counted(*arguments, **options):
+        def call(*arguments, **options):
             calls[name].append(arguments[0])
             return function(*arguments, **options)
 
-        return counted
+        return call
 
     monkeypatch.setattr(reproducing, "train_run", counting("train", train))
     monkeypatch.setattr(reproducing, "measure_run", counting("measure", measure))
     monkeypatch.setattr(reproducing.report, "write", counting("write", write))
+    return calls
+
+
+@pytest.mark.long
+def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
+    """All figures together: one call for each run, and one page."""
+    root, _ = smoke
+    calls = counted(monkeypatch)
     reproduce("smoke", root, figures=("1b", "4a", "4b", "fresh", "1a", "2"), progress=False)
     sizes = protocol("smoke").sizes
     shown = [own for size, own in sizes.items() if size not in ("seeds", *TRANSFORMERS)]
     assert calls["train"] == [own.run for own in shown]
     assert calls["measure"] == shown
     assert len(calls["write"]) == 1
+
+
+def test_the_main_job_makes_its_figures_from_one_run(tmp_path, monkeypatch, capsys):
+    """What ``make repro`` does, at smoke scale: one size is trained, measured and drawn, once."""
+    calls = counted(monkeypatch)
+    folder = reproduce("smoke", tmp_path, figures=quick(), sizes=("middle",), progress=False)
+    middle = protocol("smoke").sizes["middle"]
+    assert (calls["train"], calls["measure"]) == ([middle.run], [middle])
+    assert len(calls["write"]) == 1
+    report = json.loads((folder / "report.json").read_text())
+    assert set(report["figures"]) == set(quick())
+    for figure in report["figures"].values():
+        for picture in figure["pictures"]:
+            assert (folder / picture["png"]).read_bytes().startswith(b"\x89PNG")
+    assert report["claims"]
+    page = (folder / "report.html").read_text()
+    assert all(figure["title"] in page for figure in report["figures"].values())
 
 
 @pytest.mark.parametrize(
@@ -265,6 +298,7 @@ def write_old_report(gallery: Path) -> None:
         (gallery / name).touch()
 
 
+@pytest.mark.long
 def test_a_report_can_be_shown(smoke, tmp_path):
     """With its primary claims on every seed in one table, each in a column of its own."""
     root, _ = smoke
@@ -289,6 +323,7 @@ def test_a_report_can_be_shown(smoke, tmp_path):
     assert row.count("too few training sets") == 6
 
 
+@pytest.mark.long
 def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
     """A figure that it holds replaces the old one with its claims; others stay with theirs."""
     root, _ = smoke
@@ -304,6 +339,7 @@ def test_a_report_is_added_to_figures_of_the_same_scale(smoke, tmp_path):
     assert shown["claims"] == summary["claims"]
 
 
+@pytest.mark.long
 def test_the_parts_of_the_spread_add_up_to_the_divergence_from_the_exact_denoiser(smoke):
     root, _ = smoke
     spread = load_measurements(root / "report-smoke" / "seeds-spread.npz")

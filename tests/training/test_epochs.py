@@ -186,6 +186,7 @@ if processes > 1:
 """
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_four_devices_train_the_same_networks(
     ensemble, sequences, assert_same_params, tmp_path, processes

@@ -157,6 +157,7 @@ def test_discrete_noise_is_learned_too(kind):
         denoiser(np.zeros((2, 4, 3)), 3)  # not symbols
 
 
+@pytest.mark.long
 def test_images_are_learned():
     network = UNetConfig(2, 2, base_width=2, multipliers=(1,), num_res_blocks=1, num_groups=1)
     images = np.zeros((8, 2, 2, 1), np.uint8)

@@ -40,6 +40,8 @@ from hiermodel.measures.membership import auc
 from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.state import TrainingConfig
 
+pytestmark = pytest.mark.long
+
 RUN = RunConfig(
     data=ImageDataConfig(),
     network=UNetConfig(8, 8, base_width=4, multipliers=(1,), num_res_blocks=1, num_groups=2),
