@@ -283,10 +283,27 @@ def _named_leaves(tree: Any) -> tuple[dict[str, Any], Any]:
 
 def flatten_state(states: TrainState) -> dict[str, np.ndarray]:
     """A state as arrays in host memory, by name; keys become their data."""
-    return {
-        name: np.asarray(jax.random.key_data(leaf) if is_typed_key(leaf) else leaf)
-        for name, leaf in _named_leaves(states)[0].items()
-    }
+    return {name: _in_host_memory(leaf) for name, leaf in _named_leaves(states)[0].items()}
+
+
+def flatten_members(states: TrainState) -> dict[int, dict[str, np.ndarray]]:
+    """Stacked members that this process is to keep, by their place, each as ``flatten_state``.
+
+    Those whose first copy lies on a device of this process: every member is kept by one process,
+    and nothing travels between them.
+    """
+    found: dict[int, dict[str, np.ndarray]] = {}
+    for name, leaf in _named_leaves(states)[0].items():
+        for shard in leaf.addressable_shards:
+            if shard.replica_id == 0:
+                rows = _in_host_memory(shard.data)  # cut there: compiles nothing
+                for place, row in zip(range(len(leaf))[shard.index[0]], rows, strict=True):
+                    found.setdefault(place, {})[name] = np.asarray(row)
+    return found
+
+
+def _in_host_memory(leaf: Array) -> np.ndarray:
+    return np.asarray(jax.random.key_data(leaf) if is_typed_key(leaf) else leaf)
 
 
 def unflatten_state(arrays: Mapping[str, np.ndarray], template: TrainState) -> TrainState:

@@ -7,8 +7,9 @@ same on all of its devices. Data are on every device. On the CPU of one process 
 out: a member is then the same, to the last bit, whatever the number of devices and of members.
 
 With several processes (``jax.distributed``), each makes the same calls with the same values:
-``init_ensemble``, ``place_members``, ``train_epochs``, ``gather_members``. States live where their
-members are trained; statistics are whole on every process. ``agree`` settles what a clock decides.
+``init_ensemble``, ``place_members``, ``train_epochs``. States live where their members are trained,
+and are saved from there; statistics are whole on every process. ``agree`` settles what a clock
+decides.
 """
 
 import dataclasses
@@ -218,12 +219,10 @@ def place_members(states: TrainState, num_members: int) -> TrainState:
     return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec("member")))
 
 
-def gather_members(states: TrainState) -> TrainState:
-    """Stacked members such that each process can read all of them."""
-    if jax.process_count() == 1:
-        return states
-    num_members = states.epoch.shape[0]
-    return _place(states, NamedSharding(training_mesh(num_members), PartitionSpec()))
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("wait_for_all")
 
 
 def _place(states: TrainState, sharding: NamedSharding) -> TrainState:

@@ -29,12 +29,13 @@ from hiermodel.networks.network import Network, takes
 from hiermodel.training.checkpoints import (
     Checkpoints,
     StackedCheckpoints,
+    flatten_members,
     flatten_state,
     unflatten_state,
 )
 from hiermodel.training.chunks import NotFiniteError, ShouldStop, train_stacked
 from hiermodel.training.data import FreshData, as_data, check_private
-from hiermodel.training.epochs import agree_all, gather_members, padded
+from hiermodel.training.epochs import agree_all, padded, wait_for_all
 from hiermodel.training.folders import Identity
 from hiermodel.training.state import (
     Ensemble,
@@ -162,7 +163,8 @@ def train_members(
     untrained networks are saved as epoch 0. A member whose loss is not finite is given up, and the
     others go on. A training that is stopped and resumed, any number of times and in any company,
     ends in the same networks to the last bit. Of several processes that train together
-    (``jax.distributed``), the first alone reads and writes files.
+    (``jax.distributed``), each writes the members on its own devices and the first alone reads:
+    all must see the same folders.
 
     Args:
         members: all of one ``program_of``, with the same schedule and shape of data; their
@@ -377,13 +379,10 @@ def _train_group(members, loaded, **options):
     data = [as_data(own) for own in distinct]
 
     def save(states: TrainState, but_for: Collection[int], keep_params: bool) -> None:
-        arrays = flatten_state(gather_members(states))  # cut in host memory: compiles nothing
-        if jax.process_index() > 0:
-            return
-        for place, member in enumerate(members):
-            if place not in but_for:
-                own = {name: np.asarray(array[place]) for name, array in arrays.items()}
-                member.checkpoints.save(own, keep_params=keep_params)
+        for place, own in flatten_members(states).items():
+            if place < count and place not in but_for:
+                members[place].checkpoints.save(own, keep_params=keep_params)
+        wait_for_all()  # the first process reads what others have written
 
     chunks = train_stacked(
         states,

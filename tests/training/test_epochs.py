@@ -155,7 +155,9 @@ if processes > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"localhost:{port}", processes, rank)
 from conftest import NETWORK, SCHEDULE, TRAINING
-from hiermodel.training.epochs import gather_members, place_members, train_epochs, training_mesh
+from jax.sharding import NamedSharding, PartitionSpec
+from hiermodel.training.checkpoints import flatten_members
+from hiermodel.training.epochs import place_members, train_epochs, training_mesh
 from hiermodel.training.loop import train
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import Ensemble, init_ensemble
@@ -174,8 +176,14 @@ for num_splits in (2, 1):
     kernel = states.params["output_projection.kernel"]
     assert len(kernel.sharding.device_set) == (4 if processes > 1 else 2 * num_splits)
     assert kernel.addressable_data(0).shape[0] == 1
-    params = gather_members(states).params
-    np.savez(f"{folder}/{num_splits}_{rank}.npz", **params, loss=stats.loss)
+    everywhere = NamedSharding(training_mesh(ensemble.num_members), PartitionSpec())
+    params = jax.jit(lambda params: params, out_shardings=everywhere)(states.params)
+    kept = flatten_members(states)
+    for place, own in kept.items():
+        for name, array in params.items():
+            np.testing.assert_array_equal(own[f"params/{name}"], array[place])
+    places = sorted(kept)
+    np.savez(f"{folder}/{num_splits}_{rank}.npz", **params, loss=stats.loss, places=places)
 if processes > 1:
     for epochs in ([1], [1, 2]):
         result = train(
@@ -214,12 +222,16 @@ def test_four_devices_train_the_same_networks(
         for process in running:
             process.kill()
     states, stats = run(ensemble, sequences, 2)
+    kept: dict[int, list[int]] = {2: [], 1: []}
     for num_splits, rank in itertools.product((2, 1), range(processes)):
         found = dict(np.load(tmp_path / f"{num_splits}_{rank}.npz"))
+        kept[num_splits] += found.pop("places").tolist()
         loss = found.pop("loss")
         np.testing.assert_allclose(loss, stats.loss[: len(loss)], atol=1e-6)
         expected = {name: value[: len(loss)] for name, value in states.params.items()}
         assert_same_params(expected, found, 1e-6)
+    # Every member is written by one process alone, the one on whose devices it lies.
+    assert kept == {2: [0, 1, 2, 3], 1: [0, 1]}
     if processes > 1:
         one = dataclasses.replace(ensemble, num_splits=1)
         saved = member_checkpoints(tmp_path / "run", one, "a").load_params(2)
