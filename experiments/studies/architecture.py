@@ -160,7 +160,7 @@ def _sentence(name: str, claims: Mapping[str, Claim]) -> str:
         f"The {name} against the tree U-Net: its lowest test loss is higher by {loss} nats per "
         f"position, and by {compute} with no more operations than the tree U-Net takes to its own; "
         f"at equal test loss its samples are nearer to their training set by {gap} symbols, and "
-        f"more often copies by {copies}; ln(τ_test/τ_turn) is larger by {phase}."
+        f"more often copies by {copies}; ln(τ_test/τ_turn) differs by {phase}."
     )
 
 
