@@ -24,6 +24,10 @@ WIDTHS = (12, 24, 48)
 LARGER = 4
 """Batches of the control, in units of the usual ones, at the middle width and half the steps."""
 
+LONGER = 1.5
+"""Length of the control whose rate falls, in units of the usual one: three quarters of its sum of
+rates."""
+
 
 @dataclasses.dataclass(frozen=True)
 class F4Study:
@@ -37,7 +41,7 @@ class F4Study:
         seed: of grammars, data, noise and networks.
     """
 
-    num_realisations: int = 4
+    num_realisations: int = 8
     num_sequences: tuple[int, ...] = (12, 26, 56, 120)
     num_tests: int = 320
     regime: Regime = dataclasses.field(
@@ -47,7 +51,7 @@ class F4Study:
 
 
 def parts(study: F4Study) -> Parts:
-    """A part per width, and the control."""
+    """A part per width, and the controls: of larger batches, and of a rate that falls."""
     found = {
         name_of(width): functools.partial(
             _times, study, name_of(width), dataclasses.replace(study.regime, width=width)
@@ -60,7 +64,16 @@ def parts(study: F4Study) -> Parts:
         batch_size=LARGER * study.regime.batch_size,
         num_steps=study.regime.num_steps // 2,
     )
-    return found | {"control": functools.partial(_times, study, "control", control)}
+    falling = dataclasses.replace(
+        study.regime,
+        width=WIDTHS[1],
+        num_steps=int(LONGER * study.regime.num_steps),
+        falling=True,
+    )
+    controls = {"control": control, "falling": falling}
+    return found | {
+        name: functools.partial(_times, study, name, regime) for name, regime in controls.items()
+    }
 
 
 def name_of(width: int) -> str:
@@ -113,7 +126,9 @@ def _times(study: F4Study, name: str, regime: Regime) -> Measurements:
     dims = ("realisation", "num_sequences", "checkpoint")
     losses = np.array(known).reshape(*shape[1:3], 1, 2)
     return {
-        f"{name}_step": Measurement(regime.checkpoints, ("checkpoint",), "steps", "of Adam"),
+        f"{name}_step": Measurement(
+            regime.times, ("checkpoint",), "steps", "of Adam, at the first rate"
+        ),
         f"{name}_sequences": Measurement(
             np.array(study.num_sequences), ("num_sequences",), "sequences", "n"
         ),

@@ -16,16 +16,17 @@ from hiermodel.networks import LearnedDenoiser, Network, TreeUNetConfig
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
-    """How networks are trained: Adam at a constant rate, measured on a running average.
+    """How networks are trained: by Adam, measured on a running average.
 
     Attributes:
         width: features of a node or token.
         num_steps: of Adam.
         batch_size: sequences per step.
-        learning_rate: Adam's.
+        learning_rate: Adam's, the first one.
         average: share that the running average of the weights keeps at each step.
         every: the least distance of checkpoints, in steps.
         num_checkpoints: about evenly spaced in the logarithm of the step.
+        falling: whether the rate falls to nothing, as a cosine; it is constant otherwise.
     """
 
     width: int = 32
@@ -35,6 +36,7 @@ class Regime:
     average: float = 0.998
     every: int = 20
     num_checkpoints: int = 12
+    falling: bool = False
 
     @property
     def checkpoints(self) -> Int[np.ndarray, " checkpoints"]:
@@ -43,6 +45,14 @@ class Regime:
         return self.every * np.unique(np.rint(np.geomspace(1, most, self.num_checkpoints))).astype(
             int
         )
+
+    @property
+    def times(self) -> Float[np.ndarray, " checkpoints"]:
+        """Sums of rates up to the checkpoints, in units of the first one: steps, if constant."""
+        if not self.falling:
+            return self.checkpoints.astype(np.float64)
+        factors = (1 + np.cos(np.pi * np.arange(self.num_steps) / self.num_steps)) / 2
+        return np.cumsum(factors)[self.checkpoints - 1]
 
 
 def tree_u_net(regime: Regime, depth: int, process: Process) -> TreeUNetConfig:
@@ -92,6 +102,7 @@ def follow(
         batch_size=regime.batch_size,
         learning_rate=regime.learning_rate,
         ema_decays=(regime.average,),
+        **({"rate_schedule": "cosine", "final_factor": 0.0} if regime.falling else {}),
         points=regime.num_steps // regime.every,
         callback=callback,
         progress=False,

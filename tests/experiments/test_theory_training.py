@@ -1,5 +1,7 @@
 """Many networks as one program, and what the families that train read off their curves."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -83,11 +85,12 @@ def test_levels_are_included_where_oracles_change_places_along_training():
 
 
 def test_exponents_of_times_are_those_of_the_curves():
-    """τ_mem = 32 n / W steps, a quarter of it with the control's batches; τ_gen = 640 / W."""
+    """τ_mem = 32 n / W steps, less with the controls; τ_gen = 640 / W."""
     steps, numbers = np.geomspace(2, 4000, 100), np.array([12, 26, 56, 120])
     measured = {}
     trainings = [(f4.name_of(width), width, 1.0) for width in f4.WIDTHS]
-    for name, width, factor in [*trainings, ("control", f4.WIDTHS[1], 0.25)]:
+    controls = [("control", f4.WIDTHS[1], 0.25), ("falling", f4.WIDTHS[1], 0.8)]
+    for name, width, factor in trainings + controls:
         memory = times.SHARE + np.log(steps / (factor * 32 * numbers[:, None] / width))
         pairs = np.tile(np.log(steps / (640 / width)), (4, 1))
         levels = np.stack([pairs * 0 + 1, pairs * 0, -pairs, pairs * 0], -1)
@@ -102,7 +105,17 @@ def test_exponents_of_times_are_those_of_the_curves():
         assert claims[name]["estimate"] == pytest.approx(expected, abs=0.02), name
         assert claims[name]["verdict"] == "shown"
     assert claims["batch"]["estimate"] == pytest.approx(-np.log(4), abs=0.02)
+    assert claims["decay"]["estimate"] == pytest.approx(np.log(0.8), abs=0.02)
+    assert claims["memory-n-falling"]["verdict"] == "shown"
     assert family.draw(measured).axes
+
+
+def test_times_of_a_falling_rate_are_sums_of_rates():
+    regime = Regime(num_steps=400, every=20, num_checkpoints=8)
+    np.testing.assert_array_equal(regime.times, regime.checkpoints)
+    falling = dataclasses.replace(regime, falling=True).times
+    assert np.all(falling < regime.checkpoints)
+    assert falling[-1] == pytest.approx(200, abs=1)  # half, over a whole cosine
 
 
 def test_what_never_happens_is_put_at_the_last_step():
