@@ -110,9 +110,12 @@ def _do(arguments: Arguments) -> None:
 
     prepare(arguments.root)
     if arguments.paper:
-        from paper_repro.papers import make
+        from paper_repro import papers
 
-        print(make(arguments.paper, arguments.root, arguments.seed))
+        if arguments.show_list:
+            print(papers.listing(arguments.paper))
+        else:
+            print(papers.make(arguments.paper, arguments.root, arguments.seed))
         return
     from figures.figure import all_figures, figure_named
     from paper_repro.protocol import figures_without_images

@@ -25,8 +25,8 @@ Written by `python -m paper_repro theory` from
 tolerances, were committed before the first run of the published size; settings were chosen on
 other seeds. Every number is a mean over realisations of random grammars with its 95 % Student
 interval over them. A prediction is *shown* if the whole interval lies within its tolerance,
-*contradicted* if all of it lies outside, otherwise *not shown*. F3, F4, F7 and F9 train small
-networks; all others are exact inference alone.
+*contradicted* if all of it lies outside, otherwise *not shown*. F2b, F3, F4, F7, F7b and F9 train
+small networks; all others are exact inference alone.
 [Theory in the science page](science.md#theory) says what the symbols mean.
 """
 
@@ -53,6 +53,21 @@ def make(names: tuple[str, ...], root: Path, seed: int | None) -> str:
         style.save(family.draw(measured), folder, name)
         write_json(folder / f"{name}.json", summary(family, claims, SEED if seed is None else seed))
         lines += [family.title, *map(as_line, claims), f"figure: {folder / f'{name}.pdf'}", ""]
+    return "\n".join(lines)
+
+
+def listing(names: tuple[str, ...]) -> str:
+    """What the families of these papers predict, for a terminal; runs nothing.
+
+    Raises:
+        ValueError: as ``make``.
+    """
+    from figures.theory.family import families_of
+
+    lines = []
+    for name, family in families_of(names).items():
+        lines += [f"{name}: {family.title} ({', '.join(family.papers)})"]
+        lines += [f"  {each.statement}  [{each.source}]" for each in family.predictions] + [""]
     return "\n".join(lines)
 
 

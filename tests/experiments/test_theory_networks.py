@@ -9,11 +9,12 @@ import pytest
 
 import hiermodel as hm
 from experiments.store import Measurement
-from experiments.theory import f7b, f9
+from experiments.theory import f2b, f7b, f9
 from experiments.theory.activations import activations, attention_by_height, heights
 from experiments.theory.blocks import block_log_probs, explained
 from experiments.theory.probes import probe_accuracies
 from experiments.theory.training import Regime
+from figures.theory import f2b as chunks
 from figures.theory import f7b as layers
 from figures.theory import f9 as blocks
 from figures.theory.family import all_families, by_number
@@ -214,6 +215,29 @@ def test_blocks_are_judged_where_the_oracle_explains_most():
     assert blocks.FAMILY.draw(measured).axes
 
 
+def test_chunks_grow_until_they_are_the_exact_ones():
+    """Covariance of siblings is half of the exact one at step 200, of cousins at step 800."""
+    steps, masked = np.array([100.0, 200, 400, 800, 1600, 1e9]), np.linspace(0.2, 0.9, 8)
+    exact = np.array([0.25, 0.08, 0.03, 0.01, 0.002]) * np.ones((6, 8, 1))
+    share = np.ones((6, 5))
+    share[:, 1:] = steps[:, None] / (steps[:, None] + [200, 800, 3200, 12800])
+    learned = exact[:, None] * share[:, None]
+    measured = {
+        "step": measurement(steps, "c"),
+        "masked": measurement(masked, "t"),
+        "exact_covariance": measurement(exact, "r", "t", "h"),
+        "network_covariance": measurement(learned, "r", "c", "t", "h"),
+        "exact_susceptibility": measurement(chunks.f2b.susceptibility(exact), "r", "t"),
+        "network_susceptibility": measurement(chunks.f2b.susceptibility(learned), "r", "c", "t"),
+    }
+    np.testing.assert_allclose(np.exp(chunks.reached_at(1, measured)), 200, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(chunks.reached_at(2, measured)), 800, rtol=1e-6)
+    np.testing.assert_allclose(chunks.centre(masked, exact[..., 1]), masked.mean())
+    family = all_families()["f2b"]
+    assert {claim.verdict for claim in family.claims(measured)} == {"shown"}
+    assert family.draw(measured).axes
+
+
 def test_families_are_sorted_by_number():
     assert sorted(["f11", "f7b", "f9", "f7"], key=by_number) == ["f7", "f7b", "f9", "f11"]
     assert {"f7b", "f9"} <= set(all_families())
@@ -228,6 +252,7 @@ TINY = Regime(width=8, num_steps=4, batch_size=4, every=2, num_checkpoints=2)
     [
         ("f9", f9.F9Study(2, (4, 8), 6, (10, 40), TINY)),
         ("f7b", f7b.F7bStudy(2, 16, 48, 32, TINY)),
+        ("f2b", f2b.F2bStudy(2, 16, 12, 2, TINY)),
     ],
 )
 def test_a_small_study_is_trained_judged_and_drawn(name, study, tmp_path):

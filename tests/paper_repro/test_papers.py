@@ -11,7 +11,7 @@ from figures.theory.collapse import collapse
 from figures.theory.f1 import crossing
 from figures.theory.family import all_families, families_of
 from hiermodel import theory
-from paper_repro.papers import link, page, summary
+from paper_repro.papers import link, listing, page, summary
 
 
 def test_predictions_have_names_sources_and_ranges_of_their_own():
@@ -41,6 +41,15 @@ def test_families_are_found_by_paper_and_by_name():
     assert list(families_of(("all",))) == list(all_families())
     with pytest.raises(ValueError, match=r"9999\.99999.*2402\.16991"):
         families_of(("9999.99999",))
+
+
+def test_a_list_says_what_is_predicted_and_runs_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = listing(("2410.13770",))
+    assert found.startswith("f2: ")
+    assert "f2b: Chunks of trained networks (2410.13770)" in found
+    assert "siblings come to change together before cousins do  [derived here]" in found
+    assert not list(tmp_path.iterdir())
 
 
 def test_collapse_finds_centre_and_growth():
