@@ -314,11 +314,12 @@ def shade_biased_phase(
         return
     words = {"color": BROWN, "size": 6, "va": "top", "zorder": 6}
     place = {"transform": axis.get_xaxis_transform(), "clip_on": True}
-    if last_located.all():
-        axis.text(stop, 0.99, "biased phase ", ha="right", **words, **place)
+    known = last_located.all()
+    name = "biased phase " if known else "biased phase … "
+    axis.text(stop, 0.99, name, ha="right", **words, **place)
+    if known:
         axis.axvspan(start, stop, color=ORANGE, alpha=SHADE, lw=0, zorder=0)
         return
-    axis.text(start, 0.99, " biased phase …", ha="left", **words, **place)
     edges = np.geomspace(start, stop, FADING + 1)
     for place, (left, right) in enumerate(itertools.pairwise(edges)):
         alpha = SHADE * (1 - (place + 0.5) / FADING)

@@ -103,7 +103,9 @@ def _by_oracle(key: Array, grammar: Grammar, rows: Array, t: int, draws: int) ->
 
 @functools.partial(jax.jit, static_argnames=("t", "draws"))
 def _by_networks(keys: Array, members: LearnedDenoiser, starts: Array, t: int, draws: int) -> Array:
-    return jax.lax.map(lambda own: _changed(*own, t, draws), (keys, members, starts))
+    return jax.lax.map(
+        lambda own: _changed(own[0], own[1], own[2], t, draws), (keys, members, starts)
+    )
 
 
 def _changed(
