@@ -56,7 +56,7 @@ def laptop() -> dict[str, Protocol]:
         ),
         stages={
             "evaluation": EvaluationConfig(200, 1, NOISE_LEVELS, num_loss_noises=3),
-            # None of 96 is, with 95 %, fewer than one in 20: what the claim on memorised samples asks.
+            # None of 96 means, with 95 %, fewer than one in 20, as the claim on copies asks.
             "samples": SamplesConfig(num_samples=96),
         },
     )
