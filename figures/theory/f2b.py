@@ -99,11 +99,12 @@ PREDICTIONS = (
 
 def draw(measured: Measurements) -> Figure:
     """Susceptibility against noise, and covariances along training."""
-    figure, axes = style.new_figure(3, 2.6)
+    figure, axes = style.new_figure(3, 2.9)
     _draw_susceptibility(axes[0], measured)
     _draw_covariances(axes[1], measured)
     _draw_shares(axes[2], measured)
     style.letter(axes)
+    style.legend_below(figure, axes[:1])
     return figure
 
 
@@ -116,7 +117,6 @@ def _draw_susceptibility(axis: Axes, measured: Measurements) -> None:
     exact = measured["exact_susceptibility"].values.T
     style.curve_with_band(axis, masked, exact, color=style.GREY, ls="--", label="exact")
     axis.set(xlabel="masked share", ylabel="susceptibility (leaves)", title="chunks")
-    axis.legend(handlelength=1.2, labelspacing=0.2)
 
 
 def _curves(height: int) -> dict[str, object]:
