@@ -14,6 +14,7 @@ import pandas as pd
 from experiments import store
 from experiments.claim import Claim, Statistic, claim_of_units, correct_together
 from experiments.configs import RunConfig
+from experiments.onsets import by_member
 from experiments.stages.tradeoff import members_by_unit
 from experiments.store import Measurements
 from experiments.words import interval_text
@@ -88,7 +89,7 @@ def points(results: Mapping[str, Mapping[str, Measurements]], run: RunConfig) ->
     onsets = results[BASELINE]["onsets"]
     if "tau_turn" not in onsets:  # too few training sets
         return found
-    turn = np.log(np.repeat(onsets["tau_turn"].values.reshape(sets, -1)[:, 0], run.num_seeds))
+    turn = np.log(by_member(onsets["tau_turn"].values, run.num_seeds))
     nearest = np.abs(np.log(base["epoch"])[:, None] - turn).argmin(0)
     located = bool(onsets["tau_turn_located"].values.all())
     early_stop = at_stop(base, base, alone, sets, nearest)

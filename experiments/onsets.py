@@ -79,6 +79,11 @@ def log_times(onsets: Measurements, name: str) -> Statistic:
     return Statistic.bounded(np.log(onsets[name].values), at_start, at_end)
 
 
+def by_member(of_sets: np.ndarray, num_seeds: int) -> np.ndarray:
+    """What is known of each training set, (split, …), of several times the first, per member."""
+    return np.repeat(of_sets.reshape(len(of_sets), -1)[:, 0], num_seeds)
+
+
 def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:
     """Which networks share a training set, beside measurements that have one value per network."""
     splits = np.repeat(np.arange(num_splits), num_seeds)

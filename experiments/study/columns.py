@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.configs import RunConfig
-from experiments.onsets import beaten_levels, values_at
+from experiments.onsets import beaten_levels, by_member, values_at
 from experiments.runs.data import steps_per_epoch
 from experiments.stages.evaluation import split_pairs
 from experiments.store import Measurements, trained_checkpoints
@@ -104,10 +104,7 @@ def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[s
         columns |= {**own, "ratio": test / own["tau_bias"]}
     if "tau_turn" in onsets:
         own = with_border("tau_turn", "tau_turn")
-        columns |= {
-            name: np.repeat(values.reshape(len(values), -1)[:, 0], run.num_seeds)
-            for name, values in own.items()
-        }
+        columns |= {name: by_member(values, run.num_seeds) for name, values in own.items()}
     for end in ("", *(f"_{end}" for end in BORDER)) if "tau_level" in onsets else ():
         found = onsets[f"tau_level{end}"].values
         for level in range(found.shape[1]):  # of several relative times, the first
