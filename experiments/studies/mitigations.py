@@ -7,6 +7,7 @@ denoiser against copies among samples and what an attacker gains.
 
 import dataclasses
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -176,7 +177,7 @@ def noise_for(epsilon: float, num_sequences: int, batch_size: int, epochs: int) 
     def beyond(log_noise: float) -> float:
         privacy = PrivacyConfig(clip_norm=1.0, noise_multiplier=math.exp(log_noise))
         spent = epsilon_spent(privacy, num_sequences, batch_size, epochs)
-        return math.log(spent) - math.log(epsilon)
+        return math.log(max(spent, sys.float_info.min)) - math.log(epsilon)  # much noise: 0
 
     return math.exp(brentq(beyond, math.log(0.1), math.log(1000), xtol=1e-3))
 

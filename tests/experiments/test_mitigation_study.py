@@ -58,7 +58,7 @@ def measured(values, *dims):
     return Measurement(np.asarray(values, float), dims, "1", "test")
 
 
-def results(loss, copies, auc=0.5):
+def results(loss, copies, auc=0.5, num_splits=BASE.num_splits):
     """One run's stages, with curves (checkpoints,) for all of its networks, or for each."""
     shape = len(EPOCHS), NETWORKS
     apart = 0.001 * np.arange(NETWORKS)
@@ -78,8 +78,8 @@ def results(loss, copies, auc=0.5):
             f"auc_{kind}": measured(np.stack([own["auc"]] * 2, -1), *unit, "attack"),
         }
     onsets = {f"tau_{name}": measured([tau] * NETWORKS, "member") for name, tau in TAUS.items()}
-    onsets["tau_turn"] = measured([TAUS["neighbour"]] * BASE.num_splits, "split")
-    onsets["tau_turn_located"] = Measurement(np.full(BASE.num_splits, True), ("split",), "", "test")
+    onsets["tau_turn"] = measured([TAUS["neighbour"]] * num_splits, "split")
+    onsets["tau_turn_located"] = Measurement(np.full(num_splits, True), ("split",), "", "test")
     return {"tradeoff": stage, "onsets": onsets}
 
 
@@ -139,8 +139,11 @@ def test_verdicts_say_what_the_numbers_do():
 
 
 def test_two_training_sets_are_too_few_for_a_verdict():
-    found = {"baseline": results(LOSS, COPIES), "better": results(LOSS, np.array(COPIES) / 2)}
     few = dataclasses.replace(BASE, num_splits=2, num_seeds=8)  # as many networks
+    found = {
+        "baseline": results(LOSS, COPIES, num_splits=2),
+        "better": results(LOSS, np.array(COPIES) / 2, num_splits=2),
+    }
     rows = frontier.summarise(frontier.points(found, few))
     assert {row["verdict"] for row in rows[1:]} == {"too few training sets"}
     assert "fewer copies: none" in " ".join(frontier.sentences(rows))
