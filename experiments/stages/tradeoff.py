@@ -168,8 +168,10 @@ def measure(
     config = setting.config
     results: dict[str, Measurement] = {}
     for kind in KINDS if setting.own.averages else ("network",):
-        rows = []
-        for group in members_by_unit(config, kind):
+        groups, rows = members_by_unit(config, kind), []
+        if not groups:  # one seed has no two networks of the same training set
+            continue
+        for group in groups:
             denoiser = averaged_denoiser([networks[member] for member in group])
             if len(group) == 1:
                 denoiser, drawn = networks[group[0]], samples[group[0]]
