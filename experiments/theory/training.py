@@ -13,6 +13,9 @@ import hiermodel as hm
 from hiermodel.diffusion.process import Process
 from hiermodel.networks import LearnedDenoiser, Network, TreeUNetConfig
 
+LEAST = 0.001
+"""Of the first rate, what is left of one that falls."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Regime:
@@ -26,7 +29,7 @@ class Regime:
         average: share that the running average of the weights keeps at each step.
         every: the least distance of checkpoints, in steps.
         num_checkpoints: about evenly spaced in the logarithm of the step.
-        falling: whether the rate falls to nothing, as a cosine; it is constant otherwise.
+        falling: whether the rate falls, as a cosine to ``LEAST`` of it; it is constant otherwise.
     """
 
     width: int = 32
@@ -51,8 +54,8 @@ class Regime:
         """Sums of rates up to the checkpoints, in units of the first one: steps, if constant."""
         if not self.falling:
             return self.checkpoints.astype(np.float64)
-        factors = (1 + np.cos(np.pi * np.arange(self.num_steps) / self.num_steps)) / 2
-        return np.cumsum(factors)[self.checkpoints - 1]
+        cosine = (1 + np.cos(np.pi * np.arange(self.num_steps) / self.num_steps)) / 2
+        return np.cumsum(LEAST + (1 - LEAST) * cosine)[self.checkpoints - 1]
 
 
 def tree_u_net(regime: Regime, depth: int, process: Process) -> TreeUNetConfig:
@@ -102,7 +105,7 @@ def follow(
         batch_size=regime.batch_size,
         learning_rate=regime.learning_rate,
         ema_decays=(regime.average,),
-        **({"rate_schedule": "cosine", "final_factor": 0.0} if regime.falling else {}),
+        **({"rate_schedule": "cosine", "final_factor": LEAST} if regime.falling else {}),
         points=regime.num_steps // regime.every,
         callback=callback,
         progress=False,

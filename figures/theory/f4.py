@@ -225,7 +225,7 @@ FAMILY = Family(
         "m = 3, s = 2, L = 3, 8 grammars, n = 12, 26, 56, 120; masked leaves, T = 32; tree U-Nets "
         "of width 12, 24, 48, 3200 steps of Adam at a constant 3e-3, batch 32, running average of "
         "decay 0.998. Reduced: one decade of n, few grammars, one network per set. Controls at "
-        "W = 24: batch 128, 1600 steps; and a rate that falls from 3e-3 to nothing as a cosine, "
+        "W = 24: batch 128, 1600 steps; and a rate that falls from 3e-3 to 3e-6 as a cosine, "
         "4800 steps, whose times are sums of rates over 3e-3. The first four grammars were seen "
         "before the others and the falling rate were added; tolerances are those of then."
     ),

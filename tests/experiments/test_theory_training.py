@@ -10,7 +10,7 @@ import pytest
 import hiermodel as hm
 from experiments.store import Measurement
 from experiments.theory import f3, f4
-from experiments.theory.training import Regime, along_training, tree_u_net
+from experiments.theory.training import Regime, along_training, follow, tree_u_net
 from figures.theory import f3 as staircase
 from figures.theory import f4 as times
 from figures.theory import f7 as order
@@ -116,6 +116,11 @@ def test_times_of_a_falling_rate_are_sums_of_rates():
     falling = dataclasses.replace(regime, falling=True).times
     assert np.all(falling < regime.checkpoints)
     assert falling[-1] == pytest.approx(200, abs=1)  # half, over a whole cosine
+    process = hm.DiscreteProcess.masked(3, 4)
+    short = dataclasses.replace(regime, num_steps=4, every=2, num_checkpoints=2, falling=True)
+    key, rows = jax.random.key(0), np.zeros((4, 2), int)
+    network = tree_u_net(dataclasses.replace(short, width=4), 1, process)
+    assert len(follow(key, short, network, process, [rows], lambda _: 0.0)) == 2
 
 
 def test_what_never_happens_is_put_at_the_last_step():
