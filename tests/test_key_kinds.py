@@ -15,7 +15,7 @@ from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.network import init_params
 from hiermodel.random_bits import THREEFRY, threefry_key
 from hiermodel.training.checkpoints import flatten_state, unflatten_state
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.state import Ensemble, TrainingConfig, init_ensemble, init_member
 
 KINDS = ("rbg", "unsafe_rbg")

@@ -6,14 +6,10 @@ rates of dropout differ among members, a rate is a number of the program rather 
 it, which changes rounding too.)
 """
 
-import contextlib
 import dataclasses
 import functools
 import itertools
-import os
-import time
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -22,13 +18,12 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jaxtyping import Array, Key, Num
 
-from hiermodel.checks import check_integer, check_key, require
+from hiermodel.checks import check_integer, require
 from hiermodel.diffusion.process import Process
 from hiermodel.networks.layers import rounded_rate
 from hiermodel.networks.network import Network, takes
 from hiermodel.training.checkpoints import (
     Checkpoints,
-    StackedCheckpoints,
     flatten_members,
     flatten_state,
     unflatten_state,
@@ -36,14 +31,12 @@ from hiermodel.training.checkpoints import (
 from hiermodel.training.chunks import NotFiniteError, ShouldStop, train_stacked
 from hiermodel.training.data import FreshData, as_data, check_private
 from hiermodel.training.epochs import agree_all, padded, wait_for_all
-from hiermodel.training.folders import Identity
 from hiermodel.training.state import (
     Ensemble,
     MemberSettings,
     TrainingConfig,
     TrainState,
     init_member,
-    member_key,
 )
 
 _STANDARD = {"learning_rate": 3e-4, "weight_decay": 0.0}
@@ -187,12 +180,12 @@ def train_members(
         ...         hm.training.train_members([own], checkpoint_epochs=[1], progress=False).failed
         {}
     """
-    targets = _check_epochs(checkpoint_epochs)
+    targets = check_epochs(checkpoint_epochs)
     _check_alike(members)
     failed: dict[int, NotFiniteError] = {}
     loss = np.full(len(members), np.nan)
     while True:
-        loaded = [_load(member) for member in members]
+        loaded = [load(member) for member in members]
         stand = agree_all([int(arrays["epoch"]) for arrays in loaded])
         left = [i for i, epoch in enumerate(stand) if epoch < targets[-1] and i not in failed]
         if not left:
@@ -215,138 +208,7 @@ def train_members(
             return Trained(False, failed, loss)
 
 
-def train(
-    key: Key[Array, ""],
-    ensemble: Ensemble,
-    sequences: Num[Array | np.ndarray, "..."] | FreshData,
-    folder: str | os.PathLike[str],
-    *,
-    identity: Identity,
-    checkpoint_epochs: Sequence[int],
-    progress: bool = True,
-    should_stop: ShouldStop | None = None,
-    max_seconds: float | None = None,
-) -> "TrainResult":
-    """Train an ensemble to the last checkpoint epoch, from the newest checkpoints in the folder.
-
-    Args:
-        key: one typed key, from which every member's follows (``member_key``).
-        ensemble: networks, training settings and noise.
-        sequences: (num_splits, num_sequences, num_leaves) symbols; or (num_splits, num_images,
-            height, width, channels) images, uint8 or floating; split i is what members of split i
-            train on. Or FreshData, from whose law all draw.
-        folder: where checkpoints are kept, a folder per member (``member_checkpoints``).
-        identity: of everything that the result depends on, as a hash or as JSON values by name; a
-            folder serves one identity.
-        checkpoint_epochs: as for ``train_members``.
-        progress: as for ``train_members``.
-        should_stop: as for ``train_members``.
-        max_seconds: stop likewise after this time.
-
-    Raises:
-        ValueError: for arguments that do not fit each other, or a folder of another identity.
-        NotFiniteError: at the end, if the loss or gradient of a member is not finite.
-        FolderInUseError: if another process trains in the folder.
-        OSError: if a checkpoint cannot be written, for example on a full disk.
-
-    Example:
-        >>> import tempfile
-        >>> training = hm.training.TrainingConfig(num_epochs=2, batch_size=8)
-        >>> ensemble = hm.training.Ensemble(network, training, schedule, num_splits=2)
-        >>> both = jnp.stack([leaves, leaves])
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     _ = hm.training.train(key, ensemble, both, folder, identity="my run",
-        ...                           checkpoint_epochs=[2], progress=False)
-        ...     kept = hm.training.member_checkpoints(folder, ensemble, "my run")
-        ...     kept.saved_epochs()
-        [0, 2]
-    """
-    check_key(key)
-    epochs = _check_epochs(checkpoint_epochs)
-    if max_seconds is not None:
-        should_stop = _until(time.monotonic() + max_seconds, should_stop)
-    data = as_data(sequences).by_split(ensemble.num_splits)
-    places = list(itertools.product(range(ensemble.num_splits), range(ensemble.num_seeds)))
-    kept = member_checkpoints(folder, ensemble, identity).members
-    members = [
-        Member(
-            ensemble.network,
-            ensemble.training,
-            ensemble.schedule,
-            member_key(key, split, seed),
-            data[split],
-            checkpoints,
-        )
-        for (split, seed), checkpoints in zip(places, kept, strict=True)
-    ]
-    with contextlib.ExitStack() as held:
-        if jax.process_index() == 0:  # it holds the folders for all processes
-            for checkpoints in kept:
-                held.enter_context(checkpoints.hold())
-        done = train_members(
-            members, checkpoint_epochs=epochs, progress=progress, should_stop=should_stop
-        )
-        states = _stacked(members, [_load(member) for member in members])
-    for place, error in done.failed.items():
-        split, seed = places[place]
-        raise NotFiniteError(place, f"member {place} (split {split}, seed {seed}): {error}")
-    trained = None if np.isnan(done.loss).all() else done.loss
-    epoch = int(np.asarray(states.epoch).min())
-    return TrainResult(states, epoch, done.finished, trained)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainResult:
-    """How a call of ``train`` ended.
-
-    Attributes:
-        states: all members, stacked.
-        epoch: epochs done, by the member that has done fewest.
-        finished: whether the last checkpoint epoch was reached.
-        loss: (members,) mean training loss of the last epochs; None if none was trained.
-    """
-
-    states: TrainState
-    epoch: int
-    finished: bool
-    loss: np.ndarray | None
-
-
-def member_checkpoints(
-    folder: str | os.PathLike[str], ensemble: Ensemble, identity: Identity
-) -> StackedCheckpoints:
-    """Where ``train`` keeps the members of an ensemble.
-
-    Example:
-        >>> import tempfile
-        >>> training = hm.training.TrainingConfig(num_epochs=2, batch_size=8)
-        >>> ensemble = hm.training.Ensemble(network, training, schedule, num_splits=2)
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     hm.training.member_checkpoints(folder, ensemble, "my run").saved_epochs()
-        []
-    """
-    return StackedCheckpoints(
-        [
-            Checkpoints(
-                Path(folder) / f"split-{split}-seed-{seed}",
-                {"ensemble": identity, "split": split, "seed": seed},
-            )
-            for split in range(ensemble.num_splits)
-            for seed in range(ensemble.num_seeds)
-        ]
-    )
-
-
-def _until(deadline: float, should_stop: ShouldStop | None) -> ShouldStop:
-    """``should_stop``, and in any case after the deadline of the monotonic clock."""
-
-    def stop(epoch: int) -> bool:
-        return time.monotonic() >= deadline or (should_stop is not None and should_stop(epoch))
-
-    return stop
-
-
-def _load(member: Member) -> dict[str, np.ndarray]:
+def load(member: Member) -> dict[str, np.ndarray]:
     """The state to go on from; an untrained one is saved. Only the first process has files."""
     is_first = jax.process_index() == 0
     found = member.checkpoints.latest() if is_first else None
@@ -357,7 +219,9 @@ def _load(member: Member) -> dict[str, np.ndarray]:
     return found
 
 
-def _stacked(members: Sequence[Member], arrays: Sequence[dict[str, np.ndarray]]) -> TrainState:
+def stacked_states(
+    members: Sequence[Member], arrays: Sequence[dict[str, np.ndarray]]
+) -> TrainState:
     """States on a leading axis, as the first process has them."""
     # In host memory, where stacking compiles nothing.
     stacked = {name: np.stack([own[name] for own in arrays]) for name in arrays[0]}
@@ -371,7 +235,7 @@ def _train_group(members, loaded, **options):
     count = len(members)
     filled = [place % count for place in range(padded(count))]  # the last ones are not saved
     stacked = [members[place] for place in filled]
-    states = _stacked(stacked, [loaded[place] for place in filled])
+    states = stacked_states(stacked, [loaded[place] for place in filled])
     distinct = list({id(member.sequences): member.sequences for member in members}.values())
     order = {id(sequences): number for number, sequences in enumerate(distinct)}
     splits = jnp.array([order[id(member.sequences)] for member in stacked], jnp.int32)
@@ -418,7 +282,12 @@ def _where_different(values: Sequence[float]) -> Array | None:
     return None if len(set(values)) == 1 else jnp.asarray(values, jnp.float32)
 
 
-def _check_epochs(epochs: Sequence[int]) -> list[int]:
+def check_epochs(epochs: Sequence[int]) -> list[int]:
+    """Epochs of checkpoints, if they increase.
+
+    Raises:
+        ValueError: if they do not, or there are none.
+    """
     epochs = [check_integer("checkpoint_epochs", epoch, 1) for epoch in epochs]
     increasing = len(epochs) > 0 and all(a < b for a, b in itertools.pairwise(epochs))
     require(increasing, "checkpoint_epochs", epochs, "increasing and not empty")

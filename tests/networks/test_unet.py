@@ -15,7 +15,7 @@ from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.network import apply, init_params, param_shapes
 from hiermodel.networks.unet import Convolution, UNetConfig
 from hiermodel.random_bits import row_key
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.state import Ensemble, TrainingConfig, init_member
 from hiermodel.training.step import Batch, loss_and_gradient
 

@@ -7,7 +7,7 @@ import pytest
 
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.training.loop import member_checkpoints, train
+from hiermodel.training.in_folder import member_checkpoints, train
 from hiermodel.training.state import Ensemble, TrainingConfig
 
 SCHEDULE = Schedule.linear(50)

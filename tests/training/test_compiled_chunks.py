@@ -7,7 +7,7 @@ import pytest
 
 from hiermodel.training import chunks
 from hiermodel.training.epochs import place_members, train_epochs
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.state import init_ensemble
 
 KEY = jax.random.key(3)

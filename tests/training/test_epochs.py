@@ -15,7 +15,7 @@ import pytest
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training import epochs
 from hiermodel.training.epochs import epoch_batches, train_epochs
-from hiermodel.training.loop import member_checkpoints
+from hiermodel.training.in_folder import member_checkpoints
 from hiermodel.training.state import Ensemble, init_ensemble, member_key
 
 KEY = jax.random.key(3)
@@ -158,7 +158,7 @@ from conftest import NETWORK, SCHEDULE, TRAINING
 from jax.sharding import NamedSharding, PartitionSpec
 from hiermodel.training.checkpoints import flatten_members
 from hiermodel.training.epochs import place_members, train_epochs, training_mesh
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import Ensemble, init_ensemble
 

@@ -16,7 +16,7 @@ from hiermodel.networks.unet import UNetConfig
 from hiermodel.training.chunks import NotFiniteError
 from hiermodel.training.data import fresh
 from hiermodel.training.fitting import fit
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.state import Ensemble, TrainingConfig, member_key
 
 KEY = jax.random.key(3)

@@ -10,7 +10,7 @@ import pytest
 import hiermodel as hm
 from hiermodel.training.data import FreshData, as_data, fresh
 from hiermodel.training.epochs import train_epochs
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.privacy import PrivacyConfig
 from hiermodel.training.state import init_ensemble
 

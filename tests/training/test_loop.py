@@ -14,7 +14,8 @@ import pytest
 from hiermodel.training import chunks
 from hiermodel.training.checkpoints import Checkpoints, flatten_state, unflatten_state
 from hiermodel.training.folders import hold
-from hiermodel.training.loop import Member, checkpoint_epochs, ensemble_of, train, train_members
+from hiermodel.training.in_folder import train
+from hiermodel.training.loop import Member, checkpoint_epochs, ensemble_of, train_members
 from hiermodel.training.state import ALL_ALIKE, init_ensemble, init_member, member_key
 
 KEY = jax.random.key(3)

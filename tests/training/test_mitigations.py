@@ -11,7 +11,7 @@ import pytest
 from hiermodel.diffusion.schedule import Schedule
 from hiermodel.training.checkpoints import flatten_state
 from hiermodel.training.epochs import epoch_batches, train_epochs
-from hiermodel.training.loop import train
+from hiermodel.training.in_folder import train
 from hiermodel.training.losses import window_weights
 from hiermodel.training.state import TrainingConfig, init_ensemble, init_member, learning_rate
 from hiermodel.training.step import Batch, loss_and_gradient, step_weights_of, train_step
