@@ -3,6 +3,7 @@
 The order matters: precision before any array exists, the import hook before hiermodel is imported.
 """
 
+import collections
 import ctypes
 import functools
 import gc
@@ -73,20 +74,35 @@ SIBLINGS = {
 }
 """Values of parameters that ``make test`` leaves to ``make test-long``, and those that it runs."""
 
+FILTER_LEVELS = (0, 2)
+"""Those that ``make test`` runs of a test with more of them."""
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """Files that train and start processes come first: no worker is left alone with one.
 
-    Of a test that is run with both of two siblings, the one is long.
+    Of a test that is run with both of two siblings, or with many filter levels, some are long.
     """
     items.sort(key=lambda item: item.path.parent.name not in LONGEST)
     known = {item.nodeid for item in items}
+    levels = collections.defaultdict(set)
     for item in items:
-        for own, sibling in SIBLINGS.items():
-            name, bracket, values = item.nodeid.partition("[")
-            if own in values and name + bracket + values.replace(own, sibling) in known:
-                item.add_marker(pytest.mark.long)
+        levels[item.nodeid.partition("[")[0]].add(_filter_level(item))
+    for item in items:
+        name, bracket, values = item.nodeid.partition("[")
+        has_sibling = any(
+            own in values and name + bracket + values.replace(own, sibling) in known
+            for own, sibling in SIBLINGS.items()
+        )
+        spare = set(FILTER_LEVELS) <= levels[name] and _filter_level(item) not in FILTER_LEVELS
+        if has_sibling or spare:
+            item.add_marker(pytest.mark.long)
+
+
+def _filter_level(item):
+    found = item.callspec.params.get("filter_level") if hasattr(item, "callspec") else None
+    return found if isinstance(found, int) else None
 
 
 def pytest_collection_finish():

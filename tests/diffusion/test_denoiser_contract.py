@@ -127,6 +127,7 @@ def test_more_samples_leave_the_first_ones_alone(name):
 ALL = DENOISERS | PIXEL_DENOISERS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ALL)
 def test_a_denoiser_is_a_function_to_jit_vmap_and_grad(name):
     denoiser = ALL[name]()

@@ -30,6 +30,8 @@ from hiermodel.measures.membership import auc
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
+pytestmark = pytest.mark.long
+
 RUN = configs.RunConfig(
     data=GrammarConfig("random", vocab_size=4, depth=2, rules_per_symbol=3),
     network=MLPConfig(num_leaves=4, vocab_size=4, width=48, num_blocks=1),
@@ -125,7 +127,6 @@ def test_advice_speaks_up_on_networks_that_copy(results):
     assert (measured["split_divergence"].values.mean(-1)[-1] > 0.1).all()
 
 
-@pytest.mark.long
 def test_one_split_has_no_reference_and_no_advice(tmp_path):
     run = dataclasses.replace(RUN, num_splits=1, num_seeds=1)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, num_epochs=10))
@@ -159,7 +160,6 @@ def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results
     assert all(question in page.read_text() for question in QUESTIONS)
 
 
-@pytest.mark.long
 def test_the_card_computes_attacks_and_advice_from_samples(tmp_path):
     run = dataclasses.replace(RUN, num_seeds=1, num_checkpoints=4)
     run = dataclasses.replace(run, training=dataclasses.replace(run.training, num_epochs=40))

@@ -22,6 +22,8 @@ from figures.study_report import write_report
 from paper_repro import __main__ as reproduction
 from paper_repro.publish import STUDIES, marker, publish, study_text
 
+pytestmark = pytest.mark.long
+
 PROJECT = Path(__file__).parents[3]
 GUIDE = (PROJECT / "experiments" / "README.md").read_text()
 
