@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.frontier import (
     BASELINE,
@@ -64,6 +65,7 @@ def draw_rows(rows: Sequence[Mapping[str, Any]]) -> Figure:
         axis.axvspan(-reach, 0, color=style.GREEN, alpha=0.07, lw=0, zorder=0)
         axis.set(title=f"{label}\n← better", xlim=(-reach, reach), ylim=(len(rows) - 0.5, -0.5))
         axis.set_xlabel("mitigation − baseline")
+        axis.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
         axis.set_yticks(range(len(rows)), [""] * len(rows))
         axis.grid(axis="y", color=style.GREY, alpha=0.2, lw=0.5)
     axes[0].set_yticks(range(len(rows)), [style.symbols(row["name"]) for row in rows])

@@ -36,6 +36,9 @@ PANELS = (
 FEW_WORDS = 3
 """As many words as fit side by side."""
 
+INCHES_PER_LETTER = 0.06
+"""Of words that stand upright below an axis."""
+
 MINIMA = {"ratio": ("tau_bias", "tau_test"), "excess_copies": ("tau_test",)}
 """Minima that a column rests on, if it is none itself."""
 
@@ -70,6 +73,11 @@ class Axis:
         """Whether it is drawn along a logarithm: values over more than a factor of four."""
         return self.numeric and min(self.values) > 0 and max(self.values) > 4 * min(self.values)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether its words do not fit side by side."""
+        return not self.numeric and len(self.values) > FEW_WORDS
+
     def places(self, shift: float = 0.0) -> np.ndarray:
         """Where its values are drawn, words beside one another; shifted by a share of the axis."""
         places = np.array(self.values if self.numeric else range(len(self.values)), float)
@@ -77,9 +85,8 @@ class Axis:
             return places * (places.max() / places.min()) ** shift
         return places + shift * (np.ptp(places) or 1.0)
 
-    def finish(self, axis: Axes) -> None:
-        """Label the horizontal axis."""
-        axis.set_xlabel(style.plain(self.path))
+    def finish(self, axis: Axes, *, lowest: bool = True) -> None:
+        """Label the horizontal axis; of crowded ones, the lowest alone."""
         if self.logarithmic:
             axis.set_xscale("log")
         axis.set_xticks(self.places(), [f"{v:g}" if self.numeric else v for v in self.values])
@@ -87,7 +94,11 @@ class Axis:
         low, high = axis.get_xlim()
         if not self.numeric:
             axis.set_xlim(low - 0.3, high + 0.3)
-        if not self.numeric and len(self.values) > FEW_WORDS:
+        if self.crowded and not lowest:
+            axis.tick_params(axis="x", labelbottom=False)
+            return
+        axis.set_xlabel(style.plain(self.path))
+        if self.crowded:
             axis.tick_params(axis="x", labelrotation=90, labelsize=6)
 
 
@@ -97,10 +108,15 @@ def draw(found: Outcome) -> Figure | None:
     panels = [panel for panel in PANELS if panel[0] in rows]
     if "tau_test" not in rows:
         return None
-    figure, axes = style.new_figure(2 if len(panels) > 1 else 1, 4.6, -(-len(panels) // 2))
     across = Axis.of(rows, against[0])
+    columns = 1 if across.crowded else min(2, len(panels))  # names of many words stand once
+    height = 4.6
+    if across.crowded:
+        height = 1.3 * len(panels) + INCHES_PER_LETTER * max(map(len, across.values))
+    figure, axes = style.new_figure(columns, height, -(-len(panels) // columns))
     series = Axis.of(rows, against[1]) if len(against) > 1 else None
-    for axis, (column, label, logarithmic) in zip(axes, panels, strict=False):
+    for place, (axis, panel) in enumerate(zip(axes, panels, strict=False)):
+        column, label, logarithmic = panel
         names = series.values if series else [None]
         for index, value in enumerate(names):
             own = rows if series is None else rows[rows[series.path] == value]
@@ -118,7 +134,7 @@ def draw(found: Outcome) -> Figure | None:
             style.log_height(axis)
         else:
             axis.axhline(0, color=style.GREY, lw=0.8, zorder=0)
-        across.finish(axis)
+        across.finish(axis, lowest=place + columns >= len(panels))
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     if series:

@@ -127,7 +127,7 @@ def answer(found: Outcome) -> Answer:
     rows = summarise(at)
     scored = [row for made in found.runs for row in score_advice(made.config, made.results)]
     return Answer(
-        " ".join([*sentences(rows), *_privacy(found), _control(found)]),
+        " ".join([*sentences(rows), *_privacy(found), *_control(found)]),
         [claim for own in compared(at).values() for claim in own.values()],
         {
             "Each mitigation at its own test-loss minimum, curves smoothed in log time; “beyond” "
@@ -182,14 +182,16 @@ def noise_for(epsilon: float, num_sequences: int, batch_size: int, epochs: int) 
     return math.exp(brentq(beyond, math.log(0.1), math.log(1000), xtol=1e-3))
 
 
-def _control(found: Outcome) -> str:
-    """False alarms of the advisor, where there is nothing to be found."""
+def _control(found: Outcome) -> list[str]:
+    """False alarms of the advisor, where there is nothing to be found, if any could be given."""
     controls = [made.results["advice"].get("control_alarm") for made in found.runs]
     alarms = np.concatenate([each.values for each in controls if each is not None] or [[]])
-    return (
+    if not len(alarms):  # one seed has no two networks of the same data
+        return []
+    return [
         "Two networks of the same data against two sets that neither saw gave "
         f"{int(np.isfinite(alarms).sum())} false alarms of {len(alarms)}."
-    )
+    ]
 
 
 STUDY = study_of(
