@@ -124,7 +124,7 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
     axis.set(title="loss above its floor", ylabel="nats per position\n↓ better")
-    axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.02), top * 1.3)
+    axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.05 * top), top * 1.3)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
