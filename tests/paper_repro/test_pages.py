@@ -54,7 +54,7 @@ def onsets(bias: bool, test: bool):
     ("located", "written", "patches"),
     [
         ((True, True), ["biased phase "], 1),
-        ((True, False), [" biased phase …"], style.FADING),
+        ((True, False), ["biased phase … "], style.FADING),
         ((False, True), [], 0),
     ],
 )
