@@ -8,6 +8,7 @@ from experiments.configs import RunConfig
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.worlds.grammar import GrammarConfig
+from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.training.state import TrainingConfig
 
@@ -30,6 +31,17 @@ BASE = RunConfig(
     num_checkpoints=22,
     seed=1,
 )
+
+TRANSFORMER = TransformerConfig(
+    num_leaves=16,
+    vocab_size=6,
+    width=64,
+    num_layers=3,
+    num_heads=4,
+    dropout=0.0,
+    pre_norm=True,
+)
+"""The transformer that stands beside tree U-Nets, on the same training sets."""
 
 EVALUATION = EvaluationConfig(num_examples=400, num_noises=2, num_loss_noises=4)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.configs import Protocol, RunConfig
+from experiments.laptop import BASE, TRANSFORMER
 from experiments.stages.along_time import AlongTimeConfig
 from experiments.stages.decomposition import DecompositionConfig
 from experiments.stages.evaluation import EvaluationConfig
@@ -210,18 +211,7 @@ def _transformers(tree: Protocol) -> dict[str, Protocol]:
     return {
         name: _labelled(
             f"transformer, dropout {dropout}" if dropout else "transformer",
-            _with_run(
-                tree,
-                network=TransformerConfig(
-                    num_leaves=tree.run.network.num_leaves,
-                    vocab_size=tree.run.network.vocab_size,
-                    width=64,
-                    num_layers=3,
-                    num_heads=4,
-                    dropout=dropout,
-                    pre_norm=True,
-                ),
-            ),
+            _with_run(tree, network=dataclasses.replace(TRANSFORMER, dropout=dropout)),
         )
         for name, dropout in zip(TRANSFORMERS, (0.0, 0.1), strict=True)
     }
@@ -229,13 +219,7 @@ def _transformers(tree: Protocol) -> dict[str, Protocol]:
 
 def _constant_rate(num_epochs: int) -> TrainingConfig:
     """How tree U-Nets are trained: no schedule, so that no time depends on the length of one."""
-    return TrainingConfig(
-        num_epochs=num_epochs,
-        batch_size=64,
-        learning_rate=2e-3,
-        rate_schedule="constant",
-        ema_decays=(0.998,),
-    )
+    return dataclasses.replace(BASE.training, num_epochs=num_epochs)
 
 
 def _tree(split_size: int, num_epochs: int, first_checkpoint: int) -> Protocol:

@@ -9,7 +9,7 @@ import pandas as pd
 from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.costs import forward_operations
 from experiments.frontier import Point, at_stop, smoothed
-from experiments.laptop import BASE, MEASURES
+from experiments.laptop import BASE, MEASURES, TRANSFORMER
 from experiments.onsets import TEST, beaten_levels
 from experiments.runs.data import num_training_rows
 from experiments.store import trained_checkpoints
@@ -18,7 +18,6 @@ from experiments.study.answers import Answer, log_times, number, per_unit
 from experiments.study.outcome import Made, Outcome
 from hiermodel.measures.units import by_training_set, interval_of_units
 from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.transformer import TransformerConfig
 
 NAME = "architecture"
 TREE = "tree U-Net"
@@ -26,15 +25,7 @@ TREE = "tree U-Net"
 ARCHITECTURES: Mapping[str, Mapping[str, Any]] = {
     TREE: {},
     "transformer": {
-        "network": TransformerConfig(
-            num_leaves=16,
-            vocab_size=6,
-            width=64,
-            num_layers=3,
-            num_heads=4,
-            dropout=0.0,
-            pre_norm=True,
-        ),
+        "network": TRANSFORMER,
         "training.num_epochs": 1500,
     },
     "perceptron": {
