@@ -14,6 +14,7 @@ from typing import Any
 
 import tyro
 
+from experiments.benchmarks.compiled import HEAD, Compiled, cells
 from experiments.store import read_json, write_json
 from experiments.words import duration
 from figures.markdown import claims_table, fill, table
@@ -23,6 +24,7 @@ from paper_repro.gallery import GALLERY, copy_report, readme_texts, write_page
 PROJECT = Path(__file__).parents[1]
 STUDIES = f"{GALLERY}/studies"
 GUIDE = "experiments/README.md"
+NOTES = "docs/notes.md"
 
 KEPT = ("title", "study", "question", "answer", "purpose", "command", "tables", "claims", "runs")
 """What the gallery keeps of a study's report."""
@@ -33,7 +35,8 @@ class Arguments:
     """Put a finished result into the project: figures into the gallery, text into the READMEs.
 
     Attributes:
-        result: folder of the report of a reproduction or of a study, or the JSON of benchmarks.
+        result: folder of the report of a reproduction or of a study, or the JSON of benchmarks or
+            compiled programs.
     """
 
     result: tyro.conf.Positional[Path] = Path("runs/report-laptop")
@@ -53,6 +56,8 @@ def publish(result: Path, project: Path = PROJECT) -> list[Path]:
     summary = read_json(file)
     if "rows" in summary:
         return _publish_timings(file, project)
+    if "programs" in summary:
+        return [_fill(project / NOTES, compiled_text(summary), f"compiled {summary['machine']}")]
     if "study" in summary:
         return _publish_study(file, project)
     _check(file, summary, ("scale", "figures", "claims", "runs"))
@@ -145,6 +150,16 @@ def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
     return (
         f"On {provenance['cores']} cores, whose float32 product of two 1024² matrices ran at "
         f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s:\n\n{table(head, rows)}"
+    )
+
+
+def compiled_text(summary: Mapping[str, Any]) -> str:
+    """Programs compiled for a chip that is not here, as a table in Markdown."""
+    versions = summary["packages"]
+    programs = [cells(Compiled(**own)) for own in summary["programs"]]
+    return (
+        f"Of one {summary['machine']} chip, JAX {versions['jax']}, libtpu {versions['libtpu']}; at "
+        f"least: at the chip's published peak rates.\n\n{table(HEAD, programs)}"
     )
 
 

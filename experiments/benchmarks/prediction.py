@@ -165,6 +165,27 @@ def step_work(run: RunConfig, platform: str) -> Work:
 
 @functools.cache
 def _step_work(network: Any, training: TrainingConfig, num_steps: int, platform: str) -> Work:
+    step, arguments = _step(network, training, num_steps)
+    work = work_of(step, *arguments, platform=platform)
+    params, opt_state, *_ = arguments
+    kept_between = jax.tree.leaves((params, opt_state))
+    kept = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in kept_between)
+    return dataclasses.replace(work, fewest_bytes=work.fewest_bytes + kept)
+
+
+def step_program(run: RunConfig, num_members: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A step of training of several networks side by side, and descriptions of its arguments."""
+    rows = min(run.training.batch_size, num_training_rows(run))
+    training = dataclasses.replace(run.training, batch_size=rows)
+    step, (*members, rate) = _step(run.network, training, run.num_steps)
+    stacked = jax.tree.map(
+        lambda own: jax.ShapeDtypeStruct((num_members, *own.shape), own.dtype), members
+    )
+    return jax.vmap(step, in_axes=(0, 0, 0, 0, None)), (*stacked, rate)
+
+
+def _step(network: Any, training: TrainingConfig, num_steps: int):
+    """A step of training of one network, and descriptions of its arguments."""
     schedule = Schedule.linear(num_steps)
     rows, target, key = training.batch_size, network.target, jax.random.key(0)
     state = jax.eval_shape(lambda: init_member(key, network))
@@ -177,20 +198,22 @@ def _step_work(network: Any, training: TrainingConfig, num_steps: int, platform:
     def step(params, opt_state, batch, key, rate):
         return train_step(params, opt_state, network, training, schedule, batch, key, rate)
 
-    work = work_of(step, state.params, state.opt_state, batch, key, rate, platform=platform)
-    kept_between = jax.tree.leaves((state.params, state.opt_state))
-    kept = 2 * sum(leaf.size * leaf.dtype.itemsize for leaf in kept_between)
-    return dataclasses.replace(work, fewest_bytes=work.fewest_bytes + kept)
+    return step, (state.params, state.opt_state, batch, jax.eval_shape(lambda: key), rate)
 
 
 @functools.cache
 def forward_work(network: Any, platform: str) -> Work:
     """Work of one forward pass of one example, as one of many."""
+    forward, arguments = forward_program(network)
+    return work_of(forward, *arguments, platform=platform) * (1 / ROWS)
+
+
+def forward_program(network: Any) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+    """A forward pass of ``ROWS`` rows, and descriptions of its arguments."""
     params = jax.eval_shape(network.init, jax.random.key(0))
     x_t = jax.ShapeDtypeStruct((ROWS, *network.target.event_shape), jnp.float32)
     t = jax.ShapeDtypeStruct((ROWS,), jnp.int32)
-    forward = functools.partial(apply, network)
-    return work_of(forward, params, x_t, t, platform=platform) * (1 / ROWS)
+    return functools.partial(apply, network), (params, x_t, t)
 
 
 def work_of(function: Callable[..., Any], *arguments: Any, platform: str) -> Work:

@@ -5,8 +5,18 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import SingleDeviceSharding
 
-from experiments.benchmarks.prediction import MACHINES, Work, as_text, predict, step_work, work_of
+from experiments.benchmarks.compiled import cells, chip, compile_for
+from experiments.benchmarks.prediction import (
+    MACHINES,
+    Work,
+    as_text,
+    predict,
+    step_program,
+    step_work,
+    work_of,
+)
 from experiments.configs import Protocol, RunConfig
 from experiments.worlds.grammar import GrammarConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
@@ -67,3 +77,30 @@ def test_members_that_do_not_fit_are_trained_in_equal_parts():
     small = dataclasses.replace(MACHINES["h100"], memory=1.0)
     found = predict(Protocol(TREE, {}), [], small)
     assert found.at_once == 1
+
+
+def test_a_compiled_program_says_what_it_takes():
+    where = SingleDeviceSharding(jax.devices()[0])  # as for a chip that is not here
+    machine = dataclasses.replace(MACHINES["v5e"], bandwidth=1e3)
+    left, right = (jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((4, 8), (8, 2)))
+    program = lambda x, y: x @ y, (left, right)
+    found = compile_for(where, machine, 1e12, "product", program)
+    assert found.arguments == 4 * (4 * 8 + 8 * 2)
+    assert found.operations == pytest.approx(2 * 4 * 8 * 2, rel=0.2)
+    assert found.traffic >= found.arguments + 4 * (4 * 2)
+    assert found.seconds == found.traffic / 1e3
+    assert found.bound == "bandwidth"
+    assert cells(found)[0] == "product"
+
+
+def test_a_step_of_several_members_does_the_work_of_each():
+    one, three = (
+        work_of(function, *arguments, platform="tpu").operations
+        for function, arguments in (step_program(TREE, 1), step_program(TREE, 3))
+    )
+    assert three == pytest.approx(3 * one, rel=0.02)
+
+
+def test_what_cannot_be_compiled_for_is_named():
+    with pytest.raises(ValueError, match=r"predict='h100' is not allowed.*v5e"):
+        chip("h100")
