@@ -198,7 +198,7 @@ def desk() -> Scale:
         {
             "small": small,
             "middle": middle,
-            "large": size(5000, num_epochs=4638, first_checkpoint=5, count=23),
+            "large": size(5000, num_epochs=6327, first_checkpoint=5, count=24),
             FRESH: _with_run(middle, num_splits=4, fresh=True),
             SEEDS: _labelled("two seeds", _with_run(middle, num_splits=2, num_seeds=2)),
             **_transformers(small),

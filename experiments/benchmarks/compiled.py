@@ -101,8 +101,7 @@ def compile_for(
     lowered = jax.jit(function).trace(*placed).lower(lowering_platforms=(device.platform,))
     done = lowered.compile()
     memory, counted = done.memory_analysis(), done.cost_analysis() or {}
-    # Operations as XLA counts them before it adds the passes that make float32 of bfloat16.
-    operations = float((lowered.cost_analysis() or {})["flops"])
+    operations = float(counted["flops"])
     traffic = float(counted["bytes accessed"])
     times = {"compute": operations / rate, "bandwidth": traffic / machine.bandwidth}
     bound = max(times, key=lambda kind: times[kind])
