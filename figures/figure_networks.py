@@ -50,8 +50,8 @@ def draw(results: Mapping[str, Results]) -> Figure:
         axis.set(title=title, ylabel=unit)
     for axis in axes[:3]:
         style.training_axis(axis)
-    axes[0].set_yscale("log")
-    axes[3].set(xscale="log", xlabel="distance to the exact denoiser\n(nats per position)")
+    style.log_height(axes[0])
+    axes[3].set(xlabel="distance to the exact denoiser\n(nats per position)")
     style.legend_below(figure, axes[:1])
     return figure
 

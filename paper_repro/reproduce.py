@@ -286,6 +286,7 @@ def _test_set(job: Job, own: Protocol) -> str:
 def _run_json(job: Job, size: str) -> dict[str, Any]:
     own = job.measured[size]
     folder = context_of(own, job.root).run
+    seeds = "1 seed" if own.run.num_seeds == 1 else f"{own.run.num_seeds} seeds"
     return {
         "identity": configs.identity(own.run),
         "settings": {
@@ -295,8 +296,8 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
                 for stage, settings in complete_settings(own.run, own.stages).items()
             },
         },
-        "networks": f"{own.run.num_splits} disjoint splits × {own.run.num_seeds} seeds, "
-        f"n = {own.run.split_size} {world_of(own.run).examples} each",
+        "networks": f"{_label_of(own)}: {own.run.num_splits} disjoint splits × {seeds}, "
+        f"{own.run.split_size} {world_of(own.run).examples} each",
         "test set": _test_set(job, own),
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),
