@@ -101,6 +101,7 @@ def compile_for(
     lowered = jax.jit(function).trace(*placed).lower(lowering_platforms=(device.platform,))
     done = lowered.compile()
     memory, counted = done.memory_analysis(), done.cost_analysis() or {}
+    assert memory is not None  # compilers of CPUs and TPUs say it
     operations = float(counted["flops"])
     traffic = float(counted["bytes accessed"])
     times = {"compute": operations / rate, "bandwidth": traffic / machine.bandwidth}
