@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from experiments import store
 from experiments.benchmarks import command
-from experiments.benchmarks.compiled import cells, of_inference, of_runs
+from experiments.benchmarks.compiled import cells, chip, of_inference, of_runs
 from experiments.benchmarks.prediction import MACHINES, Prediction, as_text, predict
 from experiments.stages.registry import with_needs
 from figures.figure import all_figures
@@ -60,16 +60,16 @@ def _compile(arguments: Arguments, machine: str) -> None:
         for scale in arguments.scales
         for size, own in _scale(arguments, scale).sizes.items()
     )
-    found = []
-    for own in itertools.chain(of_inference(machine), of_runs(named, machine)):
-        print(" | ".join(cells(own)), flush=True)
-        found.append(own)
+    chip(machine)  # or an error that says what is missing
     output = arguments.root / f"compiled-{machine}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
-    programs = [dataclasses.asdict(own) for own in found]
     versions = {"libtpu": importlib.metadata.version("libtpu"), **store.provenance()["packages"]}
-    text = {"machine": machine, "packages": versions, "programs": programs}
-    store.write_json(output, text)
+    programs = []
+    for own in itertools.chain(of_inference(machine), of_runs(named, machine)):
+        print(" | ".join(cells(own)), flush=True)
+        programs.append(dataclasses.asdict(own))
+        # After every program: some take minutes.
+        store.write_json(output, {"machine": machine, "packages": versions, "programs": programs})
     print(f"compiled programs: {output}")
 
 
