@@ -55,7 +55,7 @@ def curve_of(measured: Measurements, name: str, num_splits: int) -> tuple[np.nda
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each run, by its label."""
-    figure, runs = style.panels(4, list(results), 2.1)
+    figure, runs = style.panels(4, list(results), 2.1, wrap=2)
     for axes, own in zip(runs, results.values(), strict=True):
         _draw_run(axes, own)
     style.name_runs(runs, list(results))
@@ -70,7 +70,8 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
             epochs, values = curve_of(found[of[0]], of[1], style.num_splits(found))
             style.curve_with_band(axis, epochs, values, color=of[2])
             style.training_axis(axis)
-            axis.set(yscale="log", ylabel=f"{found[of[0]][of[1]].units}\n↓ nearer")
+            axis.set(ylabel=f"{found[of[0]][of[1]].units}\n↓ nearer")
+            style.log_height(axis)
 
         style.draw_panel(axis, results, (stage,), curve)
         axis.set_title(title)

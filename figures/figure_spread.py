@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -26,6 +27,9 @@ PARTS = {
     "by_seed": ("by seed", style.GREY),
 }
 
+ROUNDING = 1e-6
+"""Of the sum: a part that is no larger is none."""
+
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "spread" of each run, by its label."""
@@ -40,14 +44,16 @@ def draw(results: Mapping[str, Results]) -> Figure:
 def _draw_parts(axis: Axes, results: Results) -> None:
     spread = results["spread"]
     trained, epochs = trained_checkpoints(spread)
-    for name, (label, color) in PARTS.items():
-        values = spread[name].values[trained]
-        if values.any():
+    parts = {name: spread[name].values[trained] for name in PARTS}
+    total = np.sum(list(parts.values()), axis=0)
+    for name, values in parts.items():
+        if (values > ROUNDING * total).any():
+            label, color = PARTS[name]
             axis.plot(epochs, values, color=color, label=label)
-    total = sum(spread[name].values[trained] for name in PARTS)
     axis.plot(epochs, total, color="black", ls=":", label="sum")
-    axis.set(yscale="log", ylabel=f"{spread['common'].units}\n↓ nearer the truth")
+    axis.set_ylabel(f"{spread['common'].units}\n↓ nearer the truth")
     style.training_axis(axis)
+    style.log_height(axis)
 
 
 FIGURE = FigureSpec(
