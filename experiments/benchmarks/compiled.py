@@ -21,7 +21,7 @@ from experiments.benchmarks.prediction import (
     ROWS,
     Machine,
     forward_program,
-    predict,
+    side_by_side,
     step_program,
 )
 from experiments.configs import Protocol
@@ -144,7 +144,7 @@ def of_runs(named: Iterable[tuple[str, Protocol]], machine: str) -> Iterator[Com
     where, own, seen = chip(machine), MACHINES[machine], set()
     for name, protocol in named:
         run = protocol.run
-        at_once = predict(protocol, (), own).at_once
+        at_once, _ = side_by_side(run, own)
         for words, rate, program in (
             ("step of one", own.rate(run.training), step_program(run, 1)),
             (f"step of {at_once} at once", own.rate(run.training), step_program(run, at_once)),

@@ -138,28 +138,34 @@ def predict(own: Protocol, stages: Iterable[str], machine: Machine) -> Predictio
     num_steps = num_members * training.num_epochs * steps_per_epoch(run)
     rate = machine.rate(training)
     compute_bound = step.operations / rate >= step.fewest_bytes / machine.bandwidth
-    each = member_memory(Ensemble(run.network, training, run.schedule)).side_by_side
-    fit = max(1, min(int(FREE_SHARE * machine.memory / each), MOST_ELSEWHERE))
-    at_once = -(-num_members // -(-num_members // fit))  # parts as equal as may be
+    at_once, memory = side_by_side(run, machine)
     passes = sum(forward_passes(own, stage) for stage in stages)
     return Prediction(
         training=(step * num_steps).seconds(rate, machine.bandwidth),
         measuring=(forward * passes).seconds(machine.highest, machine.bandwidth),
         bound="compute" if compute_bound else "bandwidth",
-        memory=at_once * each,
+        memory=memory,
         at_once=at_once,
         num_members=num_members,
         step=step,
     )
 
 
+def side_by_side(run: RunConfig, machine: Machine) -> tuple[int, float]:
+    """How many of a run's networks are trained at a time, and the bytes that they take."""
+    num_members = run.num_splits * run.num_seeds
+    each = member_memory(Ensemble(run.network, run.training, run.schedule)).side_by_side
+    fit = max(1, min(int(FREE_SHARE * machine.memory / each), MOST_ELSEWHERE))
+    at_once = -(-num_members // -(-num_members // fit))  # parts as equal as may be
+    return at_once, at_once * each
+
+
 def step_work(run: RunConfig, platform: str) -> Work:
     """Work of one step of training of one network."""
     # Equal for runs that differ in their length or rate alone. A step in micro-batches does the
     # same work, in a loop whose length XLA does not count.
-    rows = min(run.training.batch_size, num_training_rows(run))
     alike = {"num_epochs": 1, "learning_rate": 1.0, "micro_batch_size": None}
-    training = dataclasses.replace(run.training, batch_size=rows, **alike)
+    training = dataclasses.replace(_with_own_rows(run), **alike)
     return _step_work(run.network, training, run.num_steps, platform)
 
 
@@ -175,13 +181,17 @@ def _step_work(network: Any, training: TrainingConfig, num_steps: int, platform:
 
 def step_program(run: RunConfig, num_members: int) -> tuple[Callable[..., Any], tuple[Any, ...]]:
     """A step of training of several networks side by side, and descriptions of its arguments."""
-    rows = min(run.training.batch_size, num_training_rows(run))
-    training = dataclasses.replace(run.training, batch_size=rows)
-    step, (*members, rate) = _step(run.network, training, run.num_steps)
+    step, (*members, rate) = _step(run.network, _with_own_rows(run), run.num_steps)
     stacked = jax.tree.map(
         lambda own: jax.ShapeDtypeStruct((num_members, *own.shape), own.dtype), members
     )
     return jax.vmap(step, in_axes=(0, 0, 0, 0, None)), (*stacked, rate)
+
+
+def _with_own_rows(run: RunConfig) -> TrainingConfig:
+    """A run's training, with batches no larger than its training sets."""
+    rows = min(run.training.batch_size, num_training_rows(run))
+    return dataclasses.replace(run.training, batch_size=rows)
 
 
 def _step(network: Any, training: TrainingConfig, num_steps: int):

@@ -91,9 +91,9 @@ def in_own_process(task: Callable[[], Row]) -> Row:
 
 
 def median_of_processes(task: Callable[[], Row], count: int = 5) -> Row:
-    """The row of median rate, of fresh processes: where one in five runs at less than half speed.
+    """The row of median rate of several fresh processes; its spread is that between them.
 
-    Where a process happens to lay its arrays decides, so repeats within one do not tell.
+    For what runs at different speeds in different processes, which repeats within one do not tell.
     """
     rows = sorted((in_own_process(task) for _ in range(count)), key=lambda row: row.rate)
     slowest, median, fastest = rows[0].rate, rows[count // 2], rows[-1].rate
