@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.store import read_json, write_json
+from experiments.store import provenance, read_json, write_json
 from figures.markdown import table
 from figures.pages import interval
 
@@ -22,8 +22,8 @@ HEAD = """# Predictions and exact numbers
 
 Written by `python -m paper_repro theory` from
 [figures/gallery/theory](../figures/gallery/theory); nothing here is typed. Predictions, with their
-tolerances, were committed before the first run of the published size; settings were chosen on
-other seeds. Every number is a mean over realisations of random grammars with its 95 % Student
+tolerances, were committed before the first run of the published size, unless a family says
+otherwise; settings were chosen on other seeds. Every number is a mean over realisations of random grammars with its 95 % Student
 interval over them. A prediction is *shown* if the whole interval lies within its tolerance,
 *contradicted* if all of it lies outside, otherwise *not shown*. F2b, F3, F4, F7, F7b and F9 train
 small networks; all others are exact inference alone.
@@ -47,11 +47,13 @@ def make(names: tuple[str, ...], root: Path, seed: int | None) -> str:
 
     lines = []
     for name, family in families_of(names).items():
-        measured = family.measure(root, SEED if seed is None else seed)
+        own_seed = SEED if seed is None else seed
+        measured = family.measure(root, own_seed)
         claims = [claim.to_json() for claim in family.claims(measured, figure=name)]
         folder = root / "theory"
         style.save(family.draw(measured), folder, name)
-        write_json(folder / f"{name}.json", summary(family, claims, SEED if seed is None else seed))
+        found = summary(family, claims, own_seed, family.seconds_spent(root, own_seed))
+        write_json(folder / f"{name}.json", found)
         lines += [family.title, *map(as_line, claims), f"figure: {folder / f'{name}.pdf'}", ""]
     return "\n".join(lines)
 
@@ -71,18 +73,27 @@ def listing(names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def summary(family: Any, claims: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """What the page and the gallery need of a family."""
+def summary(
+    family: Any, claims: list[dict[str, Any]], seed: int, seconds: float
+) -> dict[str, Any]:
+    """What the page and the gallery need of a family; ``seconds`` are those of its measuring."""
     sources = {each.name: (each.source, each.expected) for each in family.predictions}
     for claim in claims:
         claim["source"], claim["expected"] = sources[claim["name"]]
+    return words(family) | {
+        "time": {"seconds": seconds, "cores": provenance()["cores"]},
+        "study": dataclasses.asdict(family.study) | {"seed": seed},
+        "claims": claims,
+    }
+
+
+def words(family: Any) -> dict[str, Any]:
+    """What a family says whatever was found."""
     return {
         "title": family.title,
         "papers": list(family.papers),
         "settings": family.settings,
         "caption": family.caption,
-        "study": dataclasses.asdict(family.study) | {"seed": seed},
-        "claims": claims,
     }
 
 
@@ -102,12 +113,20 @@ def page(summaries: Mapping[str, Mapping[str, Any]]) -> str:
         papers = ", ".join(link(paper) for paper in found["papers"])
         parts += [
             f"## {name.upper()}: {found['title']}",
-            f"{papers}. {found['settings']}",
+            f"{papers}. {found['settings']}{_time(found)}",
             f"![{found['title']}](../{GALLERY}/{name}.png)",
             f"*{found['caption']}*",
             _table(found["claims"]),
         ]
     return "\n\n".join(parts) + "\n"
+
+
+def _time(found: Mapping[str, Any]) -> str:
+    """What its measuring took, if that was recorded."""
+    if "time" not in found:
+        return ""
+    minutes, cores = found["time"]["seconds"] / 60, found["time"]["cores"]
+    return f" Measured in {minutes:.1f} minutes on {cores} cores."
 
 
 def _table(claims: list[Mapping[str, Any]]) -> str:
@@ -144,15 +163,21 @@ class Arguments:
 
 
 def publish(finished: Path, gallery: Path = GALLERY, to: Path = PAGE) -> None:
-    """Copy what is finished into the gallery, and write the page from all that is there."""
-    from figures.theory.family import by_number  # after the process has been prepared
+    """Copy what is finished into the gallery, and write the page from all that is there.
+
+    The words beside a figure are those of its file today.
+    """
+    from figures.theory.family import all_families, by_number  # after the process is prepared
 
     gallery.mkdir(parents=True, exist_ok=True)
     for file in sorted(finished.glob("*.json")):
         shutil.copy(file, gallery / file.name)
         shutil.copy(file.with_suffix(".png"), gallery / f"{file.stem}.png")
-    files = sorted(gallery.glob("*.json"), key=lambda file: by_number(file.stem))
-    to.write_text(page({file.stem: read_json(file) for file in files}))
+    found = {}
+    for file in sorted(gallery.glob("*.json"), key=lambda file: by_number(file.stem)):
+        found[file.stem] = read_json(file) | words(all_families()[file.stem])
+        write_json(file, found[file.stem])
+    to.write_text(page(found))
 
 
 def publish_and_say(arguments: Arguments) -> None:

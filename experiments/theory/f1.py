@@ -11,7 +11,7 @@ from experiments.store import Measurement, Measurements
 from experiments.theory.study import Parts, realisation_keys, realisations
 from experiments.theory.u_turns import UTurns, u_turns
 from hiermodel import theory
-from hiermodel.grammar.rules import Grammar
+from hiermodel.grammar.rules import Grammar, paper_grammar
 
 SIZES = ((32, 8), (32, 4), (32, 12), (16, 4), (64, 8))
 """(v, m) with a threshold, s = 2."""
@@ -71,7 +71,8 @@ def parts(study: F1Study) -> Parts:
         sizes = {"vocab_size": vocab_size, "rules_per_symbol": rules}
         name = f"without_v{vocab_size}_m{rules}"
         found[name] = functools.partial(_hierarchies, study, name, "equal", None, sizes)
-    found["without_paper"] = functools.partial(_papers, study)
+    found["without_paper"] = functools.partial(_like_the_papers, study)
+    found["without_itself"] = functools.partial(_the_papers, study)
     return found
 
 
@@ -91,7 +92,7 @@ def _hierarchies(
     )
 
 
-def _papers(study: F1Study) -> Measurements:
+def _like_the_papers(study: F1Study) -> Measurements:
     """The law of the paper's grammar: shared rules of unequal weights."""
     found = []
     for key in realisation_keys(study.seed, study.num_realisations):
@@ -99,6 +100,15 @@ def _papers(study: F1Study) -> Measurements:
         grammar = Grammar.random(grammar_key, vocab_size=6, depth=study.depth, rules_per_symbol=4)
         found.append(_look(study, data_key, grammar, study.wide, "equal"))
     return _measured("without_paper", study.wide, found)
+
+
+def _the_papers(study: F1Study) -> Measurements:
+    """The paper's grammar itself, made deeper; a realisation is a set of sequences."""
+    grammar = paper_grammar()
+    deep = dataclasses.replace(grammar, depth=study.depth)
+    keys = realisation_keys(study.seed, study.num_realisations)
+    found = [_look(study, key, deep, study.wide, "equal") for key in keys]
+    return _measured("without_itself", study.wide, found)
 
 
 def _look(

@@ -37,6 +37,12 @@ def measure_parts(study: Any, parts: Parts, root: Path | str) -> dict[str, Measu
     return measured
 
 
+def seconds_spent(study: Any, root: Path | str) -> float:
+    """How long all of its parts took together, over all starts."""
+    run = store.RunFolder.of(root, configs.identity(study))
+    return sum(run.timings().values())
+
+
 def realisations(
     seed: int,
     number: int,

@@ -146,6 +146,10 @@ def _predictions() -> tuple[Prediction, ...]:
         "grammars like that of 2603.03469 (v = 6, m = 4, unequal weights)",
         functools.partial(_always_worse, "without_paper"),
     )
+    without["without_itself"] = (
+        "the grammar of 2603.03469 itself, made deeper (sets of sequences)",
+        functools.partial(_always_worse, "without_itself"),
+    )
     for name, (words, values) in without.items():
         found.append(
             Prediction(
@@ -161,14 +165,16 @@ def _predictions() -> tuple[Prediction, ...]:
 
 def draw(measured: Measurements) -> Figure:
     """Roots by depth, ancestors by level, thresholds, other noise, and no threshold."""
-    figure, axes = style.new_figure(3, 4.6, 2)
+    figure, axes = style.new_figure(4, 4.6, 2)
     _draw_roots(axes[0], measured, "v32_m8", "equal beliefs", 0.731)
     _draw_map(axes[0], measured)
     _draw_ancestors(axes[1], measured)
     _draw_thresholds(axes[2], measured)
     _draw_roots(axes[3], measured, "erased", "masked", KINDS["erased"][0])
     _draw_roots(axes[4], measured, "gaussian", "Gaussian", KINDS["gaussian"][0])
-    _draw_roots(axes[5], measured, "without_paper", "v = 6, m = 4", None)
+    _draw_roots(axes[5], measured, "redrawn", "uniform", KINDS["redrawn"][0])
+    _draw_roots(axes[6], measured, "without_paper", "like 2603.03469", None)
+    _draw_roots(axes[7], measured, "without_itself", "grammar of 2603.03469", None)
     style.letter(axes)
     return figure
 
@@ -182,7 +188,7 @@ def _draw_roots(
         style.curve_with_band(axis, noise, beliefs[..., depth].T, color=color, label=str(depth))
     if threshold is not None:
         axis.axvline(threshold, color=style.GREY, lw=0.8, ls=":")
-    unit = "noise $\\epsilon$" if name in ("v32_m8", "without_paper") else "$1-\\bar\\alpha$"
+    unit = "noise $\\epsilon$" if name in ("v32_m8", "without_paper", "without_itself") else "$1-\\bar\\alpha$"
     axis.set(title=title, xlabel=unit, ylabel="belief in the true root", ylim=(0, 1.03))
     axis.legend(title="depth", handlelength=1.2, labelspacing=0.2)
 
@@ -258,9 +264,10 @@ FAMILY = Family(
         "Exact posterior of the true root, for trees of several depths (a), with the belief map "
         "iterated as often (dashed) and its threshold (dotted), and of nodes of all levels of a "
         "tree of depth 9 (b), v = 32, m = 8. (c) Noise at which roots of depth 6 and 9 are equally "
-        "known, against the prediction: circles, five (v, m); others, v = 32, m = 8. (d, e) Masked "
-        "leaves, and Gaussian noise. (f) Grammars of unequal weights with v = 6, m = 4, s f > 1: "
-        "some of them do have a threshold. Bands: 95 % over grammars."
+        "known, against the prediction: circles, five (v, m); others, v = 32, m = 8. (d, e, f) Masked "
+        "leaves, Gaussian noise, leaves drawn anew. (g) Grammars of unequal weights with v = 6, "
+        "m = 4, s f > 1: some of them do have a threshold. (h) That of 2603.03469 itself, with "
+        "more levels. Bands: 95 % over grammars, in (h) over sets of sequences."
     ),
     study=f1.F1Study(),
     parts=f1.parts,

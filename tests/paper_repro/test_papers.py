@@ -89,8 +89,9 @@ def test_the_page_says_what_was_predicted_found_and_judged():
     assert by_name["C-next-v32_m8_L3-1"]["verdict"] == "shown"
     assert by_name["P-v16_m4_L4-4"]["verdict"] == "shown"
     assert abs(by_name["P-v16_m4_L4-4"]["estimate"]) < 0.01
-    text = page({"f12": summary(family, claims, 7)})
+    text = page({"f12": summary(family, claims, 7, 90.0)})
     assert "[arXiv:2406.00048](https://arxiv.org/abs/2406.00048)" in text
+    assert "Measured in 1.5 minutes on " in text
     assert "| **shown** |" in text
     assert text.count("\n| ") == len(claims) + 1
 
@@ -115,11 +116,11 @@ def test_collapse_and_classes_are_read_off_curves():
     }
     for name, chance in (("pairs", 1 / 32), ("wide", 1 / 8)):
         fall = np.where(noise < 0.225, 1.0, chance)
-        curves = np.tile(fall[:, None], (5, 1, 4))
+        curves = np.tile(fall[:, None], (5, 1, 7))
         measured |= {
             f"{name}_noise": measurement(noise, "noise"),
             f"{name}_unchanged": measurement(curves, "r", "noise", "level"),
-            f"{name}_signal": measurement(np.full((5, 3), 7 / 2), "r", "level"),
+            f"{name}_signal": measurement(np.full((5, 6), 7 / 2), "r", "level"),
         }
     family = all_families()["f6"]
     found = {each.name: each.values(measured) for each in family.predictions}
@@ -127,6 +128,7 @@ def test_collapse_and_classes_are_read_off_curves():
     np.testing.assert_allclose(found["class-threshold"], 0.225)
     signal = (1 - 0.225) / 0.225
     np.testing.assert_allclose(found["class-covariance-wide"], np.log(signal * 3.5))
+    np.testing.assert_allclose(found["class-covariance-wide-2"], np.log(signal * 3.5))
     assert family.draw(measured).axes
 
 
