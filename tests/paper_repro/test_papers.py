@@ -120,7 +120,7 @@ def test_collapse_and_classes_are_read_off_curves():
         measured |= {
             f"{name}_noise": measurement(noise, "noise"),
             f"{name}_unchanged": measurement(curves, "r", "noise", "level"),
-            f"{name}_signal": measurement(np.full((5, 6), 7 / 2), "r", "level"),
+            f"{name}_signal": measurement(np.full((5, 7), 7 / 2), "r", "level"),
         }
     family = all_families()["f6"]
     found = {each.name: each.values(measured) for each in family.predictions}
