@@ -145,8 +145,9 @@ def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
             continue
         ratio = "" if row["ratio"] is None else _number(row["ratio"])
         memory = "" if row["peak_memory"] is None else f"{row['peak_memory']:.0f} MiB"
-        rows.append([row["name"], f"{_number(row['rate'])} {row['unit']}/s", ratio, memory])
-    head = ("what", "rate", "times the paper's public implementation", "peak memory")
+        taken = row.get("reference_taken", "")
+        rows.append([row["name"], f"{_number(row['rate'])} {row['unit']}/s", ratio, taken, memory])
+    head = ("what", "rate", "times a public implementation", "which was timed on", "peak memory")
     return (
         f"On {provenance['cores']} cores, whose float32 product of two 1024² matrices ran at "
         f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s:\n\n{table(head, rows)}"

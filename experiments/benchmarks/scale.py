@@ -13,14 +13,14 @@ import jax.numpy as jnp
 
 import hiermodel as hm
 from experiments.benchmarks.inference import noisy_batch
+from experiments.benchmarks.public_code import LEAVES, Reference
 from experiments.benchmarks.timing import Row, in_own_process, measure
 
 BATCH = 64
 STEP = 75
 DEPTHS = (6, 9, 10)
-THEIRS = {(32, 9): 35_000, (256, 6): 300}
-"""Leaves per second of the public code of the random hierarchy model (PyTorch, 2 cores, batch 64),
-by vocabulary and depth."""
+MANY = 256
+"""Trees of each sequence, where many U-turns start from it."""
 
 
 def rows() -> Iterator[Row]:
@@ -28,6 +28,7 @@ def rows() -> Iterator[Row]:
     for task in (denoising, posterior_sampling):
         for depth in DEPTHS:
             yield in_own_process(functools.partial(task, 32, 8, depth))
+    yield in_own_process(functools.partial(posterior_sampling, 32, 8, 9, MANY))
     for vocab_size in (256, 4096):
         yield in_own_process(functools.partial(denoising, vocab_size, 16, 6))
         yield in_own_process(functools.partial(posterior_sampling, vocab_size, 16, 6))
@@ -38,17 +39,20 @@ def denoising(vocab_size: int, rules_per_symbol: int, depth: int) -> Row:
     grammar, schedule, x_t = _setting(vocab_size, rules_per_symbol, depth)
     denoiser = hm.exact_denoiser(grammar, schedule)
     apply = jax.jit(lambda denoiser, x: denoiser(x, STEP))
-    reference = THEIRS.get((vocab_size, depth))
-    return _measure("exact denoiser", reference, grammar, apply, denoiser, x_t)
+    theirs = LEAVES.get((vocab_size, depth))
+    return _measure("exact denoiser", BATCH, theirs, grammar, apply, denoiser, x_t)
 
 
-def posterior_sampling(vocab_size: int, rules_per_symbol: int, depth: int) -> Row:
-    """One posterior tree for each sequence."""
+def posterior_sampling(
+    vocab_size: int, rules_per_symbol: int, depth: int, num_trees: int = 1
+) -> Row:
+    """Posterior trees of each sequence; its messages are passed up once for all of them."""
     grammar, schedule, x_t = _setting(vocab_size, rules_per_symbol, depth)
     evidence = schedule.evidence(x_t, STEP)
     key = jax.random.key(3)
-    draw = jax.jit(lambda grammar, evidence: hm.sample_posterior(key, grammar, evidence, 1))
-    return _measure("posterior trees", None, grammar, draw, grammar, evidence)
+    draw = jax.jit(lambda grammar, evidence: hm.sample_posterior(key, grammar, evidence, num_trees))
+    what = "posterior trees" if num_trees == 1 else f"{num_trees} posterior trees each"
+    return _measure(what, num_trees * BATCH, None, grammar, draw, grammar, evidence)
 
 
 def _setting(
@@ -65,12 +69,14 @@ def _setting(
     return grammar, schedule, jnp.asarray(noisy_batch(grammar, schedule, BATCH, STEP))
 
 
-def _measure(what: str, reference: float | None, grammar: hm.Grammar, function, *arguments) -> Row:
+def _measure(
+    what: str, trees: int, theirs: Reference | None, grammar: hm.Grammar, function, *arguments
+) -> Row:
     name = (
         f"{what}, RHM q = {grammar.vocab_size}, m = {grammar.max_rules}, "
         f"depth {grammar.depth}, batch {BATCH}"
     )
-    count = BATCH * grammar.num_leaves
+    count = trees * grammar.num_leaves
     return measure(
-        name, function, *arguments, count=count, unit="leaves", repeats=5, reference=reference
+        name, function, *arguments, count=count, unit="leaves", repeats=5, reference=theirs
     )

@@ -13,6 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from experiments.benchmarks.public_code import Reference
+
 MATMUL_SIZE = 1024
 
 
@@ -28,7 +30,8 @@ class Row:
         spread: slowest repeat over fastest.
         compile: seconds that the first call took longer than the median repeat.
         matmul: GFLOP/s of a float32 1024³ product, measured just before.
-        reference: units per second of the paper's public implementation on such a machine.
+        reference: units per second of a public implementation on such a machine.
+        reference_taken: when and with which versions that rate was taken.
         peak_memory: MiB that the process held at most; None where it was not measured.
         note: what else a reader should know.
     """
@@ -41,6 +44,7 @@ class Row:
     compile: float
     matmul: float
     reference: float | None = None
+    reference_taken: str = ""
     peak_memory: float | None = None
     note: str = ""
 
@@ -57,7 +61,7 @@ def measure(
     count: int,
     unit: str,
     repeats: int = 7,
-    reference: float | None = None,
+    reference: Reference | None = None,
     note: str = "",
 ) -> Row:
     """Time ``function(*arguments)``, which handles ``count`` units.
@@ -78,7 +82,8 @@ def measure(
         spread=max(times) / min(times),
         compile=max(first_call - median, 0.0),
         matmul=matmul,
-        reference=reference,
+        reference=None if reference is None else reference.rate,
+        reference_taken="" if reference is None else reference.taken,
         note=note,
     )
 
