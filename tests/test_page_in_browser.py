@@ -1,13 +1,13 @@
-"""The report and the card as a browser shows them: `make test-page`, which needs Chromium."""
+"""The report and the card as Chromium shows them, on a phone too, and by keyboard: `make test-page`."""
 
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chromium import Chromium
 
 from experiments.cards.card import QUESTIONS, Card, Curve, Number
 from figures import card, report
@@ -15,23 +15,31 @@ from figures import card, report
 pytestmark = pytest.mark.browser
 
 GALLERY = Path(__file__).parents[1] / "figures/gallery/laptop"
-PROBE = """<script>addEventListener("load", () => {
-  const table = document.querySelector("table.claims");
-  const buttons = table.querySelectorAll("th button");
-  buttons[3].click();
-  const verdicts = [...table.tBodies[0].rows].map((row) => row.cells[3].textContent.trim());
-  const sorted = [...verdicts].sort((x, y) => x.localeCompare(y, "en", { numeric: true }));
-  buttons[3].focus();
-  document.title = JSON.stringify({
-    buttons: buttons.length,
-    sorted: verdicts.join() === sorted.join(),
-    focus: document.activeElement === buttons[3],
-    wider: document.documentElement.scrollWidth > innerWidth,
-    nameless: [...document.images].filter((image) => !image.alt).length,
-    silent: [...document.querySelectorAll("section[id^=figure-]")].filter(
-      (figure) => !figure.querySelector("code") || !figure.querySelector("a[href]")).length,
-  });
-})</script></body>"""
+PHONE = 375
+WIDTHS = [PHONE, 500, 1200]
+LOOK = """({
+  wider: document.documentElement.scrollWidth > %d,
+  nameless: [...document.images].filter((image) => !image.alt).length,
+})"""
+SILENT = """[...document.querySelectorAll("section[id^=figure-]")].filter(
+  (figure) => !figure.querySelector("code") || !figure.querySelector("a[href]")).length"""
+# One row for each of these estimates, in a table that is on the page.
+FILL = """((estimates) => {
+  const body = document.querySelector("table.claims").tBodies[0];
+  const row = body.rows[0];
+  body.replaceChildren(...estimates.map((estimate) => {
+    const copy = row.cloneNode(true);
+    copy.cells[2].textContent = estimate;
+    return copy;
+  }));
+})(%s)"""
+COLUMN = """[...document.querySelector("table.claims").tBodies[0].rows].map(
+  (row) => row.cells[%d].textContent.trim())"""
+FOCUS = """(() => {
+  const here = document.activeElement;
+  const shown = here.matches(":focus-visible") && getComputedStyle(here).outlineStyle !== "none";
+  return [here.textContent.trim(), here.closest("th") !== null, shown];
+})()"""
 
 
 @pytest.fixture(scope="module")
@@ -42,18 +50,7 @@ def page(tmp_path_factory):
     summary = json.loads((folder / "report.json").read_text())
     for name in [one for figure in summary["figures"].values() for one in figure["tables"]]:
         (folder / name).write_text("epoch,loss\n1,2\n")
-    path = report.write(folder)
-    path.write_text(path.read_text().replace("</body>", PROBE))
-    return path
-
-
-CARD_PROBE = """<script>addEventListener("load", () => {
-  document.title = JSON.stringify({
-    questions: document.querySelectorAll("section h2").length,
-    wider: document.documentElement.scrollWidth > innerWidth,
-    nameless: [...document.images].filter((image) => !image.alt).length,
-  });
-})</script></body>"""
+    return report.write(folder)
 
 
 @pytest.fixture(scope="module")
@@ -72,48 +69,73 @@ def card_page(tmp_path_factory):
         {"τ_test": 300.0},
         ["what an attacker gains: python -m experiments card RUN --compute"],
     )
-    path = card.write(made.to_json(), tmp_path_factory.mktemp("card"))
-    path.write_text(path.read_text().replace("</body>", CARD_PROBE))
-    return path
+    return card.write(made.to_json(), tmp_path_factory.mktemp("card"))
 
 
-def chromium(page: Path, *options: str) -> str:
-    command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", *options]
-    command += ["--virtual-time-budget=4000", f"file://{page}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    return done.stdout
+@pytest.fixture(scope="module")
+def browser():
+    with Chromium() as opened:
+        yield opened
 
 
-def seen(page: Path, width: int) -> dict:
-    """What the probe of a page found in a window of this width."""
-    shown = chromium(page, "--dump-dom", f"--window-size={width},900")
-    return json.loads(re.search(r"<title>(.*?)</title>", shown).group(1))
+def tab_to(browser, heading):
+    """Press Tab until this heading of a table has the focus; whether one sees that."""
+    for _ in range(100):
+        browser.press("Tab")
+        text, is_heading, shown = browser.ask(FOCUS)
+        if is_heading and text.startswith(heading):
+            return shown
+    raise AssertionError(f"Tab never reaches {heading!r}")
 
 
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_report_fits_sorts_and_can_be_reached_by_keyboard(page, width):
-    assert seen(page, width) == {
-        "buttons": 4,
-        "sorted": True,
-        "focus": True,
-        "wider": False,
-        "nameless": 0,
-        "silent": 0,
-    }
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_fits_and_says_what_it_shows(browser, page, width):
+    browser.open(page, width)
+    assert browser.ask(LOOK % width) == {"wider": False, "nameless": 0}
+    assert (
+        browser.ask('document.querySelector("table.claims").querySelectorAll("th button").length')
+        == 4
+    )
+    assert browser.ask(SILENT) == 0
 
 
-@pytest.mark.parametrize("width", [500, 1200])
-def test_the_card_fits(card_page, width):
-    wanted = {"questions": len(QUESTIONS) + 1, "wider": False, "nameless": 0}
-    assert seen(card_page, width) == wanted
+@pytest.mark.parametrize("width", WIDTHS)
+def test_claims_are_sorted_by_keyboard(browser, page, width):
+    browser.open(page, width)
+    assert tab_to(browser, "verdict")
+    browser.press("Enter")
+    verdicts = browser.ask(COLUMN % 3)
+    assert len(set(verdicts)) > 1
+    assert verdicts == sorted(verdicts)
+    browser.press("Enter")
+    assert browser.ask(COLUMN % 3) == sorted(verdicts, reverse=True)
 
 
-def test_both_can_be_printed(page, card_page, tmp_path):
+def test_estimates_are_sorted_as_numbers(browser, page):
+    """Whatever their digits and minus sign; what has no number comes after those that have."""
+    ordered = ["-1e+02 [-2e+02, 3]", "\N{MINUS SIGN}0.036 [0, 1]", "-0.0015", "0 [0, 0]"]
+    ordered += ["8e-05", "0.0082 [0.001, 0.01]", "0.056", "9", "10", "nan", "not measured"]
+    browser.open(page, PHONE)
+    browser.ask(FILL % json.dumps(ordered[1::2] + ordered[::2]))
+    assert tab_to(browser, "estimate")
+    browser.press("Enter")
+    assert browser.ask(COLUMN % 2) == ordered
+    browser.press("Enter")
+    assert browser.ask(COLUMN % 2) == ordered[::-1]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_card_fits(browser, card_page, width):
+    browser.open(card_page, width)
+    assert browser.ask(LOOK % width) == {"wider": False, "nameless": 0}
+    assert browser.ask('document.querySelectorAll("section h2").length') == len(QUESTIONS) + 1
+
+
+def test_both_can_be_printed(browser, page, card_page):
     """On sheets of paper, the card on few of them."""
     sheets = []
     for each in (page, card_page):
-        file = tmp_path / f"{each.stem}.pdf"
-        chromium(each, f"--print-to-pdf={file}")
-        sheets.append(len(re.findall(rb"/Type\s*/Page\b", file.read_bytes())))
+        browser.open(each, 1200)
+        sheets.append(len(re.findall(rb"/Type\s*/Page\b", browser.pdf())))
     assert sheets[0] > 2
     assert 1 <= sheets[1] <= 4
