@@ -1,4 +1,4 @@
-"""The report and the card as Chromium shows them, on a phone too, and by keyboard: `make test-page`."""
+"""The report and the card in Chromium, on a phone too, and by keyboard: `make test-page`."""
 
 import json
 import re
