@@ -84,11 +84,16 @@ def by_member(of_sets: np.ndarray, num_seeds: int) -> np.ndarray:
     return np.repeat(of_sets.reshape(len(of_sets), -1)[:, 0], num_seeds)
 
 
-def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:
+def ensemble(config: RunConfig) -> dict[str, Measurement]:
     """Which networks share a training set, beside measurements that have one value per network."""
-    splits = np.repeat(np.arange(num_splits), num_seeds)
+    splits = np.repeat(np.arange(config.num_splits), config.num_seeds)
     about = "training set of each network"
     return {"split": Measurement(splits, ("member",), "number", about)}
+
+
+def num_splits(results: Mapping[str, Measurements]) -> int:
+    """How many training sets a run has, from its results with "ensemble" among them."""
+    return int(results["ensemble"]["split"].values.max()) + 1
 
 
 def with_onsets(config: RunConfig, results: Mapping[str, Measurements]) -> dict[str, Measurements]:
@@ -96,8 +101,13 @@ def with_onsets(config: RunConfig, results: Mapping[str, Measurements]) -> dict[
     found = dict(results)
     if "evaluation" in found:
         found["onsets"] = find_onsets(found["evaluation"], found.get("comparison", {}))
-    found["ensemble"] = ensemble(config.num_splits, config.num_seeds)
+    found["ensemble"] = ensemble(config)
     return found
+
+
+def log_spacing(*stages: Measurements) -> float:
+    """The widest step between neighbouring checkpoints of these stages, in ln of the epoch."""
+    return max(float(np.diff(np.log(trained_checkpoints(own)[1])).max()) for own in stages)
 
 
 def nearest_epochs(measured: Measurements, taus: np.ndarray) -> np.ndarray:

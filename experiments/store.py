@@ -137,17 +137,13 @@ class RunFolder:
         """Where the result of a stage with these settings is."""
         return self.path / "measurements" / f"{stage}-{identity[:16]}.npz"
 
-    def only_measurements(self, stage: str) -> dict[str, Measurement] | None:
-        """The result of a stage, whatever its settings; None if there is none.
-
-        Raises:
-            ValueError: if there are several, made with different settings.
-        """
-        files = sorted((self.path / "measurements").glob(f"{stage}-*.npz"))
-        if len(files) > 1:
-            names = [file.name for file in files]
-            raise _refused(f"{stage} of {self.path} was measured several times: choose of {names}")
-        return load_measurements(files[0]) if files else None
+    def measured(self) -> dict[str, list[Path]]:
+        """Results of every stage, whatever its settings; the newest last."""
+        found: dict[str, list[Path]] = {}
+        files = self.path.glob("measurements/*.npz")
+        for file in sorted(files, key=lambda path: path.stat().st_mtime):
+            found.setdefault(file.stem.rpartition("-")[0], []).append(file)
+        return found
 
     def timings(self) -> dict[str, float]:
         """Seconds spent per stage so far, over all starts."""

@@ -21,6 +21,7 @@ from experiments import command, runtime
 from experiments.cards import audit
 from experiments.cards.card import QUESTIONS
 from experiments.store import write_json
+from experiments.worlds.registry import read_run
 from figures import style
 from figures.pages import data_uri, render
 
@@ -50,7 +51,7 @@ class Arguments:
 def main(arguments: Arguments) -> Path:
     """Make the card; returns the page."""
     run = audit.find_run(arguments.run, arguments.root)
-    config = audit.config_of(run)
+    config = read_run(run.config_file)
     if arguments.images is not None:
         config = audit.with_files(config, arguments.images, arguments.root)
     card = audit.audit(run, config, compute=arguments.compute)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from experiments.claim import Claim, Statistic, claim_of_units
-from experiments.onsets import log_times, values_at
+from experiments.onsets import log_spacing, log_times, values_at
 from experiments.stages.evaluation import split_pairs
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import Measurements
 from hiermodel.measures.units import by_training_set
 
 
@@ -72,8 +72,7 @@ class Run:
 
     def spacing(self, *stages: str) -> float:
         """The widest step between neighbouring checkpoints of these stages, in ln of the epoch."""
-        epochs = [trained_checkpoints(self.results[stage])[1] for stage in stages]
-        return max(float(np.diff(np.log(each)).max()) for each in epochs)
+        return log_spacing(*(self.results[stage] for stage in stages))
 
 
 def per_network(run: Run, statistic: Statistic, **claim) -> Claim:

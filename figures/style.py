@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from experiments.onsets import num_splits
 from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import band_of_units, by_training_set
@@ -137,11 +138,6 @@ MINIMA = (
 
 SHADED = "only between minima that were all located, fading where the second was not"
 """For captions: where :func:`shade_biased_phase` does."""
-
-
-def num_splits(results: Results) -> int:
-    """How many training sets a run has."""
-    return int(results["ensemble"]["split"].values.max()) + 1
 
 
 def by_set(results: Results, curves: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ from experiments.configs import RunConfig
 from experiments.onsets import with_onsets
 from experiments.runs.data import epochs_of
 from experiments.runs.members import checkpoints_of
-from experiments.store import Measurements, RunFolder
-from experiments.worlds.registry import from_json, world_of
+from experiments.store import RunFolder
+from experiments.worlds.registry import read_run, world_of
 from hiermodel.checks import require
 
 
@@ -31,18 +31,6 @@ def find_run(name: str, root: Path) -> RunFolder:
     return RunFolder(folders[0])
 
 
-def config_of(run: RunFolder) -> RunConfig:
-    """The configuration that a folder was made for.
-
-    Raises:
-        ValueError: if the folder is not that of a run.
-    """
-    stored = store.read_json(run.config_file).get("config") or {}
-    config, name = from_json(stored), stored.get("type")
-    require(name == RunConfig.__name__, "config", name, f"that of a run, in {run.config_file}")
-    return config
-
-
 def with_files(config: RunConfig, path: Path, root: Path) -> RunConfig:
     """The run with the path to its images (``--images``).
 
@@ -55,12 +43,6 @@ def with_files(config: RunConfig, path: Path, root: Path) -> RunConfig:
     return found
 
 
-def finished(run: RunFolder) -> dict[str, Measurements]:
-    """The newest result of every stage."""
-    files = sorted(run.path.glob("measurements/*.npz"), key=lambda path: path.stat().st_mtime)
-    return {path.stem.rpartition("-")[0]: store.load_measurements(path) for path in files}
-
-
 def audit(run: RunFolder, config: RunConfig | None = None, *, compute: bool = True) -> Card:
     """Fill in the card from what is finished, and compute what is cheap.
 
@@ -69,8 +51,9 @@ def audit(run: RunFolder, config: RunConfig | None = None, *, compute: bool = Tr
         config: of the run, if more is known than the folder says: where its images are.
         compute: attacks and advice, if they are not measured.
     """
-    config = config or config_of(run)
-    results = with_onsets(config, finished(run))
+    config = config or read_run(run.config_file)
+    newest = {stage: store.load_measurements(files[-1]) for stage, files in run.measured().items()}
+    results = with_onsets(config, newest)
     if compute and "samples" in results and checkpoints_of(config, run).complete(epochs_of(config)):
         results = {**contents.compute(config, run, results), **results}
     return contents.fill_in(config, run, results)

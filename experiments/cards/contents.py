@@ -17,14 +17,13 @@ from experiments.cards.lines import (
     kinds_of_attack,
     marked,
     membership_numbers,
-    num_splits,
     onset_numbers,
     per_pair,
     per_set,
     stop_numbers,
 )
 from experiments.configs import RunConfig
-from experiments.onsets import values_at
+from experiments.onsets import num_splits, values_at
 from experiments.runs.data import data_as_drawn
 from experiments.runs.members import checkpoints_of
 from experiments.stages import advice, attacks

@@ -7,7 +7,7 @@ import numpy as np
 
 from experiments import store
 from experiments.cards.card import QUESTIONS, Curve, Number, over_units
-from experiments.onsets import nearest_epochs, values_at
+from experiments.onsets import nearest_epochs, num_splits, values_at
 from experiments.stages import advice
 from experiments.stages.membership import NO_ORACLE, ORACLE
 from experiments.store import Measurements
@@ -21,11 +21,6 @@ Results = Mapping[str, Measurements]
 
 SETS, PAIRS = "training sets", "pairs of training sets"
 """What the units of a number are."""
-
-
-def num_splits(results: Results) -> int:
-    """How many training sets there are."""
-    return int(results["ensemble"]["split"].values.max()) + 1
 
 
 def per_set(

@@ -67,6 +67,11 @@ def open_run(config: RunConfig, root: Path | str) -> RunFolder:
     return RunFolder.open(root, configs.identity(config), configs.to_json(config))
 
 
+def folder_of(config: RunConfig, root: Path | str) -> RunFolder:
+    """Where a run is, or will be; creates nothing."""
+    return RunFolder.of(root, configs.identity(config))
+
+
 def report_privacy(config: RunConfig, run: RunFolder) -> None:
     """Write what a private run gives away, for adding or removing one sequence, by checkpoint."""
     privacy, training = config.training.privacy, config.training

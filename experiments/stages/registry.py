@@ -11,12 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import configs
 from experiments.configs import Protocol, RunConfig
 from experiments.folders import defined_in
-from experiments.runs.training import open_run
+from experiments.runs.training import folder_of, open_run
 from experiments.stages.pipeline import Context, Plan
-from experiments.store import RunFolder
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import World
 from hiermodel.checks import require
@@ -68,7 +66,7 @@ def _stages_of(world: World) -> Mapping[str, Stage]:
 def context_of(own: Protocol, root: Path | str, *, make: bool = False) -> Context:
     """Paths and settings of a run that is measured; its folder is made only if asked for."""
     known = stages_of(own.run)
-    folder = open_run(own.run, root) if make else RunFolder.of(root, configs.identity(own.run))
+    folder = open_run(own.run, root) if make else folder_of(own.run, root)
     settings = complete_settings(own.run, own.stages)
     reads = {name: stage.reads for name, stage in known.items()}
     return Context(own.run, settings, reads, folder)

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.configs import RunConfig
-from experiments.onsets import beaten_levels, by_member, values_at
+from experiments.onsets import beaten_levels, by_member, log_spacing, values_at
 from experiments.runs.data import steps_per_epoch
 from experiments.stages.evaluation import split_pairs
-from experiments.store import Measurements, trained_checkpoints
+from experiments.store import Measurements
 from experiments.worlds.world import World
 
 BORDER = {
@@ -73,19 +73,14 @@ def rows_of(
     }
     if "onsets" in results:
         found |= _onset_columns(run, world, results["onsets"])
-        found["log_spacing"] = np.full(count, log_spacing(results))
+        stages = [results[name] for name in ("evaluation", "comparison") if name in results]
+        found["log_spacing"] = np.full(count, log_spacing(*stages))
         found |= _loss_columns(results["evaluation"], found["tau_test"])
         beaten = beaten_levels(results["evaluation"])
         found |= {f"beaten_{level}": np.full(count, own) for level, own in beaten.items()}
     if "onsets" in results and "comparison" in results:
         found |= _sample_columns(results["comparison"], found["tau_test"], found["split"])
     return [{name: values[row].item() for name, values in found.items()} for row in range(count)]
-
-
-def log_spacing(results: Mapping[str, Measurements]) -> float:
-    """How far apart, in ln of the epoch, checkpoints of the coarsest measured stage are."""
-    stages = [results[name] for name in ("evaluation", "comparison") if name in results]
-    return max(float(np.diff(np.log(trained_checkpoints(its)[1])).max()) for its in stages)
 
 
 def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[str, np.ndarray]:

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from experiments import configs, store
+from experiments import configs
 from experiments.stages.registry import stages_of
 from experiments.study.design import Study
-from experiments.worlds.registry import from_json
+from experiments.worlds.registry import read_run
 from hiermodel.checks import InputError, require
 
 SHIPPED = "experiments.studies"
@@ -34,7 +34,7 @@ def load_study(source: str | Path, seed: int | None = None) -> Study:
     path = Path(source)
     if path.suffix == ".json":
         require(path.exists(), "study", str(source), "a file that exists")
-        study = study_of(from_json(store.read_json(path).get("config")), "run")
+        study = study_of(read_run(path), "run")
     elif path.suffix == ".py":
         require(path.exists(), "study", str(source), "a file that exists")
         study = _defined(_module(path), path)

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from experiments.measure import load_finished
+from experiments.runs.training import folder_of
 from experiments.store import Measurements, RunFolder
 from experiments.study.design import Study
 from experiments.study.files import load_study
-from experiments.study.state import folder_of
 from experiments.study.table import per_run, root_table, study_table
 from hiermodel.checks import require
 

@@ -20,12 +20,13 @@ from experiments.runs.members import members
 from experiments.runs.training import (
     MembersFailedError,
     by_shape,
+    folder_of,
     forget_failures,
     open_run,
     train_runs,
 )
 from experiments.study.design import Study
-from experiments.study.state import State, folder_of, standing
+from experiments.study.state import State, standing
 from hiermodel.training.epochs import agree_all
 from hiermodel.training.folders import FolderInUseError, hold
 

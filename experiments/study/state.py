@@ -6,9 +6,10 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from experiments import configs, store
+from experiments import store
 from experiments.progress import Progress, progress_of_run
 from experiments.runs.members import members
+from experiments.runs.training import folder_of
 from experiments.store import RunFolder
 from experiments.study.design import Study
 
@@ -44,11 +45,6 @@ class Standing:
     def unfinished(self) -> list[str]:
         """Stages that are still to be made."""
         return [stage for stage, progress in self.stages.items() if not progress.finished]
-
-
-def folder_of(config: Any, root: Path) -> RunFolder:
-    """Where a run is, or will be; creates nothing."""
-    return RunFolder(root / configs.identity(config)[:16])
 
 
 def standing(study: Study, config: Any, root: Path) -> Standing:

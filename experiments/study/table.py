@@ -16,6 +16,7 @@ from experiments import configs, store
 from experiments.configs import RunConfig
 from experiments.measure import UNSHOWN
 from experiments.onsets import with_onsets
+from experiments.runs.training import folder_of
 from experiments.stages.registry import stages_of
 from experiments.study.axes import label, value_at
 from experiments.study.columns import rows_of, units_of
@@ -151,10 +152,13 @@ def _load_any(config: RunConfig, root: Path) -> Results:
     Raises:
         ValueError: if a stage was made with several settings.
     """
-    run = store.RunFolder.of(root, configs.identity(config))
-    found = {s: run.only_measurements(s) for s in stages_of(config) if s not in UNSHOWN}
-    there = {stage: measured for stage, measured in found.items() if measured is not None}
-    return with_onsets(config, there) if there else {}
+    found = {}
+    for stage, files in folder_of(config, root).measured().items():
+        if stage in stages_of(config) and stage not in UNSHOWN:
+            names = [str(file) for file in files]
+            require(len(files) == 1, stage, names, "measured once: choose one of them")
+            found[stage] = store.load_measurements(files[0])
+    return with_onsets(config, found) if found else {}
 
 
 def _value(config: Any, path: str) -> Any:

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from experiments import signals
 from experiments.runs.failures import record_death
+from experiments.runs.training import folder_of
 from experiments.study.design import Study
-from experiments.study.state import folder_of, folders_of, holder_of
+from experiments.study.state import folders_of, holder_of
 from hiermodel.checks import check_integer, require
 
 GPU_SHARE = 0.9

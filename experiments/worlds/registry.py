@@ -4,10 +4,12 @@ import dataclasses
 import functools
 import typing
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from experiments.configs import RunConfig
 from experiments.folders import defined_in
+from experiments.store import read_json
 from experiments.worlds.world import World
 from hiermodel.checks import require
 from hiermodel.networks.mlp import MLPConfig
@@ -61,6 +63,18 @@ def from_json(value: Any) -> Any:
         require(not unknown, cls.__name__, unknown, f"out of {names}")
         return cls(**fields)
     return tuple(map(from_json, value)) if isinstance(value, list) else value
+
+
+def read_run(file: Path) -> RunConfig:
+    """The configuration in a run's ``config.json``.
+
+    Raises:
+        ValueError: if the file is not that of a run.
+    """
+    stored = read_json(file).get("config") or {}
+    config, name = from_json(stored), stored.get("type")
+    require(name == RunConfig.__name__, "config", name, f"that of a run, in {file}")
+    return config
 
 
 @functools.cache

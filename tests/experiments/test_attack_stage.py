@@ -24,6 +24,7 @@ from experiments.stages.denoising import denoisers_of
 from experiments.stages.evaluation import EvaluationConfig
 from experiments.stages.generation import ComparisonConfig, SamplesConfig
 from experiments.worlds.grammar import GrammarConfig
+from experiments.worlds.registry import read_run
 from figures import card as card_page
 from hiermodel.measures import attack_losses, membership_score, near_copies
 from hiermodel.measures.membership import auc
@@ -145,7 +146,7 @@ def test_one_split_has_no_reference_and_no_advice(tmp_path):
 
 def test_the_card_says_what_was_measured_and_names_what_is_missing(root, results, tmp_path):
     run = open_run(RUN, root)
-    assert audit.config_of(run) == RUN
+    assert read_run(run.config_file) == RUN
     page = card_page.main(card_page.Arguments(run.path.name[:6], root, tmp_path))
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["missing"] == []

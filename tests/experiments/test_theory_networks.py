@@ -9,13 +9,14 @@ import pytest
 
 import hiermodel as hm
 from experiments.store import Measurement
-from experiments.theory import f2b, f7b, f9
+from experiments.theory import f2b, f7b, f7c, f9
 from experiments.theory.activations import activations, attention_by_height, heights
 from experiments.theory.blocks import block_log_probs, explained
 from experiments.theory.probes import probe_accuracies
 from experiments.theory.training import Regime
 from figures.theory import f2b as chunks
 from figures.theory import f7b as layers
+from figures.theory import f7c as oracles
 from figures.theory import f9 as blocks
 from figures.theory.family import all_families, by_number
 from hiermodel.networks import TransformerConfig, TreeUNetConfig, init_params
@@ -179,6 +180,29 @@ def test_layers_and_steps_are_those_where_gains_rise():
     assert family.draw(measured).axes
 
 
+def test_oracles_are_preferred_where_distances_fall():
+    """The oracle k is preferred from layer and power of ten L − k on; then it is at 0."""
+    steps, levels, measured = np.geomspace(1, 1e4, 41), np.arange(4), {}
+    for name in oracles.LABELS:
+        reached = np.log10(steps)[:, None] + 1e-9 >= 3 - levels
+        measured[f"{name}_step"] = measurement(steps, "checkpoint")
+        divergence = (
+            1.0 - 0.5 * reached + 0.1 * (3 - levels) * ~reached - 0.01 * reached * (3 - levels)
+        )
+        measured[f"{name}_divergence"] = measurement(np.tile(divergence, (6, 1, 1)), "r", "c", "k")
+        by_layer = np.arange(5)[:, None] >= 3 - levels
+        distance = 1.0 + 0.1 * (3 - levels) * ~by_layer - 0.1 * (3 - levels) * by_layer
+        measured[f"{name}_distance"] = measurement(
+            np.tile(distance, (6, len(steps), 1, 1)), "r", "c", "layer", "k"
+        )
+    np.testing.assert_allclose(oracles.layers_before(1, "tree", measured), 2)
+    found = oracles.preferred_at(1, "tree", measured)
+    assert ((found > np.log(80)) & (found <= np.log(100) + 1e-6)).all()
+    family = all_families()["f7c"]
+    assert {claim.verdict for claim in family.claims(measured)} == {"shown"}
+    assert family.draw(measured).axes
+
+
 def test_blocks_are_judged_where_the_oracle_explains_most():
     """Pairs of any place fit best then, most for trees; of few sequences, fours before wholes."""
     steps, noise = np.geomspace(10, 4000, 5), np.linspace(0.1, 0.8, 3)
@@ -252,6 +276,7 @@ TINY = Regime(width=8, num_steps=4, batch_size=4, every=2, num_checkpoints=2)
     [
         ("f9", f9.F9Study(2, (4, 8), 6, (10, 40), TINY)),
         ("f7b", f7b.F7bStudy(2, 16, 48, 32, TINY)),
+        ("f7c", f7c.F7cStudy(2, 16, 48, 32, TINY)),
         ("f2b", f2b.F2bStudy(2, 16, 12, 2, TINY)),
     ],
 )

@@ -8,8 +8,8 @@ import tiny
 
 from experiments.progress import Progress
 from experiments.runs.members import members
+from experiments.runs.training import folder_of
 from experiments.study import Grid, runner, state
-from experiments.study.state import folder_of
 from hiermodel.training.folders import FolderInUseError
 
 EPOCHS = 25

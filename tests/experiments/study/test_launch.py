@@ -10,8 +10,9 @@ import pytest
 
 from experiments import store
 from experiments.runs.members import members
+from experiments.runs.training import folder_of
 from experiments.study import Grid, launch, runner, state
-from experiments.study.state import State, folder_of, holder_of, standing
+from experiments.study.state import State, holder_of, standing
 from experiments.study.summary import make_plan, status_text
 
 HERE = Path(__file__).parent

@@ -14,9 +14,10 @@ from experiments import store
 from experiments.progress import Progress
 from experiments.runs.failures import record_failure
 from experiments.runs.members import members
+from experiments.runs.training import folder_of
 from experiments.study import Grid, runner, state
 from experiments.study.runner import retry_failures, run_study
-from experiments.study.state import State, folder_of, standing
+from experiments.study.state import State, standing
 from experiments.study.summary import make_plan, status_text
 from experiments.study.workers import run_workers, shares
 from hiermodel.training.folders import FolderInUseError, hold

@@ -29,6 +29,7 @@ from experiments.stages.generation import (
 from experiments.study import Grid, Study
 from experiments.study.outcome import load
 from experiments.worlds.images import ImageDataConfig, memorised
+from experiments.worlds.registry import read_run
 from figures import card as drawing
 from figures import study_report, tables
 from figures.figure import all_figures
@@ -132,7 +133,7 @@ def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
 
 def test_the_card_of_a_run_on_images_computes_attacks_and_advice(root, results, tmp_path):
     run = open_run(RUN, root)
-    assert audit.config_of(run) == RUN
+    assert read_run(run.config_file) == RUN
     page = drawing.main(drawing.Arguments(run.path.name, root, tmp_path))
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["missing"] == []
