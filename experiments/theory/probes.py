@@ -29,21 +29,35 @@ def probe_accuracies(
     Returns:
         Shares of right answers, mean over inputs and leaves.
     """
-    (h, symbols), (asked, wanted) = train, test
+    asked, wanted = test
+    found = read_symbols(train, asked, vocab_size, penalty)
+    return (found.argmax(-1) == wanted).mean((1, 2))
+
+
+def read_symbols(
+    train: tuple[
+        Float[np.ndarray, "inputs leaves width"], Int[np.ndarray, "targets inputs leaves"]
+    ],
+    asked: Float[np.ndarray, "asked leaves width"],
+    vocab_size: int,
+    penalty: float = 1e-3,
+) -> Float[np.ndarray, "targets asked leaves vocab"]:
+    """What those probes give: about the probability of every symbol."""
+    h, symbols = train
     found = [
-        _answers(h[:, leaf], symbols[:, :, leaf], asked[:, leaf], vocab_size, penalty)
+        _read(h[:, leaf], symbols[:, :, leaf], asked[:, leaf], vocab_size, penalty)
         for leaf in range(h.shape[1])
     ]
-    return (np.stack(found, -1) == wanted).mean((1, 2))
+    return np.stack(found, -2)
 
 
-def _answers(
+def _read(
     h: Float[np.ndarray, "inputs width"],
     symbols: Int[np.ndarray, "targets inputs"],
     asked: Float[np.ndarray, "asked width"],
     vocab_size: int,
     penalty: float,
-) -> Int[np.ndarray, "targets asked"]:
+) -> Float[np.ndarray, "targets asked vocab"]:
     """Of one leaf."""
     mean, scale = h.mean(0), np.maximum(h.std(0), 1e-6)
     h, asked = (h - mean) / scale, (asked - mean) / scale
@@ -51,4 +65,4 @@ def _answers(
     prior = wanted.mean(1, keepdims=True)
     gram = h.T @ h / len(h) + penalty * np.eye(h.shape[1], dtype=h.dtype)
     weights = np.linalg.solve(gram, h.T @ (wanted - prior) / len(h))
-    return (asked @ weights + prior).argmax(-1)
+    return asked @ weights + prior

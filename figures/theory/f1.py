@@ -188,7 +188,11 @@ def _draw_roots(
         style.curve_with_band(axis, noise, beliefs[..., depth].T, color=color, label=str(depth))
     if threshold is not None:
         axis.axvline(threshold, color=style.GREY, lw=0.8, ls=":")
-    unit = "noise $\\epsilon$" if name in ("v32_m8", "without_paper", "without_itself") else "$1-\\bar\\alpha$"
+    unit = (
+        "noise $\\epsilon$"
+        if name in ("v32_m8", "without_paper", "without_itself")
+        else "$1-\\bar\\alpha$"
+    )
     axis.set(title=title, xlabel=unit, ylabel="belief in the true root", ylim=(0, 1.03))
     axis.legend(title="depth", handlelength=1.2, labelspacing=0.2)
 
@@ -264,10 +268,10 @@ FAMILY = Family(
         "Exact posterior of the true root, for trees of several depths (a), with the belief map "
         "iterated as often (dashed) and its threshold (dotted), and of nodes of all levels of a "
         "tree of depth 9 (b), v = 32, m = 8. (c) Noise at which roots of depth 6 and 9 are equally "
-        "known, against the prediction: circles, five (v, m); others, v = 32, m = 8. (d, e, f) Masked "
-        "leaves, Gaussian noise, leaves drawn anew. (g) Grammars of unequal weights with v = 6, "
-        "m = 4, s f > 1: some of them do have a threshold. (h) That of 2603.03469 itself, with "
-        "more levels. Bands: 95 % over grammars, in (h) over sets of sequences."
+        "known, against the prediction: circles, five (v, m); others, v = 32, m = 8. (d, e, f) "
+        "Masked leaves, Gaussian noise, leaves drawn anew. (g) Grammars of unequal weights with "
+        "v = 6, m = 4, s f > 1: some of them do have a threshold. (h) That of 2603.03469 itself, "
+        "with more levels. Bands: 95 % over grammars, in (h) over sets of sequences."
     ),
     study=f1.F1Study(),
     parts=f1.parts,
