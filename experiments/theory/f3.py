@@ -35,7 +35,7 @@ class F3Study:
         seed: of grammars, data, noise and networks.
     """
 
-    num_realisations: int = 4
+    num_realisations: int = 8
     num_sequences: tuple[int, ...] = (4, 12, 36, 108, 324, 972, 2916)
     num_tests: int = 640
     regime: Regime = dataclasses.field(default_factory=Regime)
