@@ -142,9 +142,9 @@ FAMILY = Family(
         "Of 2502.12089 the abstract and introduction were found, not the settings of its runs; "
         "its law m^(l+1) is quoted from a summary. Ours: v = 8, s = 2, L = 3, m = 2, 3, 4, 8 "
         "grammars each, 4 of them added after a first run; P = 4 to 2916 by factors of 3; masked "
-        "leaves, T = 32; tree U-Nets of width 32, 2400 steps of Adam at 3e-3, batch 32, running average of "
-        "decay 0.998; 640 test sequences. Reduced to what two cores do in minutes: few grammars, "
-        "one network per set."
+        "leaves, T = 32; tree U-Nets of width 32, 2400 steps of Adam at 3e-3, batch 32, running "
+        "average of decay 0.998; 640 test sequences. Reduced to what two cores do in minutes: few "
+        "grammars, one network per set."
     ),
     caption=(
         "(a, b) KL from the oracle of filter level k (0: exact, dark; 3: independent leaves, "
