@@ -174,7 +174,7 @@ def draw(measured: Measurements) -> Figure:
     _draw_roots(axes[4], measured, "gaussian", "Gaussian", KINDS["gaussian"][0])
     _draw_roots(axes[5], measured, "redrawn", "uniform", KINDS["redrawn"][0])
     _draw_roots(axes[6], measured, "without_paper", "like 2603.03469", None)
-    _draw_roots(axes[7], measured, "without_itself", "grammar of 2603.03469", None)
+    _draw_roots(axes[7], measured, "without_itself", "2603.03469 itself", None)
     style.letter(axes)
     return figure
 

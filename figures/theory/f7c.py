@@ -134,7 +134,7 @@ def _draw_layers(axis: Axes, measured: Measurements, name: str) -> None:
     for level in range(DEPTH + 1):
         style.curve_with_band(axis, layers, found[..., level].T, marker="o", ms=3, **_own(level))
     axis.set(xlabel="layer", title=LABELS[name], xticks=layers)
-    axis.set_ylabel("distance of readout from oracle")
+    axis.set_ylabel("distance from oracle")
 
 
 FAMILY = Family(
