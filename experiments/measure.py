@@ -70,5 +70,5 @@ def _results(context: Context, names: list[str]) -> dict[str, Measurements]:
     if "evaluation" in results:
         results["onsets"] = context.onsets()
     if results:
-        results["ensemble"] = ensemble(context.config)
+        results["ensemble"] = ensemble(context.config.num_splits, context.config.num_seeds)
     return results

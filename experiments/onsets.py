@@ -1,5 +1,6 @@
 """When things happen during training: the minima of the measured curves (science.md#onsets)."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -8,6 +9,7 @@ from experiments.claim import Statistic
 from experiments.configs import RunConfig
 from experiments.store import Measurement, Measurements, trained_checkpoints
 from hiermodel.measures.onset import Minimum, locate_minimum, minimum_after_transient
+from hiermodel.measures.units import by_training_set
 
 MIN_CHECKPOINTS = 3
 """Fewer have no minimum inside."""
@@ -39,6 +41,8 @@ def find_onsets(evaluation: Measurements, comparison: Measurements) -> dict[str,
             minima of the other stage alone.
     """
     onsets: dict[str, Measurement] = {}
+    if "dissimilarity" in comparison:
+        comparison = _of_disjoint_pairs(evaluation, comparison)
     # Given the inputs, distillation is the loss's expectation: the same minimum, less noise.
     distilled = "distillation" in evaluation
     loss = "distillation" if distilled else "loss"
@@ -84,9 +88,9 @@ def by_member(of_sets: np.ndarray, num_seeds: int) -> np.ndarray:
     return np.repeat(of_sets.reshape(len(of_sets), -1)[:, 0], num_seeds)
 
 
-def ensemble(config: RunConfig) -> dict[str, Measurement]:
+def ensemble(num_splits: int, num_seeds: int) -> dict[str, Measurement]:
     """Which networks share a training set, beside measurements that have one value per network."""
-    splits = np.repeat(np.arange(config.num_splits), config.num_seeds)
+    splits = np.repeat(np.arange(num_splits), num_seeds)
     about = "training set of each network"
     return {"split": Measurement(splits, ("member",), "number", about)}
 
@@ -96,12 +100,22 @@ def num_splits(results: Mapping[str, Measurements]) -> int:
     return int(results["ensemble"]["split"].values.max()) + 1
 
 
+def by_pair(results: Mapping[str, Measurements], curves: np.ndarray) -> np.ndarray:
+    """Means over each pair of training sets: (points, pairs of networks, …) to (points, pairs, …).
+
+    Where there are more pairs of networks, only those count that share none, which come first.
+    """
+    sets, networks = num_splits(results), len(results["ensemble"]["split"].values)
+    pairs = sets // 2
+    return by_training_set(curves[:, : pairs * (networks // sets)], pairs, axis=1)
+
+
 def with_onsets(config: RunConfig, results: Mapping[str, Measurements]) -> dict[str, Measurements]:
     """Results by stage, with "onsets" as far as they are known, and "ensemble" beside them."""
     found = dict(results)
     if "evaluation" in found:
         found["onsets"] = find_onsets(found["evaluation"], found.get("comparison", {}))
-    found["ensemble"] = ensemble(config)
+    found["ensemble"] = ensemble(config.num_splits, config.num_seeds)
     return found
 
 
@@ -137,6 +151,13 @@ def beaten_levels(evaluation: Measurements) -> dict[int, bool]:
     lines = evaluation["oracle_line"].values
     lines = lines.reshape(len(lines), -1)[:, 0]
     return {level: bool(nearest < line) for level, line in enumerate(lines) if level > 0}
+
+
+def _of_disjoint_pairs(evaluation: Measurements, comparison: Measurements) -> Measurements:
+    """Samples are compared of all pairs; those that share no network with others come first."""
+    count, measured = evaluation["sample_split"].values.shape[1], comparison["dissimilarity"]
+    pairs = dataclasses.replace(measured, values=measured.values[:, :count])
+    return {**comparison, "dissimilarity": pairs}
 
 
 def _minima(measured: Measurements, name: str, locate: Callable[..., Minimum]) -> Minimum:

@@ -62,13 +62,12 @@ class Run:
     def times_of_pairs(self, name: str, place: int | None = None) -> Statistic:
         """The same per pair of networks on disjoint splits.
 
-        An onset of networks gives the mean of both; of an onset of pairs only those come in that
-        share no network with others, which stand first.
+        An onset of networks gives the mean of both.
         """
         own = self.times(name, place)
         if self.results["onsets"][name].dims[0] == "member":
             return own.map(lambda part: part[self.pairs].mean(1))
-        return own.map(lambda part: part[: len(self.pairs)])
+        return own
 
     def spacing(self, *stages: str) -> float:
         """The widest step between neighbouring checkpoints of these stages, in ln of the epoch."""

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from experiments.onsets import num_splits
+from experiments.onsets import by_pair, num_splits
 from experiments.store import Measurements, trained_checkpoints
 from hiermodel.measures.uncertainty import Interval
 from hiermodel.measures.units import band_of_units, by_training_set
@@ -143,16 +143,6 @@ SHADED = "only between minima that were all located, fading where the second was
 def by_set(results: Results, curves: np.ndarray) -> np.ndarray:
     """Means over what belongs to each training set: (points, networks, …) to (points, sets, …)."""
     return by_training_set(curves, num_splits(results), axis=1)
-
-
-def by_pair(results: Results, curves: np.ndarray) -> np.ndarray:
-    """Means over each pair of training sets: (points, pairs of networks, …) to (points, pairs, …).
-
-    Where there are more pairs of networks, only those count that share none, which come first.
-    """
-    pairs = num_splits(results) // 2
-    seeds = len(results["ensemble"]["split"].values) // num_splits(results)
-    return by_training_set(curves[:, : pairs * seeds], pairs, axis=1)
 
 
 def onset(results: Results, name: str, place: int | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from experiments import store
 from experiments.cards.card import Card, Curve, Number
@@ -23,12 +22,12 @@ from experiments.cards.lines import (
     stop_numbers,
 )
 from experiments.configs import RunConfig
-from experiments.onsets import num_splits, values_at
+from experiments.onsets import by_pair, num_splits, values_at
 from experiments.runs.data import data_as_drawn
 from experiments.runs.members import checkpoints_of
 from experiments.stages import advice, attacks
 from experiments.stages.denoising import SETS, denoisers_of
-from experiments.stages.evaluation import split_pairs
+from experiments.stages.examination import ExaminationConfig
 from experiments.store import Measurements, RunFolder
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import World
@@ -61,7 +60,8 @@ def fill_in(config: RunConfig, run: RunFolder, results: Results) -> Card:
     oracle = world.exact(config) is not None
     numbers = [
         *_bias(world, results),
-        *onset_numbers(_of_independent_pairs(config, results), onsets),
+        *law_numbers(results),
+        *onset_numbers(results, onsets),
         *_copies(results),
         *_extraction(results, moments),
         *membership_numbers(results, oracle=oracle),
@@ -117,16 +117,6 @@ def compute(config: RunConfig, run: RunFolder, results: Results) -> dict[str, Me
     return found
 
 
-def _of_independent_pairs(config: RunConfig, results: Results) -> Results:
-    """Results without the onsets of pairs that share networks with others, which come last."""
-    onsets: dict[str, Any] = dict(results.get("onsets", {}))
-    count = len(split_pairs(config.num_splits, config.num_seeds))
-    for name, each in onsets.items():
-        if each.dims[0] == "pair":
-            onsets[name] = dataclasses.replace(each, values=each.values[:count])
-    return {**results, "onsets": onsets}
-
-
 def _bias(world: World, results: Results) -> Iterator[Number]:
     if "evaluation" in results:
         evaluation = results["evaluation"]
@@ -142,6 +132,16 @@ def _bias(world: World, results: Results) -> Iterator[Number]:
         gap = at_test_minimum(results, "comparison", "gap")
         name = f"own–other gap at τ_test, {world.units['distance']}"
         yield per_pair(results, BIASED, name, gap, 0.0)
+
+
+def law_numbers(results: Results) -> Iterator[Number]:
+    """What the examination of samples found, if there is one."""
+    if "examination" in results:
+        level = ExaminationConfig().level
+        rejected = at_test_minimum(results, "examination", "p_value") < level
+        of_law = results["examination"]["p_value_of_law"].values < level
+        name = "tests of samples that refute the grammar's law at τ_test, share of all"
+        yield per_set(results, BIASED, name, rejected.mean(-1), float(of_law.mean()))
 
 
 def _copies(results: Results) -> Iterator[Number]:
@@ -201,12 +201,10 @@ def _curves(world: World, results: Results, *, oracle: bool) -> Iterator[Curve]:
             yield curve(results, "evaluation", "loss", name, units, "↓ better", own)
     compared = results.get("comparison", {})
     if "dissimilarity" in compared:
-        units, pairs = world.units["dissimilarity"], num_splits(results) // 2
-        # Those that share no network with others come first.
-        members = compared["nearest_distance"].values.shape[1]
-        own = compared["dissimilarity"].values[:, : pairs * (members // num_splits(results))]
+        own = by_pair(results, compared["dissimilarity"].values)
+        units = world.units["dissimilarity"]
         panel, good = "dissimilarity of paired samples", "↓ more alike"
-        yield curve(results, "comparison", panel, "disjoint splits", units, good, own, pairs)
+        yield curve(results, "comparison", panel, "disjoint splits", units, good, own, own.shape[1])
         if "same_data" in compared:
             control = compared["same_data"].values
             yield curve(results, "comparison", panel, "same split", units, good, control)

@@ -108,12 +108,9 @@ def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[s
 
 
 def _at_first(values: np.ndarray, pairs: np.ndarray, count: int) -> np.ndarray:
-    """Values of pairs at the first network of each: NaN elsewhere, or true for what is not known.
-
-    Pairs that share no network with others come first.
-    """
+    """Values of pairs at the first network of each: elsewhere NaN, or true if not known."""
     spread = np.full(count, True) if values.dtype == bool else np.full(count, np.nan)
-    spread[pairs[:, 0]] = values[: len(pairs)]
+    spread[pairs[:, 0]] = values
     return spread
 
 

@@ -62,6 +62,15 @@ def make_results(tau_level, tau_split, tau_test, tau_neighbour):
     return {"evaluation": evaluation, "comparison": comparison, "onsets": onsets}
 
 
+def test_of_all_pairs_only_those_count_that_share_no_network():
+    results = make_results((400, 200, 60), 90, 500, 100)
+    alike = np.concatenate([valley(30, PAIRS, 6), valley(300, 5 * PAIRS, 7)], 1)
+    comparison = {**results["comparison"], "dissimilarity": measured(alike, "pair")}
+    found = find_onsets(results["evaluation"], comparison)["tau_pair"].values
+    assert found.shape == (PAIRS,)
+    assert found == pytest.approx(30, rel=0.25)
+
+
 def test_minima_are_found_where_they_are():
     results = make_results((400, 200, 60), 90, 500, 100)
     onsets = results["onsets"]
