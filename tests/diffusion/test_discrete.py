@@ -109,6 +109,7 @@ def test_alpha_bar_falls_to_nothing_as_asked(make, num_steps):
         assert (alpha_bar[-1], process.noise_prob[-1]) == (0, 1)
 
 
+@pytest.mark.long
 @given(data=st.data())
 def test_evidence_and_likelihood_are_bayes_rule_over_all_trees(data):
     """Also off the grammar: evidence that no tree agrees with leaves the model as it is."""
@@ -177,6 +178,7 @@ def test_uniform_noise_is_forgotten_at_the_end_and_trusted_at_the_start(precisio
     np.testing.assert_allclose(np.exp(denoiser(x_0, 1)), hm.one_hot(x_0, 3), atol=0.1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision_agrees_with_double(kind):
     """Off the grammar too, from the first step of ten thousand to the last."""

@@ -60,6 +60,7 @@ def test_any_denoiser_has_a_score():
     np.testing.assert_allclose(score, np.sqrt(alpha_bar) / 6 / (1 - alpha_bar), rtol=1e-6)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filter_level", [0, 2])
 def test_the_density_in_single_precision_keeps_its_digits_from_the_first_step_on(filter_level):
     """Fields are 5000 at t = 1: the parts of the density are 8e4, and the density is 300."""

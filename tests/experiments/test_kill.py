@@ -77,6 +77,7 @@ def reference(tmp_path_factory) -> Reference:
     return Reference(root, arrays_of(root))
 
 
+@pytest.mark.long
 def test_log_says_what_compiled_and_how_long_it_took(reference):
     # First of all: the others forget the run. Times are not known, but the sum is some seconds.
     (log,) = (file.read_text() for file in reference.root.glob("*/log.txt"))

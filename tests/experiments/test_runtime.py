@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from experiments.runtime import _remove_unfinished
 
 PROJECT = Path(__file__).parents[2]
@@ -30,6 +32,7 @@ def sizes(root: Path, bound: int) -> list[int]:
     return [int(line) for line in done.stdout.split()]
 
 
+@pytest.mark.long
 def test_the_cache_stays_within_its_bound(tmp_path):
     unbounded = sizes(tmp_path / "unbounded", 10**9)
     bound = unbounded[-1] // 2

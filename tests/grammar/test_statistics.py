@@ -57,6 +57,7 @@ def entropy(probs):
     return -np.sum(probs * np.log(probs))
 
 
+@pytest.mark.long
 @given(data=st.data())
 def test_tree_entropy_agrees_with_enumeration(data):
     case = data.draw(strategies.cases())
@@ -114,6 +115,7 @@ def test_trees_do_not_count_the_sequences_of_an_ambiguous_grammar():
         leaf_entropy(case.grammar)
 
 
+@pytest.mark.long
 def test_ground_truth_keeps_the_dtype_and_runs_under_jit_vmap_and_grad(precision):
     grammar = strategies.build(strategies.AMBIGUOUS, np.random.default_rng(1)).grammar
     grammar = jax.tree.map(lambda leaf: leaf.astype(precision.dtype), grammar)

@@ -99,6 +99,7 @@ def test_impossible_evidence_leaves_the_prior_and_no_nan(filter_level, precision
             np.testing.assert_allclose(log_marginals[0], log_marginals[1], atol=precision.tolerance)
 
 
+@pytest.mark.long
 @given(data=st.data())
 def test_filtering_keeps_the_prior_marginals_of_the_levels_that_remain(data):
     case = data.draw(strategies.cases())
@@ -159,6 +160,7 @@ def test_leaf_marginals_are_the_gradient_of_the_log_evidence(data):
         assert np.all(np.isfinite(gradient))
 
 
+@pytest.mark.long
 @given(data=st.data())
 def test_log_evidence_is_the_same_whichever_level_the_tree_is_cut_at(data):
     """What the lower trees say of their own roots is leaf evidence for the upper tree."""

@@ -84,6 +84,7 @@ def test_impossible_evidence_leaves_the_messages_without_evidence(filter_level, 
         np.testing.assert_allclose(part[0], part[1], atol=precision.tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filter_level", [0, 2])
 def test_leading_axes_jit_vmap_and_grad(filter_level):
     grammar = strategies.build(strategies.DEEP, np.random.default_rng(4)).grammar

@@ -58,6 +58,7 @@ def test_entropy_without_evidence_is_that_of_the_model(filter_level):
     assert found == pytest.approx(float(tree_entropy(grammar, filter_level=filter_level)))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filter_level", [0, 2])
 def test_leading_axes_jit_vmap_grad_and_dtype(filter_level, precision):
     """Families and entropy; where evidence rules symbols out, derivatives are finite too."""

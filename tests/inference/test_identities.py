@@ -34,6 +34,7 @@ def test_learning_a_leaf_changes_no_belief_on_average(name, filter_level, precis
             np.testing.assert_allclose(averaged, probs[-1], atol=precision.tolerance)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("filter_level", [0, 2])
 def test_symbols_are_as_frequent_as_believed(filter_level):
     """Trees are drawn and their leaves blurred; each node's beliefs must be calibrated.

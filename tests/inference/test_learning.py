@@ -205,6 +205,7 @@ def test_the_divergence_of_counts_falls_as_one_over_n():
     assert slope(sizes, divergences) == pytest.approx(-1, abs=0.1)
 
 
+@pytest.mark.long
 def test_the_divergence_of_em_from_the_truth_falls_as_one_over_n():
     """Of the law of sequences, all listed; the slope errs as above, over three decades."""
     case = random_case(strategies.WIDE, seed=3)

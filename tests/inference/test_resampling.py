@@ -65,6 +65,7 @@ def test_variants_follow_the_kernel(structure, filter_level):
         assert oracles.agrees_with_law(codes, transition[code])
 
 
+@pytest.mark.long
 def test_more_sequences_leave_the_first_variants_as_they_were():
     grammar = hm.paper_grammar()
     leaves = hm.sample_leaves(jax.random.key(0), grammar, 7)

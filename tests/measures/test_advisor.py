@@ -82,6 +82,7 @@ def test_what_was_said_is_not_taken_back():
         assert alarms[-1] is not None
 
 
+@pytest.mark.long
 def test_silent_on_noise():
     """False alarms for bias and for the minimum are each at most 5 %, over all looks.
 
@@ -109,6 +110,7 @@ def test_silent_on_noise():
     assert minimum <= 14
 
 
+@pytest.mark.long
 def test_silent_on_a_loss_that_falls_and_networks_that_differ_by_chance():
     """Gaps of two generators that are unlike each other, but not because of the split.
 

@@ -73,6 +73,7 @@ def test_the_memoriser_gives_everything_away(reference, steps):
     assert attack.tpr.estimate[0] > 0.9
 
 
+@pytest.mark.long
 def test_losses_are_means_over_noises_shared_by_all_denoisers():
     exact = hm.exact_denoiser(GRAMMAR, SCHEDULE)
     key = jax.random.key(5)

@@ -57,6 +57,7 @@ def by_name(examination):
     return {row.name: row for row in examination.rows}
 
 
+@pytest.mark.long
 def test_samples_of_the_grammar_give_few_false_alarms():
     """60 sets at 5 %: more than 10 alarms have a chance below 1e-3."""
     train = draw(PAPER, 10**6, 300)
@@ -64,6 +65,7 @@ def test_samples_of_the_grammar_give_few_false_alarms():
     assert failures(own) <= 10
 
 
+@pytest.mark.long
 def test_so_do_those_of_an_ambiguous_one():
     """40 sets at 5 %: more than 8 alarms have a chance below 1e-3."""
     grammar, key = ambiguous_grammar(), jax.random.key(7)

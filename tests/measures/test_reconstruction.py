@@ -94,6 +94,7 @@ def test_the_floor_rises_from_zero_to_the_entropy_of_a_symbol(grammar):
     assert floor.low[-1] - 1e-3 <= entropy <= floor.high[-1] + 1e-3  # a trace of signal is left
 
 
+@pytest.mark.long
 def test_the_denoiser_of_the_data_has_the_least_loss(grammar):
     """On the same noisy sequences; the differences are far above their errors at this key."""
     key, steps = jax.random.key(4), np.array([80, 150])

@@ -59,6 +59,7 @@ def test_it_starts_by_predicting_no_noise_and_is_a_mean_denoiser():
     assert 0.9 * bound < np.abs(kernel).max() <= bound
 
 
+@pytest.mark.long
 def test_rows_depend_on_themselves_and_their_step_alone():
     params, x_t = random_params(CONFIG), noisy(2, 3)
     t = jnp.array([[1, 2, 3], [30, 40, 50]])
@@ -70,6 +71,7 @@ def test_rows_depend_on_themselves_and_their_step_alone():
     np.testing.assert_allclose(column[1, 0], forward(CONFIG, params, x_t[1, 0], 6), atol=1e-9)
 
 
+@pytest.mark.long
 def test_every_pixel_reaches_every_other():
     params = random_params(CONFIG)
     jacobian = jax.jacobian(lambda x: forward(CONFIG, params, x, 5))(noisy())
@@ -137,6 +139,7 @@ def test_how_a_step_is_computed_changes_nothing(options):
         np.testing.assert_allclose(one, two, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.long
 def test_dropout_acts_only_with_a_key():
     config = dataclasses.replace(CONFIG, dropout=0.5)
     params, x_t = random_params(config), noisy(2)

@@ -104,6 +104,7 @@ def test_networks_learn(ensemble):
     assert np.all(last.loss < 0.5 * first.loss)
 
 
+@pytest.mark.long
 def test_networks_learn_as_well_with_bfloat16_products(ensemble):
     """Loss after training, against parameters' own precision: the same to a few per cent."""
     network = TransformerConfig(4, 3, width=8, num_layers=1, num_heads=2, dropout=0.0)

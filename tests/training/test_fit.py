@@ -187,7 +187,8 @@ def test_fresh_data_come_from_the_law():
 @pytest.mark.parametrize(
     ("changed", "complaint"),
     [
-        ({"sequences": np.full((20, 4), np.nan)}, "sequences.*integers"),
+        ({"sequences": np.full((20, 4), np.nan)}, r"sequences\[0\]\[0\]=nan.*NaN"),
+        ({"sequences": CONSTANT * 1.0}, "sequences.*integers"),
         ({"sequences": CONSTANT + 1}, "symbol 3"),
         ({"sequences": CONSTANT[:, :3]}, r"sequences=\(20, 3\)"),
         ({"sequences": CONSTANT[:0]}, "sequences"),
@@ -204,6 +205,16 @@ def test_what_is_refused(changed, complaint, unchecked_types):
     key, network, sequences = (given.pop(name) for name in ("key", "network", "sequences"))
     with pytest.raises(ValueError, match=complaint):
         fit(key, network, sequences, SCHEDULE, **given)
+
+
+@pytest.mark.parametrize(("pixel", "complaint"), [(np.nan, "NaN"), (np.inf, "not finite")])
+def test_an_image_with_a_pixel_that_is_no_number_is_refused(pixel, complaint):
+    network = UNetConfig(2, 2, base_width=2, multipliers=(1,), num_res_blocks=1, num_groups=1)
+    images = np.zeros((8, 2, 2, 1), np.float32)
+    images[5, 1, 0] = pixel
+    with pytest.raises(ValueError, match=f"sequences.*{complaint}") as refused:
+        fit(KEY, network, images, SCHEDULE, **SETTINGS)
+    assert ("sequences[5][1][0][0]=nan" in str(refused.value)) == np.isnan(pixel)
 
 
 def test_a_module_of_the_wrong_shape_is_refused_saying_which(unchecked_types):

@@ -222,6 +222,7 @@ def test_a_member_that_fails_does_not_stop_the_others(members, assert_same_param
     assert_same_members(alone[::2], wild[::2], assert_same_params)
 
 
+@pytest.mark.long
 def test_rates_of_dropout_that_differ_change_only_rounding(members, assert_same_params):
     def with_dropout(folder):
         return [

@@ -189,6 +189,7 @@ def test_without_clipping_and_noise_it_is_the_ordinary_gradient(ensemble, sequen
         np.testing.assert_allclose(one, other, atol=2e-6)
 
 
+@pytest.mark.long
 def test_private_training_resumes_to_the_last_bit(
     private, sequences, train_in_parts, assert_same_params
 ):
@@ -198,6 +199,7 @@ def test_private_training_resumes_to_the_last_bit(
     assert len(np.unique(kernels.reshape(4, -1), axis=0)) == 4
 
 
+@pytest.mark.long
 def test_private_networks_learn(ensemble):
     """With next to no noise they do as others."""
     mild = PrivacyConfig(clip_norm=1.0, noise_multiplier=1e-3)
@@ -209,6 +211,7 @@ def test_private_networks_learn(ensemble):
     assert np.all(np.asarray(last.loss) < 0.6 * np.asarray(first.loss))
 
 
+@pytest.mark.long
 def test_a_private_loss_that_is_not_finite_is_located(private, sequences):
     states = init_ensemble(KEY, private)
     kernel = states.params["output_projection.kernel"].at[2].set(jnp.nan)
