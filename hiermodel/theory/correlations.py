@@ -133,7 +133,8 @@ def sequences_to_learn(level: int, *, rules_per_symbol: int) -> float:
     """m^(l + 1): from about how many sequences on a diffusion model learns level l (science.md#f3).
 
     A scaling law: what counts is the slope of its logarithm in ln m and the order of the levels,
-    not the factor. Level l is counted from the leaves: l = 1 are the rules that make the leaves.
+    not the factor. Small networks on small grammars keep the order and not the slopes (family F3,
+    docs/theory.md). Level l is counted from the leaves: l = 1 are the rules that make the leaves.
     Source: Favero, Sclocchi, Cagnetta, Frossard, Wyart, arXiv:2502.12089, as quoted in
     science.md#f3; its derivation was not at hand.
 
