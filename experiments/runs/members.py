@@ -60,13 +60,9 @@ class Member:
         about = {"run": configs.to_json(self.config), "split": self.split, "seed": self.seed}
         return Checkpoints(self.folder(root).path, about)
 
-    def epochs(self, until: int | None = None) -> list[int]:
-        """Its checkpoints, or those up to an epoch."""
-        return [each for each in epochs_of(self.config) if until is None or each <= until]
-
-    def finished(self, root: Path | str, until: int | None = None) -> bool:
-        """Whether its training has come to its last checkpoint, or to the last up to an epoch."""
-        return self.checkpoints(root).complete(self.epochs(until))
+    def finished(self, root: Path | str) -> bool:
+        """Whether its training has come to its last checkpoint."""
+        return self.checkpoints(root).complete(epochs_of(self.config))
 
     def error(self, root: Path | str) -> str | None:
         """Why it was given up; None if it was not."""

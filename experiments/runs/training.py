@@ -140,7 +140,6 @@ def train_runs(
     *,
     splits: range | None = None,
     seeds: range | None = None,
-    until: int | None = None,
     wait: bool = True,
     shares: int = 1,
     progress: bool = True,
@@ -152,7 +151,6 @@ def train_runs(
         root: where run folders are.
         splits: only networks of these; None for all.
         seeds: only networks of these; None for all.
-        until: the last checkpoint up to this epoch is the end; None for the last of all.
         wait: for networks that other processes train, until all are finished; those that were
             given up before are tried again. False leaves both alone.
         shares: processes that are expected to share the work.
@@ -174,14 +172,14 @@ def train_runs(
     if wait and jax.process_index() == 0:
         forget_failures(everything, root)
     trained, told = 0, False
-    while left := _unfinished(everything, root, until):
+    while left := _unfinished(everything, root):
         held_by_others, before = [], trained
         for part in _parts(left, shares):
             with contextlib.ExitStack() as held:
-                mine, others = _claim(part, root, until, held)
+                mine, others = _claim(part, root, held)
                 held_by_others += others
                 if mine:
-                    _train(mine, folders, root, until, progress)
+                    _train(mine, folders, root, progress)
                     trained += len(mine)
         if trained > before:
             continue
@@ -202,9 +200,9 @@ def forget_failures(wanted: Sequence[Member], root: Path | str) -> None:
         own.folder(root).error_file.unlink(missing_ok=True)
 
 
-def _unfinished(wanted: Sequence[Member], root: Path | str, until: int | None) -> list[Member]:
+def _unfinished(wanted: Sequence[Member], root: Path | str) -> list[Member]:
     """Neither finished nor given up, as the first of several processes sees it."""
-    left = [not own.finished(root, until) and own.error(root) is None for own in wanted]
+    left = [not own.finished(root) and own.error(root) is None for own in wanted]
     return [own for own, is_left in zip(wanted, agree_all(left), strict=True) if is_left]
 
 
@@ -218,7 +216,7 @@ def _parts(wanted: Sequence[Member], shares: int) -> list[list[Member]]:
 
 
 def _claim(
-    part: Sequence[Member], root: Path | str, until: int | None, held: contextlib.ExitStack
+    part: Sequence[Member], root: Path | str, held: contextlib.ExitStack
 ) -> tuple[list[Member], list[FolderInUseError]]:
     """Networks that this process now holds and has to train; and what was said of the others.
 
@@ -232,7 +230,7 @@ def _claim(
             except FolderInUseError as error:
                 others.append(error)
             else:  # another process may have come to its end just now
-                ours[place] = not own.finished(root, until) and own.error(root) is None
+                ours[place] = not own.finished(root) and own.error(root) is None
     agreed = zip(part, agree_all(ours), strict=True)
     return [own for own, is_ours in agreed if is_ours], others
 
@@ -241,7 +239,6 @@ def _train(
     mine: Sequence[Member],
     runs: Mapping[RunFolder, set[Member]],
     root: Path | str,
-    until: int | None,
     progress: bool,
 ) -> None:
     """Train networks that this process holds; those that fail are given up, with a reason."""
@@ -255,7 +252,7 @@ def _train(
         _LOG.info("training %d networks together: %s", len(mine), ", ".join(o.name for o in mine))
         done = loop.train_members(
             _with_data(mine, root),
-            checkpoint_epochs=mine[0].epochs(until)[1:],
+            checkpoint_epochs=epochs_of(mine[0].config)[1:],
             progress=progress,
             should_stop=lambda _: asked_to_stop(),
         )

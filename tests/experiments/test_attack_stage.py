@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from experiments import configs
-from experiments.advised import train_advised
 from experiments.cards import audit
 from experiments.cards.card import QUESTIONS
 from experiments.configs import Protocol
@@ -176,16 +175,3 @@ def test_the_card_computes_attacks_and_advice_from_samples(tmp_path):
     assert {number.question for number in card.numbers} == set(QUESTIONS)
     with pytest.raises(ValueError, match="a run folder"):
         audit.find_run("nowhere", tmp_path)
-
-
-def test_training_stops_when_advised_and_goes_on_as_if_it_had_not(root, results, tmp_path):
-    stopped = train_advised(RUN, STAGES["advice"], tmp_path, num_samples=200, progress=False)
-    done = [*checkpoints_of(RUN, open_run(RUN, tmp_path)).saved_epochs()]
-    alarms = results["advice"]["alarm"].values
-    # The first look at which any pair has any alarm, as the stage found it afterwards.
-    assert done[-1] == alarms.min()
-    assert any(each.verdict != "keep going" for each in stopped)
-    train_run(RUN, tmp_path, progress=False)
-    ends = [checkpoints_of(RUN, open_run(RUN, r)).load_params(600) for r in (root, tmp_path)]
-    for name, values in ends[0].items():
-        np.testing.assert_array_equal(values, ends[1][name])

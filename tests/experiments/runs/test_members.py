@@ -190,13 +190,6 @@ def test_the_first_splits_can_be_measured_before_the_others_are_there(tmp_path, 
         checkpoints_of(MORE, open_run(MORE, tmp_path)).load_params(2)
 
 
-def test_training_can_end_at_a_checkpoint_and_go_on(tmp_path, alone):
-    train_run(CONFIG, tmp_path, until=3, progress=False)
-    assert checkpoints_of(CONFIG, open_run(CONFIG, tmp_path)).saved_epochs() == [0, 2]
-    train_run(CONFIG, tmp_path, progress=False)
-    assert_same_run(CONFIG, tmp_path, alone)
-
-
 def test_networks_are_cut_to_what_fits_and_shared_out_evenly():
     wanted = members(dataclasses.replace(CONFIG, num_splits=7, num_seeds=1))
     for most, shares, sizes in (
