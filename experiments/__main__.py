@@ -18,11 +18,6 @@ COMMANDS = {
     "bench": Command(
         "paper_repro.bench:bench", "time the library, or predict runs", "bench --predict h100"
     ),
-    "kill-test": Command(
-        "experiments.kill_test:kill_and_compare",
-        "kill a run again and again",
-        "kill-test --kills 3",
-    ),
 }
 """The commands. Reports, cards and scales are of ``figures`` and ``paper_repro``, built on this."""
 

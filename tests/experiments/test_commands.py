@@ -51,8 +51,6 @@ experiments                 card {older}                        bogus num_epochs
 experiments                 card nothing --out {file}           out folder
 experiments                 bench --suites foo                  foo inference training
 experiments                 bench --root {file}                 root folder
-experiments                 kill-test --kills -1                -1 at.least.0
-experiments                 kill-test --scale foo               foo smoke
 experiments                 status nothing                      nothing .py set_size
 experiments                 foo set_size                        foo run status
 experiments                 status {nothing}.py                 nothing exists

@@ -1,6 +1,6 @@
 """A run is killed, stopped, refused and starved of disk space, as a process of its own.
 
-The run is ``tiny_run.py``; ``python -m experiments kill-test`` does the same to the main job.
+The run is ``tiny_run.py``.
 """
 
 import os
@@ -15,8 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-
-from experiments.kill_test import arrays_of, different_arrays, forget, kill_again_and_again
+from kills import arrays_of, different_arrays, forget, kill_again_and_again
 
 PROJECT = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("tiny_run.py")

@@ -1,4 +1,4 @@
-"""``python -m experiments kill-test``: kill a run again and again, and compare how it ends.
+"""Kill a run again and again, and compare how it ends.
 
 Kills fall at random moments of the whole run, into the writing of checkpoints and into the stages
 that measure, in turn. Between them the same command is started again, as a user would. The arrays
@@ -6,41 +6,20 @@ at the end must equal, to the last bit, those of a run that was left alone.
 """
 
 import contextlib
-import dataclasses
 import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from experiments.store import load_measurements
-from hiermodel.checks import check_integer
 from hiermodel.training.checkpoints import Checkpoints
 
 _POLL_SECONDS = 0.001
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Kill the main job with SIGKILL, and check that it ends as if it had not been.
-
-    Attributes:
-        kills: how often.
-        scale: of the main job.
-        root: where the runs go; a root with compiled programs saves time.
-        seed: of the moments.
-    """
-
-    kills: int = 20
-    scale: Literal["smoke", "laptop", "desk", "paper"] = "smoke"
-    root: Path = Path("runs/kill_test")
-    seed: int = 0
 
 
 def arrays_of(root: Path) -> dict[str, np.ndarray]:
@@ -153,24 +132,3 @@ def _poll(process: subprocess.Popen, seconds: float) -> None:
 
 def _count(root: Path, pattern: str) -> int:
     return sum(1 for _ in root.glob(pattern))
-
-
-def kill_and_compare(arguments: Arguments) -> int:
-    """Kill as the command line says, and compare; 1 if anything differs."""
-    check_integer("kills", arguments.kills, 0)
-    check_integer("seed", arguments.seed, 0)
-    root = arguments.root
-    started = [sys.executable, "-m", "paper_repro", "--scale", arguments.scale, "--root", str(root)]
-    for fresh in ("compiling", "left alone"):
-        forget(root)
-        start = time.monotonic()
-        subprocess.run(started, check=True, stdout=subprocess.DEVNULL)
-        seconds = time.monotonic() - start
-        print(f"{fresh}: {seconds:.1f} s")
-    expected = arrays_of(root)
-    killed = kill_again_and_again(started, root, arguments.kills, seconds, arguments.seed)
-    wrong = []
-    for hits, arrays in killed:
-        wrong += different_arrays(expected, arrays)
-        print(f"killed at: {hits or 'no time'}; {len(arrays)} arrays, different: {wrong or 'none'}")
-    return 1 if wrong else 0
