@@ -1,6 +1,7 @@
 """Settings of the reproduction on images, at every scale that has them."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from experiments.configs import Protocol, RunConfig
 from experiments.stages.evaluation import EvaluationConfig
@@ -61,9 +62,7 @@ def laptop() -> dict[str, Protocol]:
         },
     )
     # Coarse images are learned by heart later. The checkpoints of 600 epochs are among these.
-    training = dataclasses.replace(images.run.training, num_epochs=1049)
-    longer = dataclasses.replace(images.run, training=training, num_checkpoints=17)
-    return _with_filtered(images, haar=1, pca=8, longer=longer)
+    return _with_filtered(images, haar=1, pca=8, lengths={"haar": (1049, 17), "pca": (1834, 19)})
 
 
 def paper() -> dict[str, Protocol]:
@@ -97,13 +96,21 @@ def paper() -> dict[str, Protocol]:
 
 
 def _with_filtered(
-    images: Protocol, haar: int, pca: int, longer: RunConfig | None = None
+    images: Protocol,
+    haar: int,
+    pca: int,
+    lengths: Mapping[str, tuple[int, int]] | None = None,
 ) -> dict[str, Protocol]:
-    """The run, and those on filtered images, otherwise the same; or, if given, as this one."""
-    sizes = {"images": images}
-    like = longer or images.run
+    """The run, and those on filtered images, otherwise the same but for epochs and checkpoints."""
+    sizes, like = {"images": images}, images.run
     for filtering, level in (("haar", haar), ("pca", pca)):
-        data = dataclasses.replace(like.data, filtering=filtering, filter_level=level)
-        run = dataclasses.replace(like, data=data)
+        as_long = like.training.num_epochs, like.num_checkpoints
+        num_epochs, num_checkpoints = (lengths or {}).get(filtering, as_long)
+        run = dataclasses.replace(
+            like,
+            data=dataclasses.replace(like.data, filtering=filtering, filter_level=level),
+            training=dataclasses.replace(like.training, num_epochs=num_epochs),
+            num_checkpoints=num_checkpoints,
+        )
         sizes[f"images_{filtering}"] = dataclasses.replace(images, run=run)
     return sizes
