@@ -45,6 +45,9 @@ STAGES = ("evaluation", "comparison", "u_turns", "refitted", "levels")
 MOMENTS = {r"$\tau_\mathrm{bias}$": BIAS, r"$\tau_\mathrm{test}$": AT_TEST}
 """The two minima, in the order of the dimension "moment"."""
 
+BELOW_WORDS = 0.9
+"""How far up a panel lines reach that would else strike through what is written at its top."""
+
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each run, by its label."""
@@ -78,7 +81,8 @@ def _draw_neighbours(axis: Axes, results: Results) -> None:
         _, derivable = style.along_training(results, "comparison", name)
         style.curve_with_band(axis, epochs, derivable, color=style.PURPLE, label="derivable")
     floor = results["comparison"]["neighbour_floor"].values
-    axis.axhspan(*np.quantile(floor, [0.025, 0.975]), color=style.GREY, alpha=0.35, lw=0)
+    reach = np.quantile(floor, [0.025, 0.975])
+    axis.axhspan(*reach, color=style.GREY, alpha=0.35, lw=0, label="fresh data, 95 %")
     style.mark_minimum(axis, results, "tau_neighbour", epochs, curves, style.BLUE)
     axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)\n↓ nearer the law")
     style.training_axis(axis)
@@ -95,15 +99,15 @@ def _draw_gap(axis: Axes, results: Results) -> None:
         when = float(np.exp(onset.values.mean()))
         later = bool((onset.lower < onset.values).any())  # than it was, where it may be earlier
         label = "onset, at the latest" if later else "onset"
-        axis.axvline(when, color=style.BROWN, ls="--", lw=0.9, label=label)
+        axis.axvline(when, ymax=BELOW_WORDS, color=style.BROWN, ls="--", lw=0.9, label=label)
     for name, label, color in (
         ("tau_turn", "turn", style.PURPLE),
         ("tau_test", "lowest test loss", style.SET_COLORS["test"]),
     ):
         if name in results["onsets"]:
             times, where = style.onset(results, name)
-            line = "-." if where.all() else ":"
-            axis.axvline(np.exp(np.log(times).mean()), color=color, ls=line, lw=0.9, label=label)
+            line = {"color": color, "ls": "-." if where.all() else ":", "lw": 0.9, "label": label}
+            axis.axvline(np.exp(np.log(times).mean()), ymax=BELOW_WORDS, **line)
     axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)

@@ -27,6 +27,7 @@ CAPTION = (
 
 STAGES = ("evaluation",)
 
+WIDTHS = "numbers: width of the interval in ln τ (times the first of its kind); less is better"
 
 Group = list[tuple[str, Minimum]]
 
@@ -75,6 +76,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
         axis.set_title(label)
     for axis in axes[1:]:
         axis.set_yticklabels([])
+    figure.supxlabel(WIDTHS, size=7.5)
     return figure
 
 

@@ -51,7 +51,7 @@ def _draw(axis: Axes, results: Results) -> None:
     axis.set_xticks(places, [*(f"{epoch:g}" for epoch in epochs[::2]), "law"])
     axis.set_yticks(range(len(share)), measured["test"].values.tolist())
     axis.set_xlabel("training time (epochs)")
-    axis.figure.colorbar(shown, ax=axis, label="networks that fail")
+    axis.figure.colorbar(shown, ax=axis, label="share of networks that fail\n↓ better")
 
 
 def against_the_law(run: Run) -> list[Claim]:

@@ -59,6 +59,7 @@ def draw(results: Mapping[str, Results]) -> Figure:
     for axes, own in zip(runs, results.values(), strict=True):
         _draw_run(axes, own)
     style.name_runs(runs, list(results))
+    style.legend_below(figure, figure.axes)
     return figure
 
 
@@ -81,7 +82,8 @@ def _draw_run(axes: Sequence[Axes], results: Results) -> None:
 
 def _draw_gap(axis: Axes, results: Results) -> None:
     style.draw_gap(axis, results)
-    axis.axhspan(-SMALL_GAP, SMALL_GAP, color=style.GREY, alpha=0.35, lw=0)
+    none = {"color": style.GREY, "alpha": 0.35, "lw": 0, "label": f"no gap: within ± {SMALL_GAP}"}
+    axis.axhspan(-SMALL_GAP, SMALL_GAP, **none)
     axis.set_ylabel("symbols\n0 is unbiased")
     style.training_axis(axis)
 

@@ -75,7 +75,7 @@ def _draw_onsets(axis: Axes, results: Results) -> None:
     axis.plot([], [], "o", color=style.GREY, ms=4.5, label="turn from oracle $k$")
     axis.plot([], [], "s", color=style.GREY, ms=5, mec="black", label="data-dependence")
     num_levels = levels["correlation_error"].values.shape[-1] + 1
-    axis.set(ylabel="level", yticks=range(num_levels), ylim=(num_levels - 0.3, -1.6))
+    axis.set(ylabel="level\n↓ coarser", yticks=range(num_levels), ylim=(num_levels - 0.3, -1.6))
     axis.set_xlim(epochs[0] / 1.3, epochs[-1] * 1.3)
     axis.legend(loc="upper left", handletextpad=0.1, borderpad=0)
     style.training_axis(axis)
@@ -120,7 +120,7 @@ def _draw_shares(axis: Axes, results: Results) -> None:
             bar = None if band is None else np.asarray(band.high)[level] - mean
             axis.bar(level, mean, color=color, yerr=bar, capsize=2)
     num_levels = measured["correlation_error"].values.shape[-1] + 1
-    axis.set(xlabel="level", ylabel="share", xticks=range(num_levels))
+    axis.set(xlabel="level", ylabel="share of the excess\nall: 1", xticks=range(num_levels))
     axis.invert_xaxis()  # coarse to fine, as in the legends
 
 

@@ -44,14 +44,14 @@ def draw(results: Mapping[str, Results]) -> Figure:
         "nats per position\n↓ better",
         "nats per sequence\n↓ more alike",
         "symbols\n0 is unbiased",
-        "gap (symbols)",
+        "gap (symbols)\n0 is unbiased",
     )
     for axis, title, unit in zip(axes, titles, units, strict=True):
         axis.set(title=title, ylabel=unit)
     for axis in axes[:3]:
         style.training_axis(axis)
     style.log_height(axes[0])
-    axes[3].set(xlabel="distance to the exact denoiser\n(nats per position)")
+    axes[3].set(xlabel="distance to the exact denoiser\n(nats per position), ← better")
     style.legend_below(figure, axes[:1])
     return figure
 

@@ -28,11 +28,14 @@ def draw(found: Outcome) -> Figure | None:
         return None
     num_rows = -(-len(runs) // COLUMNS)
     figure, axes = style.new_figure(COLUMNS, 0.4 + 1.7 * num_rows, num_rows)
+    most = max(_num_levels(results) for results in runs.values())
     for axis, (name, results) in zip(axes, runs.items(), strict=False):
-        samples = "neighbour_divergence" in results.get("comparison", {})
-        levels = "model_oracle" in results.get("evaluation", {})
-        draw_run = _draw_samples if samples else _draw_levels if levels else _draw_images
-        style.draw_panel(axis, results, ("evaluation",), draw_run)
+        if "neighbour_divergence" in results.get("comparison", {}):
+            _draw_samples(axis, results)
+        elif "model_oracle" in results["evaluation"]:
+            _draw_levels(axis, results, most)
+        else:
+            _draw_images(axis, results)
         style.log_height(axis)
         axis.tick_params(labelsize=7)
         style.training_axis(axis)
@@ -40,6 +43,7 @@ def draw(found: Outcome) -> Figure | None:
         axis.set_title(name, size=7)
     for axis in axes[len(runs) :]:
         axis.set_visible(False)
+    figure.supylabel("↓ better", size=8.5)
     style.legend_below(figure, axes[: len(runs)])
     return figure
 
@@ -60,11 +64,16 @@ def _draw_samples(axis: Axes, results: Results) -> None:
     _curve(axis, results, along, "tau_test", style.VERMILION, f"{label} (nats per position)")
 
 
-def _draw_levels(axis: Axes, results: Results) -> None:
+def _num_levels(results: Results) -> int:
+    oracle = results["evaluation"].get("model_oracle")
+    return 0 if oracle is None else oracle.values.shape[-1]
+
+
+def _draw_levels(axis: Axes, results: Results, most: int) -> None:
+    """With the colours of the run that has the most levels."""
     epochs, curves = style.along_training(results, "evaluation", "model_oracle")
-    num_levels = curves.shape[-1]
-    for level in range(num_levels):
-        along, color = (epochs, curves[:, :, 1, level]), style.level_color(level, num_levels)
+    for level in range(curves.shape[-1]):
+        along, color = (epochs, curves[:, :, 1, level]), style.level_color(level, most)
         _curve(axis, results, along, "tau_level", color, f"k = {level}", level)
 
 

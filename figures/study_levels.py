@@ -35,7 +35,7 @@ def draw(found: Outcome) -> Figure | None:
             axis.set_title(f"{style.plain(panels.path)} {value}")
         style.log_height(axis)
         across.finish(axis)
-    axes[0].set_ylabel("time of the minimum (epochs)")
+    axes[0].set_ylabel("time of the minimum (epochs)\n↓ learned earlier")
     style.legend_below(figure, axes)
     return figure
 

@@ -110,7 +110,8 @@ def name_runs(own: Sequence[list[Axes]], labels: Sequence[str]) -> None:
 def plain(path: str) -> str:
     """A setting's path, or what is said of it, in words: without its folders and underscores."""
     name, equals, value = path.partition(" = ")
-    return f"{name.rsplit('.', 1)[-1].replace('_', ' ')}{equals}{value}"
+    name = re.sub(r"^[\w.]*\.", "", name).replace("_", " ")  # "weight decay 0.1" is no path
+    return f"{name}{equals}{value}"
 
 
 def symbols(words: str) -> str:

@@ -79,7 +79,7 @@ def write_page(folder: Path) -> Path:
 
 
 def page_text(folder: Path) -> str:
-    """What was run, primary claims on every seed, and every figure with its claims."""
+    """How many claims have which verdict, the primary ones on every seed, figures with theirs."""
     summary = read_json(folder / "report.json")
     head = (
         f"# Results at {summary['scale']} scale\n\n{summary['purpose']}\n\nMade by "
@@ -87,8 +87,9 @@ def page_text(folder: Path) -> str:
         "versions and every number are in [report.json](report.json). What a verdict means: [the "
         "rules](../../../README.md#what-comes-out)."
     )
+    verdicts = f"## Verdicts\n\n{verdicts_in_words(summary['claims'])}."
     primary = f"## Primary claims\n\n{primary_table([folder])}"
-    return "\n\n".join([head, primary, "## Figures", results_text(summary)]) + "\n"
+    return "\n\n".join([head, verdicts, primary, "## Figures", results_text(summary)]) + "\n"
 
 
 def results_text(summary: Summary) -> str:

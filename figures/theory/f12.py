@@ -116,6 +116,7 @@ def _draw_exact(axis: Axes, measured: Measurements) -> None:
         axis.plot(distances, [_next_order(sizes, d) for d in distances], color=color, lw=1, ls="--")
     axis.set(title="exact", xlabel="distance $\\ell$", ylabel="$C_\\ell$", yscale="log")
     axis.set_xticks([1, 2, 3, 4])
+    axis.set_ylim(top=0.04)  # room for the legend
     axis.legend(handlelength=1.0)
 
 

@@ -205,7 +205,7 @@ def _draw_susceptibility(axis: Axes, measured: Measurements) -> None:
         style.curve_with_band(axis, noise, found.T, color=color, ls=line, label=label)
     axis.axvline(THRESHOLDS["v32_m8"], color=style.GREY, lw=0.8, ls=":")
     axis.set(title="v = 32, m = 8", xlabel="noise $\\epsilon$", ylabel="susceptibility (leaves)")
-    axis.legend(handlelength=1.4, labelspacing=0.2)
+    axis.legend(handlelength=1.4, labelspacing=0.2, loc="upper left")
 
 
 def _draw_covariance(axis: Axes, measured: Measurements) -> None:
@@ -248,22 +248,19 @@ def _draw_collapse(axis: Axes, measured: Measurements, name: str) -> None:
 
 
 def _draw_exponents(axis: Axes, measured: Measurements) -> None:
-    for place, name in enumerate(EXPONENTS):
-        found, predicted = exponent(name, measured), EXPONENTS[name]
-        axis.plot(np.full(len(found), place), found, "o", ms=3, alpha=0.5, color=style.BLUE)
-        axis.plot([place - 0.2, place + 0.2], [found.mean()] * 2, color=style.BLUE)
-        axis.fill_between(
-            [place - 0.3, place + 0.3],
-            0.9 * predicted,
-            1.1 * predicted,
-            color=style.ORANGE,
-            alpha=0.2,
-            lw=0,
-        )
-        axis.plot([place - 0.3, place + 0.3], [predicted] * 2, color=style.ORANGE, ls="--")
+    found = [exponent(name, measured) for name in EXPONENTS]
+    predicted, places = np.array(list(EXPONENTS.values())), np.arange(len(EXPONENTS))
+    within = {"bottom": 0.9 * predicted, "width": 0.6, "color": style.ORANGE, "alpha": 0.2}
+    axis.bar(places, 0.2 * predicted, **within, lw=0, label="± 10 %")
+    axis.hlines(predicted, places - 0.3, places + 0.3, style.ORANGE, "--", label="predicted")
+    means = [each.mean() for each in found]
+    axis.hlines(means, places - 0.2, places + 0.2, style.BLUE, label="measured")
+    for place, each in zip(places, found, strict=True):
+        axis.plot(np.full(len(each), place), each, "o", ms=3, alpha=0.5, color=style.BLUE)
     axis.set(title="exponent", ylabel="$\\nu$", xlim=(-0.6, 1.6))
-    axis.set_xticks([0, 1], ["32, 8", "16, 4"])
+    axis.set_xticks(places, ["32, 8", "16, 4"])
     axis.set_xlabel("v, m")
+    axis.legend(handlelength=1.2, labelspacing=0.2, loc="lower right")
 
 
 FAMILY = Family(

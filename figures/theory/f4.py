@@ -213,7 +213,7 @@ def _draw_widths(axis: Axes, measured: Measurements) -> None:
     axis.set(xscale="log", yscale="log", title="against width", xlabel="width $W$", ylabel="steps")
     axis.set_xticks(widths, [str(width) for width in f4.WIDTHS])
     axis.set_xticks([], minor=True)
-    axis.legend(handlelength=1.6)
+    axis.legend(handlelength=1.6, labelspacing=0.2, loc="lower left")
 
 
 FAMILY = Family(

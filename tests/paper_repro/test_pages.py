@@ -79,4 +79,5 @@ def test_a_legend_has_every_label_once():
 
 def test_settings_stand_in_words():
     assert style.plain("training.learning_rate = 0.1") == "learning rate = 0.1"
+    assert style.plain("weight decay 0.1") == "weight decay 0.1"
     assert style.symbols("early stop at τ_bias") == r"early stop at $\tau_\mathrm{bias}$"
