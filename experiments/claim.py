@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.store import plain
 from hiermodel.checks import require
 from hiermodel.measures.multiplicity import holm, p_value_of_units
 from hiermodel.measures.uncertainty import Interval
@@ -151,18 +152,19 @@ class Claim:
         """All of it in JSON values, for a report; null where there is no end."""
         estimate, low, high, level = self.interval
         fields = ("name", "figure", "run", "statement", "statistic", "verdict", "note")
-        return {
+        own = {
             **{field: getattr(self, field) for field in fields},
             "estimate": float(estimate),
-            "low": _finite(low),
-            "high": _finite(high),
+            "low": float(low),
+            "high": float(high),
             "level": level,
             "resolution": self.resolution,
-            "claimed": [_finite(self.low), _finite(self.high)],
+            "claimed": [self.low, self.high],
             "values": self.values.tolist(),
             "primary": self.primary,
             "corrected_p": self.corrected_p,
         }
+        return plain(own)
 
 
 def claim_of_units(
@@ -206,8 +208,3 @@ def correct_together(claims: Sequence[Claim]) -> list[Claim]:
         dataclasses.replace(claim, corrected_p=float(next(corrected))) if claim.primary else claim
         for claim in claims
     ]
-
-
-def _finite(value: float | np.ndarray) -> float | None:
-    number = float(value)
-    return number if np.isfinite(number) else None

@@ -306,7 +306,6 @@ def _text(numbers: Mapping[str, float | None], digits: int = 2) -> str:
 
 
 def _numbers(units: np.ndarray) -> dict[str, float | None]:
-    """Mean and interval as JSON, which has no infinity: null for an end that is not there."""
+    """Mean and interval; None for an end that is not there."""
     interval = interval_of_units(units)
-    ends = {end: float(getattr(interval, end)) for end in ("estimate", "low", "high")}
-    return {end: value if np.isfinite(value) else None for end, value in ends.items()}
+    return store.plain({end: float(getattr(interval, end)) for end in ("estimate", "low", "high")})

@@ -19,6 +19,7 @@ hold numbers and JSON, nothing pickled: reading a stranger's run folder cannot e
 import dataclasses
 import importlib.metadata
 import json
+import math
 import os
 import platform
 import time
@@ -227,9 +228,18 @@ def trained_checkpoints(measured: Measurements) -> tuple[np.ndarray, np.ndarray]
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write readable JSON with the version of its format, whole or not at all."""
+    text = json.dumps(plain({"format": FORMAT, **value}), indent=2, ensure_ascii=False)
     with _replacing(path) as temporary:
-        value = {"format": FORMAT, **value}
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(text + "\n")
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which knows neither infinity nor NaN: null stands for both."""
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

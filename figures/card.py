@@ -6,7 +6,6 @@ The page knows nothing of what was trained: it draws the fields of ``experiments
 import dataclasses
 import io
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -76,7 +75,7 @@ def write(card: Mapping[str, Any], folder: Path) -> Path:
         The page.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "card.json", _plain(card))
+    write_json(folder / "card.json", card)
     marks = ", ".join(f"{name} = {time:.3g}" for name, time in card["moments"].items())
     caption = f"{style.BANDS}.{f' Dotted: {marks}.' if marks else ''}"
     shown = {"questions": QUESTIONS, "picture": _picture(card), "caption": caption}
@@ -119,12 +118,3 @@ def _panel(axis: Axes, curves: Sequence[Mapping[str, Any]], moments: Mapping[str
         axis.axvline(time, color=style.GREY, lw=0.8, ls=":")
     axis.set_ylabel(f"{curves[0]['units']}\n{curves[0]['good']}")
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.28), handlelength=1.4)
-
-
-def _plain(value: Any) -> Any:
-    """JSON knows no infinity: null stands for it."""
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from experiments.configs import identity, to_json
-from experiments.store import Measurement, RunFolder, load_measurements, save_measurements, stack
+from experiments.store import (
+    Measurement,
+    RunFolder,
+    load_measurements,
+    read_json,
+    save_measurements,
+    stack,
+    write_json,
+)
 from experiments.worlds.grammar import GrammarConfig
 
 MEASURED = Measurement(np.arange(6.0).reshape(2, 3), ("member", "level"), "nats", "a definition")
@@ -51,6 +59,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         save_measurements(path, {"value": unwritable})
     np.testing.assert_array_equal(load_measurements(path)["value"].values, MEASURED.values)
     assert [file.name for file in tmp_path.iterdir()] == ["stage.npz"]
+
+
+def test_json_has_no_infinity(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1.0, np.inf, {"b": (float("nan"), "c", None)}]})
+    text = (tmp_path / "a.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == read_json(tmp_path / "a.json")
+    assert read_json(tmp_path / "a.json")["a"] == [1.0, None, {"b": [None, "c", None]}]
 
 
 def test_identity_depends_on_every_setting_and_on_nothing_else():
