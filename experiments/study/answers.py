@@ -42,11 +42,6 @@ def log_times(rows: pd.DataFrame, column: str) -> Statistic:
     return Statistic.bounded(times, rows[flag.format("at_start")], rows[flag.format("at_end")])
 
 
-def at_minimum(rows: pd.DataFrame, column: str, of: str) -> Statistic:
-    """A column measured where something is lowest; without bounds where that is not located."""
-    return Statistic.known(rows[column].to_numpy(np.float64), rows[f"{of}_located"])
-
-
 def effects(
     rows: pd.DataFrame,
     response: Statistic,

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.study.answers import effects, log_times
+from experiments.study.answers import effects, log_times, make_claim
 from experiments.study.axes import label, value_at
 from experiments.study.files import load_study, shipped
 from experiments.study.outcome import Outcome
@@ -103,6 +103,15 @@ def test_effects_that_cannot_be_told_apart_are_refused():
     rows = table.table[table.table["split_size"] == 64]
     with pytest.raises(ValueError, match="cannot be told apart"):
         effects(rows, log_times(rows, "tau_bias"), {"n": np.log(rows["split_size"])})
+
+
+def test_what_compares_own_with_other_has_pairs_for_units():
+    rows = made_up("set_size", lambda run: run.split_size**0.5, lambda _: 1.0).table
+    log_n = np.log(rows["split_size"])
+    found = effects(rows, log_times(rows, "tau_bias"), {"n": log_n}, pairs=True)["n"]
+    assert found.values == pytest.approx([0.5] * 3, abs=0.05)  # of six training sets
+    claim = make_claim("set_size", "grows", "it grows", "exponent", found, pairs=True)
+    assert claim.statistic == "exponent, per pair of training sets"
 
 
 def test_minima_on_the_border_bound_what_is_said():
