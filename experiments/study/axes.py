@@ -33,32 +33,6 @@ class Axis(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Grid:
-    """Every one of some values.
-
-    Raises:
-        ValueError: for no values, or one that stands twice.
-    """
-
-    path: str
-    values: Sequence[Any]
-
-    def __post_init__(self):
-        _check_values(self.path, self.values)
-        repeated = [value for value in self.values if list(self.values).count(value) > 1]
-        require(not repeated, self.path, repeated, "different values")
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """What it varies."""
-        return (self.path,)
-
-    def points(self) -> list[Point]:
-        """A point per value."""
-        return [{self.path: value} for value in self.values]
-
-
-@dataclasses.dataclass(frozen=True)
 class Zipped:
     """Settings that change together: the i-th values of all paths make the i-th point.
 
@@ -71,7 +45,8 @@ class Zipped:
     def __post_init__(self):
         require(bool(self.values), "values", self.values, "lists of values by path")
         for path, values in self.values.items():
-            _check_values(path, values)
+            fits = isinstance(values, list | tuple) and len(values) > 0
+            require(fits, path, values, "a list of at least one value")
         lengths = {path: len(values) for path, values in self.values.items()}
         require(len(set(lengths.values())) == 1, "values", lengths, "lists of the same length")
 
@@ -84,6 +59,18 @@ class Zipped:
         """A point per place in the lists."""
         columns = zip(*self.values.values(), strict=True)
         return [dict(zip(self.values, column, strict=True)) for column in columns]
+
+
+def Grid(path: str, values: Sequence[Any]) -> Zipped:  # noqa: N802 - an axis beside the others
+    """Every one of some values of one path.
+
+    Raises:
+        ValueError: for no values, or one that stands twice.
+    """
+    axis = Zipped({path: values})
+    repeated = [value for value in values if list(values).count(value) > 1]
+    require(not repeated, path, repeated, "different values")
+    return axis
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +99,7 @@ class Named(str):
     """A word in a point that names it, and changes nothing itself."""
 
 
-def log_spaced(path: str, low: float, high: float, count: int, *, integer: bool = False) -> Grid:
+def log_spaced(path: str, low: float, high: float, count: int, *, integer: bool = False) -> Zipped:
     """Values evenly spaced in their logarithm, both ends included.
 
     Args:
@@ -213,8 +200,3 @@ def label(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return type(value).__name__.removesuffix("Config")
     return value if isinstance(value, int | float | str) else str(value)
-
-
-def _check_values(path: str, values: Sequence[Any]) -> None:
-    fits = isinstance(values, list | tuple) and len(values) > 0
-    require(fits, path, values, "a list of at least one value")
