@@ -2,7 +2,7 @@
 
     ROOT/<identity>/
         config.json          what was asked for
-        provenance.json      versions and device, at the first start
+        provenance.json      commit, versions and device, at the first start
         timings.json         seconds spent per stage
         log.txt              what was compiled, how long stages took, warnings; all starts
         error.json           why the last attempt failed, if it did
@@ -22,6 +22,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 import time
 import zipfile
 import zlib
@@ -37,6 +38,9 @@ FORMAT = 1
 """Version of the layout; written into every measurement file."""
 
 _UNFINISHED = ".*.tmp"
+
+CODE = Path(__file__).parents[1]
+"""Where this project lies."""
 
 PACKAGES = ("hiermodel", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -106,7 +110,7 @@ class RunFolder:
 
     @property
     def provenance_file(self) -> Path:
-        """Versions and device."""
+        """Commit, versions and device."""
         return self.path / "provenance.json"
 
     @property
@@ -268,12 +272,28 @@ def check_format(path: Path, version: int) -> None:
         raise _refused(f"format={version} of {path} is not allowed: it must be {FORMAT}")
 
 
+def commit() -> str:
+    """Which commit this code is of, with "+changes" if it is not quite that; else "unknown"."""
+    if not (CODE / ".git").exists():  # or a repository around it would answer
+        return "unknown"
+    git = ["git", "--no-optional-locks", "-C", str(CODE)]
+    try:
+        head, changes = (
+            subprocess.run([*git, *words], capture_output=True, text=True, check=True).stdout
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain"))
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.strip() + ("+changes" if changes else "")
+
+
 def provenance() -> dict[str, Any]:
     """Versions of what a result depends on, and the device it runs on."""
     import jax  # only here: reading results should not start JAX
 
     devices = jax.devices()
     return {
+        "commit": commit(),
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),

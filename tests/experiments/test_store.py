@@ -3,10 +3,13 @@
 import errno
 import json
 import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 
+from experiments import store
 from experiments.configs import identity, to_json
 from experiments.store import (
     Measurement,
@@ -81,6 +84,25 @@ def test_run_folder_refuses_another_configuration_by_field(tmp_path):
     run.path.rename(tmp_path / identity(other)[:16])  # as if copied there
     with pytest.raises(ValueError, match=r"identity=.*not allowed.*sigma: 1.0 there, 0.5 here"):
         RunFolder.open(tmp_path, identity(other), to_json(other))
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_it_is_written_down_which_commit_made_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "CODE", tmp_path)
+    assert store.commit() == "unknown"
+
+    def git(*words):
+        name = ["-c", "user.name=me", "-c", "user.email=me@here"]
+        done = subprocess.run(["git", *name, *words], cwd=tmp_path, check=True, capture_output=True)
+        return done.stdout.decode().strip()
+
+    git("init")
+    assert store.commit() == "unknown"  # nothing is committed yet
+    git("commit", "--allow-empty", "--message", "first")
+    head = git("rev-parse", "HEAD")
+    assert store.provenance()["commit"] == head
+    (tmp_path / "new.py").touch()
+    assert store.commit() == f"{head}+changes"
 
 
 def test_what_killed_writes_have_left_is_removed(tmp_path):
