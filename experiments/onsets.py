@@ -84,7 +84,7 @@ def log_times(onsets: Measurements, name: str) -> Statistic:
 
 
 def by_member(of_sets: np.ndarray, num_seeds: int) -> np.ndarray:
-    """What is known of each training set, (split, …), of several times the first, per member."""
+    """What is known of each training set, (split, …), for each member; at the first of its times."""
     return np.repeat(of_sets.reshape(len(of_sets), -1)[:, 0], num_seeds)
 
 
@@ -140,13 +140,13 @@ def values_at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray
 def beaten_levels(evaluation: Measurements) -> dict[int, bool]:
     """By filter level k > 0, whether networks come nearer to the exact denoiser than level k does.
 
-    Of other levels nothing is said: what they have in common with a network, it has not learned
-    (science.md#regime). Nothing where there are no oracles.
+    Nothing is said of levels that are not beaten: what a network has in common with them, it need
+    not have learned (science.md#regime). Nothing where there are no oracles.
     """
     if "oracle_line" not in evaluation:
         return {}
     distance = evaluation["model_oracle"].values[:, :, TEST]
-    distance = distance.reshape(*distance.shape[:3], -1)[:, :, 0, 0]  # of several times, the first
+    distance = distance.reshape(*distance.shape[:3], -1)[:, :, 0, 0]  # the first of several times
     nearest = distance.mean(1).min()
     lines = evaluation["oracle_line"].values
     lines = lines.reshape(len(lines), -1)[:, 0]

@@ -108,8 +108,8 @@ def _grouped(items: Iterable[Any], key: Callable[[Any], Any]) -> list[list[Any]]
 def members_that_fit(config: RunConfig) -> int:
     """How many networks like those of a run can be trained together here, at least 1.
 
-    Counted are parameters, Adam's state, gradients and activations of a batch, against the memory
-    of the accelerators, or what the host has left.
+    Parameters, Adam's state, gradients and activations of a batch must fit into the memory of the
+    accelerators, or into what the host has left.
     """
     one = Ensemble(config.network, config.training, config.schedule)
     fit = members_in(member_memory(one), int(FREE_SHARE * free_bytes()))
@@ -220,7 +220,7 @@ def _claim(
 ) -> tuple[list[Member], list[FolderInUseError]]:
     """Networks that this process now holds and has to train; and what was said of the others.
 
-    Of processes that train together, the first holds them for all.
+    The first of several processes that train together holds them for all.
     """
     ours, others = [False] * len(part), []
     if jax.process_index() == 0:

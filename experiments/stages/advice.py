@@ -118,7 +118,7 @@ def _control(
 ) -> dict[str, Measurement]:
     """Alarms that can only be false: gaps to two sets that no network was trained on.
 
-    Of two networks of the same training set each pretends to have been trained on one of them.
+    Two networks of the same training set each pretend to have been trained on one of them.
     """
     size = config.split_size
     if config.num_seeds < 2 or len(splits.test) < 2 * size:

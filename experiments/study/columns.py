@@ -102,7 +102,7 @@ def _onset_columns(run: RunConfig, world: World, onsets: Measurements) -> dict[s
         columns |= {name: by_member(values, run.num_seeds) for name, values in own.items()}
     for end in ("", *(f"_{end}" for end in BORDER)) if "tau_level" in onsets else ():
         found = onsets[f"tau_level{end}"].values
-        for level in range(found.shape[1]):  # of several relative times, the first
+        for level in range(found.shape[1]):  # the first of several relative times
             columns[f"tau_level{end}_{level}"] = found[:, level].reshape(len(found), -1)[:, 0]
     return columns
 

@@ -88,7 +88,7 @@ class Task:
 
 
 def number_of_tasks(study: Study, root: Path, most: int) -> int:
-    """As many as networks to train, or as runs to measure if these are more; at most ``most``.
+    """One per network to train, or per run to measure if these are more; at most ``most``.
 
     Raises:
         ValueError: if nothing waits.

@@ -82,7 +82,7 @@ def shares(num_workers: int, gpus: Sequence[str], cores: Sequence[int]) -> list[
 def bound_memory(gibibytes: float | None) -> None:
     """Let this process fail to allocate beyond a bound, rather than the machine run out.
 
-    Counted is data on the host, threads' stacks included, and not what lies on a GPU.
+    The bound is on data on the host, threads' stacks included; what lies on a GPU does not count.
     """
     if gibibytes is not None:
         require(gibibytes > 0, "memory", gibibytes, "positive")

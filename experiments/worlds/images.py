@@ -107,8 +107,8 @@ def split_images(
 ) -> ImageSplits:
     """Disjoint splits and a test set, in a random order that depends on the key alone.
 
-    Of images that are the same, pixel by pixel, one is used. The test set comes first and the
-    splits follow block by block, so more splits leave test set and earlier splits as they are.
+    An image that occurs several times, pixel by pixel, is used once. The test set comes first and
+    the splits follow block by block, so more splits leave test set and earlier splits as they are.
 
     Raises:
         ValueError: if there are not enough different images.
