@@ -84,7 +84,7 @@ def log_times(onsets: Measurements, name: str) -> Statistic:
 
 
 def by_member(of_sets: np.ndarray, num_seeds: int) -> np.ndarray:
-    """What is known of each training set, (split, …), for each member; at the first of its times."""
+    """What is known of each training set at its first time, (split, …), for each member."""
     return np.repeat(of_sets.reshape(len(of_sets), -1)[:, 0], num_seeds)
 
 
@@ -140,8 +140,8 @@ def values_at(measured: Measurements, name: str, taus: np.ndarray) -> np.ndarray
 def beaten_levels(evaluation: Measurements) -> dict[int, bool]:
     """By filter level k > 0, whether networks come nearer to the exact denoiser than level k does.
 
-    Nothing is said of levels that are not beaten: what a network has in common with them, it need
-    not have learned (science.md#regime). Nothing where there are no oracles.
+    A network may be like a level that it does not beat without having learned it
+    (science.md#regime). Nothing where there are no oracles.
     """
     if "oracle_line" not in evaluation:
         return {}

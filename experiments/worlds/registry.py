@@ -11,14 +11,11 @@ from experiments.configs import RunConfig
 from experiments.folders import defined_in
 from experiments.store import read_json
 from experiments.worlds.world import World
+from hiermodel import networks
 from hiermodel.checks import require
-from hiermodel.networks.mlp import MLPConfig
-from hiermodel.networks.transformer import TransformerConfig
-from hiermodel.networks.tree_unet import TreeUNetConfig
-from hiermodel.networks.unet import UNetConfig
 
-NETWORKS = (TransformerConfig, MLPConfig, TreeUNetConfig, UNetConfig)
-"""Networks that are known by the names of their configurations, when a run is read."""
+NETWORKS = [getattr(networks, name) for name in networks.__all__ if name.endswith("Config")]
+"""The library's networks, which are known by their names when a run is read."""
 
 
 @functools.cache
