@@ -5,6 +5,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 DOCS := .venv-docs
+# The oldest and the newest Python that the library is tried with, those of them that are here.
+PYTHONS = $(foreach each,python3.11 python3.13,$(shell $(each) -c 'print("$(each)")' 2>/dev/null))
 
 .PHONY: repro test tests test-long test-page lint types format bench wheel docs lock lock-docs clean
 
@@ -38,7 +40,7 @@ bench: $(READY)
 
 # Wheel and sdist in dist/, tried in fresh environments, with the oldest and the newest versions that pyproject allows.
 wheel:
-	$(PYTHON) tests/wheel/check.py --python $(PYTHON)
+	$(PYTHON) tests/wheel/check.py --python $(or $(PYTHONS),$(PYTHON))
 
 # The site in docs/_build/html, its notebooks run. It has an environment of its own.
 docs: $(DOCS)/.ready

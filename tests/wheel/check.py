@@ -1,10 +1,13 @@
 """Build wheel and sdist, and try both as a new user does: fresh environment, empty directory.
 
 ``python tests/wheel/check.py [--python python3.13 …]`` tries, with each interpreter, the wheel with
-the oldest versions that its metadata allow and the sdist with the newest. It leaves both in dist/.
+the oldest versions that its metadata allow and the sdist with the newest (``--versions`` names one
+alone): what the client does, what types its checker sees, and training. It leaves both in dist/.
 """
 
 import argparse
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -21,36 +24,57 @@ def main() -> None:
     """Build, then try."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", nargs="+", default=[sys.executable])
-    interpreters = parser.parse_args().python
+    both = ["oldest", "newest"]
+    parser.add_argument("--versions", nargs="+", choices=both, default=both)
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        wheel, sdist = build(Path(folder) / "build", interpreters[0])
-        for number, interpreter in enumerate(interpreters):
-            for name, archive, versions in (
-                ("oldest", wheel, oldest_versions()),
-                ("newest", sdist, []),
-            ):
+        tools = environment(Path(folder) / "tools", given.python[0], ["build", pinned_checker()])
+        wheel, sdist = build(tools)
+        legs = {"oldest": (wheel, oldest_versions()), "newest": (sdist, [])}
+        for number, interpreter in enumerate(given.python):
+            for name in given.versions:
+                archive, versions = legs[name]
                 print(f"== {archive.name}, {name} versions, {interpreter}", flush=True)
-                attempt(Path(folder) / f"{name}-{number}", interpreter, archive, versions)
+                place = Path(folder) / f"{name}-{number}"
+                attempt(place, interpreter, archive, versions, tools)
 
 
-def build(folder: Path, interpreter: str) -> tuple[Path, Path]:
+def build(tools: Path) -> tuple[Path, Path]:
     """Wheel and sdist in dist/, built by their own tools."""
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
-    python = environment(folder, interpreter, ["build"])
-    run(python, "-m", "build", "--outdir", ROOT / "dist", ROOT)
+    run(tools, "-m", "build", "--outdir", ROOT / "dist", ROOT)
     (wheel,), (sdist,) = (list((ROOT / "dist").glob(kind)) for kind in ("*.whl", "*.tar.gz"))
     return wheel, sdist
 
 
-def attempt(folder: Path, interpreter: str, archive: Path, versions: list[str]) -> None:
+def attempt(
+    folder: Path, interpreter: str, archive: Path, versions: list[str], tools: Path
+) -> None:
     """First what everybody gets, then with what training needs."""
     empty = folder / "empty"
     empty.mkdir(parents=True)
     python = environment(folder / "env", interpreter, [str(archive), *versions])
     run(python, "-W", "error::DeprecationWarning:hiermodel", CLIENT, cwd=empty)
+    check_types(tools, python, empty)
     kept = oldest_versions("train") if versions else []
     run(python, "-m", "pip", "install", "--quiet", f"{archive}[train]", *kept)
     run(python, LEARNER, cwd=empty)
+
+
+def check_types(tools: Path, python: Path, empty: Path) -> None:
+    """What the client asserts of types, where nothing but the installed library is found."""
+    shutil.copy(CLIENT, empty)
+    settings = {"typeCheckingMode": "standard"}
+    (empty / "pyrightconfig.json").write_text(json.dumps(settings))
+    checker = tools.with_name("basedpyright")
+    run(checker, "--pythonpath", python, CLIENT.name, cwd=empty)
+
+
+def pinned_checker() -> str:
+    """The type checker in the version that the library itself is checked with."""
+    lock = (ROOT / "requirements.lock").read_text()
+    (pinned,) = re.findall("^basedpyright==.*$", lock, re.MULTILINE)
+    return pinned
 
 
 def environment(folder: Path, interpreter: str, packages: list[str]) -> Path:
