@@ -252,6 +252,7 @@ def _draw_exponents(axis: Axes, measured: Measurements) -> None:
     predicted, places = np.array(list(EXPONENTS.values())), np.arange(len(EXPONENTS))
     within = {"bottom": 0.9 * predicted, "width": 0.6, "color": style.ORANGE, "alpha": 0.2}
     axis.bar(places, 0.2 * predicted, **within, lw=0, label="± 10 %")
+    axis.use_sticky_edges = False
     axis.hlines(predicted, places - 0.3, places + 0.3, style.ORANGE, "--", label="predicted")
     means = [each.mean() for each in found]
     axis.hlines(means, places - 0.2, places + 0.2, style.BLUE, label="measured")
