@@ -16,11 +16,15 @@ IMPLEMENTATIONS = {
 """By protocol: the names of its implementations."""
 
 
-def questions(text):
-    """Every question for a type: isinstance, issubclass, a comparison with type(…), a match."""
+def questions(text, *functions):
+    """Every question for a type: isinstance, issubclass, a comparison with type(…), a match.
+
+    Calls of other functions that ask, if they are given.
+    """
+    functions = functions or ("isinstance", "issubclass")
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Call):
-            asks = getattr(node.func, "id", "") in {"isinstance", "issubclass"}
+            asks = getattr(node.func, "id", "") in functions
         elif isinstance(node, ast.Compare):
             sides = (node.left, *node.comparators)
             calls = [side.func for side in sides if isinstance(side, ast.Call)]
@@ -40,6 +44,17 @@ def test_no_code_asks_which_implementation_it_has(protocol):
             assert not asked, path.relative_to(ROOT)
 
 
+def test_no_code_asks_what_a_network_or_process_has():
+    """Their protocols say it; only where users' modules come in, a network is told from one."""
+    allowed = {"hiermodel/training/fitting.py": ["hasattr(network, 'target')"]}
+    names = re.compile(r"hasattr\((\w+\.)*(network|process|schedule|world|splits)\b")
+    for folder in ("hiermodel", "experiments", "figures", "paper_repro"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            asked = [one for one in questions(path.read_text(), "hasattr") if names.match(one)]
+            place = str(path.relative_to(ROOT))
+            assert asked == allowed.get(place, []), place
+
+
 def test_the_search_sees_every_way_to_ask():
     text = (
         "isinstance(f(network), UNetConfig | MLPConfig)\n"
@@ -48,5 +63,6 @@ def test_the_search_sees_every_way_to_ask():
         "match x:\n    case MeanDenoiser():\n        pass\n"
         "x = splits.unseen if isinstance(f(splits), Splits) else splits.test\n"
     )
+    assert list(questions("hasattr(of.network, 'heads')", "hasattr"))
     for name in ("Splits", "UNetConfig", "DiscreteProcess", "Schedule", "MeanDenoiser"):
         assert any(name in question for question in questions(text))

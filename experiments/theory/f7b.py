@@ -36,6 +36,9 @@ NETWORKS: Mapping[str, Callable[[int], Network]] = {
 }
 """By name, from a width."""
 
+ATTENTIVE = ("transformer",)
+"""Those whose leaves attend to each other."""
+
 
 @dataclasses.dataclass(frozen=True)
 class F7bStudy:
@@ -83,9 +86,9 @@ def _layers(study: F7bStudy, name: str) -> Measurements:
         exact_accuracies(grammar, *test) for grammar, test in zip(grammars, tests, strict=True)
     ]
     stacked = jax.tree.map(lambda *each: jnp.stack(each), *zip(probed, tests, strict=True))
-    network = NETWORKS[name](study.regime.width)
+    network, look = NETWORKS[name](study.regime.width), functools.partial(_look, name in ATTENTIVE)
     measured = follow(
-        keys[-1][3], study.regime, network, PROCESS, sets, functools.partial(_look, *stacked)
+        keys[-1][3], study.regime, network, PROCESS, sets, functools.partial(look, *stacked)
     )
     return _stored(study, name, np.array(exact), *map(np.asarray, measured))
 
@@ -124,7 +127,9 @@ def exact_accuracies(
     return np.asarray((jnp.stack(likely) == ancestors).mean((1, 2)))
 
 
-def _look(probed: Any, tests: Any, members: LearnedDenoiser) -> tuple[np.ndarray, ...]:
+def _look(
+    attends: bool, probed: Any, tests: Any, members: LearnedDenoiser
+) -> tuple[np.ndarray, ...]:
     """Accuracies of probes (members, layers, heights), and attention where there is some."""
 
     def one(index: int) -> tuple[np.ndarray, ...]:
@@ -140,7 +145,7 @@ def _look(probed: Any, tests: Any, members: LearnedDenoiser) -> tuple[np.ndarray
                 for layer, own in zip(fitted, tried, strict=True)
             ]
         )
-        if not hasattr(members.network, "num_heads"):
+        if not attends:
             return (found,)
         return found, np.asarray(_attention(members.network, params, x, t))
 

@@ -202,7 +202,7 @@ class PixelNoise:
     def denoiser(self, network: Network, params: Params, process: Any) -> LearnedPixelDenoiser:
         """E[x_0 | x_t]; ``process`` is the noise that the network was trained on."""
         require(process is not None, "process", process, "the noise that the network predicts")
-        gaussian = hasattr(process, "mix")
+        gaussian = process.num_states is None
         require(gaussian, "process", type(process).__name__, "Gaussian noise, as a Schedule")
         if is_concrete(process):
             last = float(np.asarray(process.alpha_bar)[-1])

@@ -59,7 +59,7 @@ def step_weights_of(
 ) -> Float[Array, " steps_plus_1"] | None:
     """The loss's factor at each step of the noise; None for 1."""
     if training.step_weighting == "variational":
-        gaussian, name = hasattr(schedule, "posterior_variance"), training.step_weighting
+        gaussian, name = schedule.num_states is None, training.step_weighting
         require(gaussian, "step_weighting", name, "another one for noise that is not Gaussian")
         return variational_weights(schedule)
     if training.weight_window is not None:
