@@ -89,9 +89,9 @@ class SymbolLogits:
         """Sequences (n, num_leaves) in the smallest dtype that holds the symbols.
 
         Raises:
-            ValueError: for another shape, or a symbol out of range.
+            ValueError: for another shape, NaN, or a symbol out of range.
         """
-        _check_shape(argument, values, "num_sequences", self.shape)
+        _check_rows(argument, values, "num_sequences", self.shape)
         check_symbols(argument, values, self.vocab_size)
         return np.asarray(values).astype(symbol_dtype(self.vocab_size))
 
@@ -169,7 +169,7 @@ class PixelNoise:
         Raises:
             ValueError: for another shape or dtype, or pixels that are not finite.
         """
-        _check_shape(argument, values, "num_images", self.shape)
+        _check_rows(argument, values, "num_images", self.shape)
         values = np.asarray(values)
         fits = values.dtype == np.uint8 or np.issubdtype(values.dtype, np.floating)
         require(fits, argument, values.dtype, "images of dtype uint8 or floating")
@@ -210,9 +210,13 @@ class PixelNoise:
         return LearnedPixelDenoiser(network, params, process)
 
 
-def _check_shape(
+def _check_rows(
     argument: str, values: Array | np.ndarray, count: str, shape: tuple[int, ...]
 ) -> None:
     given = np.shape(values)
     fits = len(given) == len(shape) + 1 and given[1:] == shape and given[0] > 0
     require(fits, argument, given, f"of shape ({count}, {', '.join(map(str, shape))})")
+    if jnp.issubdtype(jnp.result_type(values), jnp.floating):
+        places = np.argwhere(np.isnan(np.asarray(values)))
+        first = "".join(f"[{axis}]" for axis in places[0]) if len(places) else ""
+        require(not first, f"{argument}{first}", np.nan, "a number: NaN is none")
