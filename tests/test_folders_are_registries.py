@@ -95,11 +95,26 @@ FIGURE = FigureSpec(
 STUDY = '''
 """Two rates."""
 
-from experiments import laptop
+from experiments.configs import RunConfig
+from experiments.stages.evaluation import EvaluationConfig
 from experiments.study import Grid, Study
+from experiments.worlds.grammar import GrammarConfig
+from hiermodel.networks.mlp import MLPConfig
+from hiermodel.training.state import TrainingConfig
 
+BASE = RunConfig(
+    GrammarConfig(depth=2),
+    MLPConfig(4, 6, width=8, num_blocks=1),
+    TrainingConfig(num_epochs=40, batch_size=8),
+    split_size=16,
+    test_size=8,
+    num_steps=20,
+    first_checkpoint=2,
+    num_checkpoints=4,
+)
 RATES = Grid("training.learning_rate", (1e-3, 2e-3))
-STUDY = Study("two_rates", "does the rate matter?", laptop.BASE, (RATES,), laptop.MEASURES)
+MEASURES = {"evaluation": EvaluationConfig(num_examples=8, num_noises=1, num_loss_noises=1)}
+STUDY = Study("two_rates", "does the rate matter?", BASE, (RATES,), MEASURES)
 '''
 
 
@@ -136,6 +151,14 @@ def test_one_file_each_makes_a_measure_and_a_figure_with_its_claim(checkout):
 
 @pytest.mark.long
 def test_one_file_makes_a_study(checkout):
-    assert "2 runs: 0 done, 0 running, 0 failed, 2 waiting" in run(
-        checkout, "experiments", "status", "two_rates"
-    )
+    before = run(checkout, "experiments", "status", "two_rates")
+    assert "2 runs: 0 done, 0 running, 0 failed, 2 waiting" in before
+    after = run(checkout, "experiments", "run", "two_rates", "--no-progress")
+    assert "2 runs: 2 done" in after
+    run(checkout, "experiments", "report", "two_rates")
+    page = (checkout / "runs/studies/two_rates/report.html").read_text()
+    assert "does the rate matter?" in page
+    summary = json.loads((checkout / "runs/studies/two_rates/report.json").read_text())
+    rates = {made["settings"]["training"]["learning_rate"] for made in summary["runs"].values()}
+    assert rates == {1e-3, 2e-3}
+    assert all(figure["state"] == "finished" for figure in summary["figures"].values())
