@@ -10,11 +10,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 from own_module import OwnModule
-from programs import PLATFORMS, evaluation, exported, operations, precisions
+from programs import EVALUATIONS, PLATFORMS, evaluation_program, exported, operations, precisions
 
 import hiermodel as hm
+from hiermodel.networks.learned import learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.modules import from_module
+from hiermodel.networks.network import init_params
 from hiermodel.networks.targets import SymbolLogits
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
@@ -46,7 +48,26 @@ MOST_GATHERS = 4
 """Rows of a batch and their weights, and the schedule's signal and noise at each row's t: none in a
 network, whose symbols become vectors by comparison."""
 
-MOST_IN_EVALUATION = 1650
+MOST_IN_SAMPLING = {
+    "transformer": 1900,
+    "mlp": 1700,
+    "tree U-Net": 1900,
+    "U-Net": 2350,
+    "own module": 1650,
+}
+MOST_IN_EVALUATION = {
+    "transformer": {"members": 1650, "pairs": 2000, "all pairs": 440},
+    "mlp": {"members": 920, "pairs": 900, "all pairs": 240},
+    "tree U-Net": {"members": 1600, "pairs": 2000, "all pairs": 420},
+    "U-Net": {"members": 2000, "pairs": 5200, "all pairs": 1100},
+    "own module": {"members": 560, "pairs": 350, "all pairs": 150},
+}
+
+FIRST_ALONE = [
+    pytest.param(name, marks=[] if name == "transformer" else [pytest.mark.long])
+    for name in NETWORKS
+]
+"""All networks, of which ``make test`` looks at one."""
 
 SHAPE = jax.ShapeDtypeStruct
 
@@ -105,15 +126,39 @@ def test_an_epoch_of_training(epoch_program, name, platform):
     assert not found["scatter"]
 
 
-def test_an_epoch_takes_the_precision_that_is_asked_for(epoch_program):
-    check(epoch_program("cuda", "mlp", matmul_precision="high"), "HIGH")
+@pytest.mark.parametrize("name", ["mlp", pytest.param("U-Net", marks=pytest.mark.long)])
+def test_an_epoch_takes_the_precision_that_is_asked_for(epoch_program, name):
+    text = epoch_program("cuda", name, matmul_precision="high")
+    check(text, "HIGH")
+    assert (operations(text)["convolution"] > 0) == (name == "U-Net")
 
 
 @pytest.mark.parametrize("platform", PLATFORMS)
-def test_evaluation_of_all_members(platform):
-    text = exported(platform, *evaluation(NETWORKS["transformer"], num_members=2))
+@pytest.mark.parametrize("name", FIRST_ALONE)
+def test_samples_of_a_network(name, platform):
+    network = NETWORKS[name]
+
+    def sample(params, schedule):
+        denoiser = learned_denoiser(network, params, schedule)
+        return hm.sample_ancestral(jax.random.key(0), denoiser, schedule, 3)
+
+    with jax.enable_x64(False):
+        params = jax.eval_shape(lambda: init_params(jax.random.key(0), network))
+        schedule = hm.Schedule.linear(50)
+    text = exported(platform, sample, params, schedule)
     check(text)
     found = operations(text)
-    assert found.total() < MOST_IN_EVALUATION
-    assert found["gather"] <= 1  # the inputs of a member's split
+    assert found.total() < MOST_IN_SAMPLING[name]
+    assert not found["gather"] + found["dynamic_gather"] + found["scatter"]
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+@pytest.mark.parametrize("kind", EVALUATIONS)
+@pytest.mark.parametrize("name", FIRST_ALONE)
+def test_evaluation(name, kind, platform):
+    text = exported(platform, *evaluation_program(NETWORKS[name], 2, kind))
+    check(text)
+    found = operations(text)
+    assert found.total() < MOST_IN_EVALUATION[name][kind]
+    assert found["gather"] + found["dynamic_gather"] <= 1  # the inputs of a member's split
     assert not found["scatter"]

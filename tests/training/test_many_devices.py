@@ -15,7 +15,7 @@ from collections import Counter
 import jax, jax.numpy as jnp
 sys.path[:0] = sys.argv[1:]
 from conftest import NETWORK, SCHEDULE, TRAINING
-from programs import evaluation
+from programs import evaluation_program
 from hiermodel.training import epochs
 from hiermodel.training.epochs import place_members
 from hiermodel.training.state import Ensemble, init_ensemble
@@ -47,7 +47,7 @@ found = {"members": training(8), "fewer": training(1)}
 epochs.shares_batches = lambda: True  # as on accelerators
 epochs.runs_side_by_side = lambda platform: True
 found["batches"] = training(4)
-function, *arguments = evaluation(NETWORK, 8)
+function, *arguments = evaluation_program(NETWORK, 8)
 found["evaluation"] = about(jax.jit(function).lower(*arguments).compile())
 print(json.dumps(found))
 """
