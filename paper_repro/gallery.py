@@ -1,7 +1,7 @@
-"""The gallery of committed results: a folder and a page per scale, and what the README shows.
+"""The gallery of committed results: a folder and a page per scale, and a page for all studies.
 
 figures/gallery/<scale>/
-README.md           what was run, every figure, all claims
+README.md           how many claims have which verdict, the primary ones, every figure, all claims
 report.json         settings, versions, claims with all their numbers
 figure_<id>.png     and .pdf
 seed-<n>.json       claims of the same run on other data, initial values and noise
@@ -20,7 +20,7 @@ from figures.report import verdicts_in_words
 GALLERY = "figures/gallery"
 
 SCALES = ("desk", "laptop")
-"""Scales whose results the README shows, the main one first."""
+"""Scales that the README speaks of, the main one first: its page has the primary claims of all."""
 
 Summary = Mapping[str, Any]
 
@@ -71,25 +71,44 @@ def _pictures(summary: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write_page(folder: Path) -> Path:
-    """Write the page of a scale from what its folder holds."""
-    page = folder / "README.md"
-    page.write_text(page_text(folder))
-    return page
+def pages(gallery: Path) -> dict[Path, str]:
+    """The page of every scale that the gallery has results of."""
+    shown = _shown(gallery)
+    folders = [report.parent for report in sorted(gallery.glob("*/report.json"))]
+    beside = {folder: shown[1:] if folder in shown[:1] else [] for folder in folders}
+    return {folder / "README.md": page_text(folder, beside[folder]) for folder in folders}
 
 
-def page_text(folder: Path) -> str:
-    """How many claims have which verdict, the primary ones on every seed, figures with theirs."""
+def _shown(gallery: Path) -> list[Path]:
+    """Folders of the scales that the README speaks of, as far as there are results."""
+    return [gallery / scale for scale in SCALES if (gallery / scale / "report.json").exists()]
+
+
+def page_text(folder: Path, beside: Sequence[Path] = ()) -> str:
+    """How many claims have which verdict, the primary ones on every seed, figures with theirs.
+
+    Args:
+        folder: of a scale.
+        beside: of other scales, whose primary claims stand beside its own.
+    """
     summary = read_json(folder / "report.json")
     head = (
         f"# Results at {summary['scale']} scale\n\n{summary['purpose']}\n\nMade by "
-        f"`{summary['command']}` and copied here by `python -m paper_repro publish`; settings, "
+        f"{_commands(summary)} and copied here by `python -m paper_repro publish`; settings, "
         "versions and every number are in [report.json](report.json). What a verdict means: [the "
         "rules](../../../README.md#what-comes-out)."
     )
     verdicts = f"## Verdicts\n\n{verdicts_in_words(summary['claims'])}."
-    primary = f"## Primary claims\n\n{primary_table([folder])}"
+    primary = f"## Primary claims\n\n{primary_table([folder, *beside])}"
     return "\n\n".join([head, verdicts, primary, "## Figures", results_text(summary)]) + "\n"
+
+
+def _commands(summary: Summary) -> str:
+    """What makes the figures, those together that one command makes."""
+    names: dict[str, list[str]] = {}
+    for name, figure in summary["figures"].items():
+        names.setdefault(figure["command"].replace(f" {name} ", " {} ", 1), []).append(name)
+    return ", ".join(f"`{command.format(' '.join(own))}`" for command, own in names.items())
 
 
 def results_text(summary: Summary) -> str:
@@ -106,31 +125,23 @@ def results_text(summary: Summary) -> str:
     return "\n\n".join(parts)
 
 
-def readme_texts(gallery: Path) -> dict[str, str]:
-    """What stands between the README's markers, by their names."""
-    folders = [gallery / scale for scale in SCALES if (gallery / scale / "report.json").exists()]
-    results = [summary_text(read_json(folder / "report.json")) for folder in folders]
-    primary = primary_table(folders, statistics=False)
-    return {"results": "\n\n".join(results), "primary": primary}
+def counts_text(gallery: Path) -> str:
+    """How many claims have which verdict at the scales that the README speaks of, in a sentence."""
+    parts = [
+        f"[{folder.name} scale]({GALLERY}/{folder.name}/README.md), "
+        + verdicts_in_words(read_json(folder / "report.json")["claims"])
+        for folder in _shown(gallery)
+    ]
+    return f"At {'; at '.join(parts)}."
 
 
-def summary_text(summary: Summary) -> str:
-    """What was run, and how many claims have which verdict, in a paragraph of Markdown."""
-    page = f"{GALLERY}/{summary['scale']}/README.md"
-    return (
-        f"{_what_was_run(summary)} Of {verdicts_in_words(summary['claims'])} "
-        f"([all of them, with their intervals]({page}))."
-    )
-
-
-def primary_table(folders: Sequence[Path], *, statistics: bool = True) -> str:
+def primary_table(folders: Sequence[Path]) -> str:
     """The claims named before the run: a row for each, a column for every run of every folder.
 
     The same claim on training sets of another size is another column.
 
     Args:
         folders: of scales.
-        statistics: whether to say what was computed.
     """
     columns: dict[str, dict[str, Mapping[str, Any]]] = {}
     for folder in folders:
@@ -143,7 +154,7 @@ def primary_table(folders: Sequence[Path], *, statistics: bool = True) -> str:
     return table(
         head,
         [
-            [_stated(rows[base], statistics), *(_cell(own.get(base)) for own in columns.values())]
+            [_stated(rows[base]), *(_cell(own.get(base)) for own in columns.values())]
             for base in order
         ],
     )
@@ -162,11 +173,11 @@ def _primary_by_run(summary: Summary) -> dict[str, dict[str, Mapping[str, Any]]]
     return {name: found[name] for name in sorted(found, key=lambda name: int(name.split()[3][:-1]))}
 
 
-def _stated(claim: Mapping[str, Any], statistics: bool) -> str:
-    """What is claimed, without whose run it is about."""
+def _stated(claim: Mapping[str, Any]) -> str:
+    """What is claimed, without whose run it is about, and what was computed."""
     label, _, rest = claim["statement"].partition(": ")
     statement = rest if label.startswith("n = ") else claim["statement"]
-    return f"{statement}: {claim['statistic']}" if statistics else statement
+    return f"{statement}: {claim['statistic']}"
 
 
 def _cell(claim: Mapping[str, Any] | None) -> str:
@@ -174,10 +185,8 @@ def _cell(claim: Mapping[str, Any] | None) -> str:
 
 
 def _what_was_run(summary: Summary) -> str:
-    """In words; and a note on it, if the summary has one."""
     runs = summary["runs"].values()
     minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
     cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
     networks = "; ".join(run["networks"] for run in runs)
-    said = f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."
-    return " ".join([said, *filter(None, [summary.get("note")])])
+    return f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."

@@ -1,9 +1,9 @@
 """``python -m paper_repro publish``: show a finished result in the project's READMEs and gallery.
 
 A result is the report of a reproduction, the report of a study, or timings. Figures and numbers are
-copied into figures/gallery, and text is written between markers, so that no number is typed by
-hand: primary claims and how many claims have which verdict into the project's README, all of them
-into a page of the gallery, question and answer of a study into the guide to experiments.
+copied into figures/gallery, and text is written into its pages or between markers, so that no
+number is typed by hand: claims into the page of their scale, how many have which verdict into the
+project's README, question and answer of a study into the page of all studies.
 """
 
 import dataclasses
@@ -19,12 +19,18 @@ from experiments.store import read_json, write_json
 from experiments.words import duration
 from figures.markdown import claims_table, fill, table
 from hiermodel.checks import require
-from paper_repro.gallery import GALLERY, copy_report, readme_texts, write_page
+from paper_repro.gallery import GALLERY, copy_report, counts_text, pages
 
 PROJECT = Path(__file__).parents[1]
 STUDIES = f"{GALLERY}/studies"
-GUIDE = "experiments/README.md"
 NOTES = "docs/notes.md"
+
+STUDIES_HEAD = """
+# What came out of the studies
+
+Written by `python -m paper_repro publish runs/studies/NAME`; nothing here is typed. How the studies
+were made: [the guide](../../../experiments/README.md#shipped-studies).
+"""
 
 KEPT = ("title", "study", "question", "answer", "purpose", "command", "tables", "claims", "runs")
 """What the gallery keeps of a study's report."""
@@ -61,10 +67,11 @@ def publish(result: Path, project: Path = PROJECT) -> list[Path]:
     if "study" in summary:
         return _publish_study(file, project)
     _check(file, summary, ("scale", "figures", "claims", "runs"))
-    copy_report(file.parent, project / GALLERY / summary["scale"])
-    page = write_page(project / GALLERY / summary["scale"])
-    texts = readme_texts(project / GALLERY)
-    return [page, *(_fill(project / "README.md", text, name) for name, text in texts.items())]
+    gallery = project / GALLERY
+    copy_report(file.parent, gallery / summary["scale"])
+    for page, text in pages(gallery).items():
+        page.write_text(text)
+    return [*pages(gallery), _fill(project / "README.md", counts_text(gallery), "results")]
 
 
 def _publish_timings(file: Path, project: Path) -> list[Path]:
@@ -91,14 +98,16 @@ def _publish_study(file: Path, project: Path) -> list[Path]:
         shutil.copyfile(file.parent / own, written[-1])
     written.append(gallery / f"{name}.json")
     write_json(written[-1], {field: summary[field] for field in KEPT})
-    if f"<!-- {marker(name)}:begin -->" in (project / GUIDE).read_text():
-        written.append(_fill(project / GUIDE, study_text(summary), marker(name)))
+    written.append(gallery / "README.md")
+    written[-1].write_text(studies_text(gallery))
     return written
 
 
-def marker(study: str) -> str:
-    """What the place of a study's result in the guide is called."""
-    return f"study {study}"
+def studies_text(gallery: Path) -> str:
+    """The page of all studies that were published, a section for each."""
+    found = [read_json(file) for file in sorted(gallery.glob("*.json"))]
+    sections = [f"## {summary['study']}\n\n{study_text(summary)}" for summary in found]
+    return "\n\n".join([STUDIES_HEAD.strip(), *sections]) + "\n"
 
 
 def study_text(summary: Mapping[str, Any]) -> str:
@@ -106,7 +115,6 @@ def study_text(summary: Mapping[str, Any]) -> str:
     name, runs = summary["study"], summary["runs"].values()
     cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
     spent = duration(sum(sum(run["seconds"].values()) for run in runs))
-    picture = f"../{STUDIES}/{name}"
     further = [
         text
         for title, own in summary.get("tables", {}).items()
@@ -117,17 +125,14 @@ def study_text(summary: Mapping[str, Any]) -> str:
         claims_table(summary["claims"]),
         "</details>",
     ]
-    said = " ".join(
-        [
-            f"{len(runs)} runs, {spent} on {cores} cores; `{summary['command']}`, numbers in "
-            f"[{name}.csv]({picture}.csv), settings in [{name}.json]({picture}.json).",
-            *filter(None, [summary.get("note")]),
-        ]
+    said = (
+        f"{len(runs)} runs, {spent} on {cores} cores; `{summary['command']}`, numbers in "
+        f"[{name}.csv]({name}.csv), settings in [{name}.json]({name}.json)."
     )
     return "\n\n".join(
         [
             f"**{summary['question']}** {summary['answer']}",
-            f"![{summary['question']}]({picture}.png)",
+            f"![{summary['question']}]({name}.png)",
             said,
             *further,
             *(claims if summary["claims"] else []),

@@ -10,9 +10,9 @@ import tyro
 from figures.figure import all_figures, figure_named
 from figures.markdown import fill
 from paper_repro.__main__ import COMMANDS, Arguments
-from paper_repro.gallery import page_text, readme_texts
+from paper_repro.gallery import counts_text, pages
 from paper_repro.protocol import quick
-from paper_repro.publish import speed_text
+from paper_repro.publish import STUDIES, speed_text, studies_text
 
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text()
@@ -25,12 +25,15 @@ def readme_blocks(language: str) -> list[str]:
 
 
 def test_readme_shows_the_committed_results():
-    for name, text in readme_texts(FOLDER).items():
-        assert fill(README, text, name) == README
-    pages = list(FOLDER.glob("*/report.json"))
-    assert pages
-    for report in pages:
-        assert (report.parent / "README.md").read_text() == page_text(report.parent)
+    assert fill(README, counts_text(FOLDER), "results") == README
+    assert len(pages(FOLDER)) >= 2
+    for page, text in pages(FOLDER).items():
+        assert page.read_text() == text
+
+
+def test_the_page_of_the_studies_shows_the_committed_results():
+    folder = PROJECT / STUDIES
+    assert (folder / "README.md").read_text() == studies_text(folder)
 
 
 def test_readme_shows_the_committed_timings():

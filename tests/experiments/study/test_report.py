@@ -17,10 +17,9 @@ from experiments.store import read_json
 from experiments.study.answers import Answer, make_claim, per_unit
 from experiments.study.files import load_study, shipped
 from figures import study_report
-from figures.markdown import fill
 from figures.study_report import write_report
 from paper_repro import __main__ as reproduction
-from paper_repro.publish import STUDIES, marker, publish, study_text
+from paper_repro.publish import STUDIES, publish, study_text
 
 pytestmark = pytest.mark.long
 
@@ -74,32 +73,21 @@ def test_without_results_there_is_no_report(tmp_path):
 
 
 def test_a_result_can_be_published(answered, finished, tmp_path):
-    guide = tmp_path / "experiments" / "README.md"
-    guide.parent.mkdir()
-    begin, end = (f"<!-- {marker('tiny')}:{end} -->" for end in ("begin", "end"))
-    guide.write_text(f"before\n{begin}\nold\n{end}\nafter\n")
     written = publish(write_report("tiny.py", finished).parent, tmp_path)
     names = {path.name for path in written}
     assert names == {"tiny.png", "tiny.pdf", "tiny.csv", "tiny.json", "README.md"}
     summary = read_json(tmp_path / STUDIES / "tiny.json")
-    text = guide.read_text()
-    assert study_text(summary) in text
-    assert "old" not in text
-    assert text.startswith("before")
+    text = (tmp_path / STUDIES / "README.md").read_text()
+    assert f"## tiny\n\n{study_text(summary)}" in text
     assert "2 runs" in text
     assert (tmp_path / STUDIES / "tiny.csv").read_text().startswith("run,training.learning_rate")
 
 
-def test_the_guide_has_a_place_for_every_shipped_study():
-    for name in shipped():
-        for end in ("begin", "end"):
-            assert GUIDE.count(f"<!-- {marker(name)}:{end} -->") == 1
-
-
 @pytest.mark.parametrize("name", shipped())
-def test_the_guide_shows_the_committed_results(name):
+def test_the_results_of_every_shipped_study_are_committed(name):
     file = PROJECT / STUDIES / f"{name}.json"
-    assert fill(GUIDE, study_text(json.loads(file.read_text())), marker(name)) == GUIDE
+    assert study_text(json.loads(file.read_text())) in file.with_name("README.md").read_text()
+    assert f"studies/README.md#{name})" in GUIDE
     for ending in ("png", "pdf", "csv"):
         assert file.with_suffix(f".{ending}").exists()
 
