@@ -1,10 +1,11 @@
-"""Every public name has an example in its docstring, and every example is right."""
+"""Every public name and constructor has an example in its docstring, and every one is right."""
 
 import doctest
 import inspect
 from pathlib import Path
 
 import pytest
+from test_public_api import CONTRACT, find
 
 import hiermodel as hm
 
@@ -56,6 +57,22 @@ def test_every_public_name_has_an_example():
         and not (inspect.isclass(thing) and f"{thing.__module__}.{thing.__name__}" in returned)
     ]
     assert not without
+
+
+def constructors():
+    """Dotted name of every public class method: ways to make what is exported."""
+    return [
+        f"{name}.{method}"
+        for name, thing in THINGS.items()
+        if inspect.isclass(thing)
+        for method, value in vars(thing).items()
+        if isinstance(value, classmethod) and not method.startswith(("_", "tree_"))
+    ]
+
+
+@pytest.mark.parametrize("name", sorted({*CONTRACT, *constructors()}))
+def test_everything_of_the_contract_has_an_example_and_so_has_every_constructor(name):
+    assert has_example(find(name))
 
 
 @pytest.mark.parametrize("name", [name for name, thing in THINGS.items() if has_example(thing)])

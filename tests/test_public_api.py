@@ -19,6 +19,7 @@ CONTRACT = {
     "host_denoiser": "function num_leaves vocab_size",
     "Grammar.random": "key * vocab_size depth branching rules_per_symbol sigma shared",
     "Grammar.random_hierarchy": "key * vocab_size depth branching rules_per_symbol",
+    "Grammar.random_zipf": "key * vocab_size depth branching rules_per_symbol exponent shared",
     "Grammar.from_tensor": "rho * depth root_probs",
     "Grammar.from_rules": "children probs * depth root_probs",
     "paper_grammar": "seed",
@@ -31,6 +32,7 @@ CONTRACT = {
     "sample_posterior": "key grammar leaf_evidence num_samples * filter_level",
     "most_probable_tree": "grammar leaf_evidence * filter_level",
     "Schedule.linear": "num_steps",
+    "Schedule.from_betas": "betas",
     "add_noise": "key schedule x_0 t",
     "exact_denoiser": "grammar schedule * filter_level",
     "independent_denoiser": "schedule log_probs",
@@ -59,6 +61,7 @@ CONTRACT = {
 DEFAULTS = {
     "fit": {"callback": None, "vocab_size": None, "points": 100, "progress": True},
     "Grammar.random": {"branching": 2, "sigma": 1.0, "shared": True},
+    "Grammar.random_zipf": {"branching": 2, "exponent": 1.0, "shared": False},
     "Grammar.from_tensor": {"root_probs": None},
     "Grammar.from_rules": {"probs": None, "root_probs": None},
     "paper_grammar": {"seed": 0},

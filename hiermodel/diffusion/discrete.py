@@ -77,6 +77,11 @@ class DiscreteProcess:
 
         Raises:
             ValueError: if an argument is out of its range.
+
+        Example:
+            >>> process = hm.DiscreteProcess.masked(2, num_steps=4)
+            >>> process.alpha_bar.tolist(), process.noise_law.tolist(), process.mask
+            ([1.0, 0.75, 0.5, 0.25, 0.0], [0.0, 0.0, 1.0], 2)
         """
         vocab_size = check_integer("vocab_size", vocab_size, 2)
         noise_law = np.append(np.zeros(vocab_size), 1.0)
@@ -89,6 +94,11 @@ class DiscreteProcess:
         """The uniform process: a position that is hit gets any symbol, its own included.
 
         Args and errors as :meth:`masked`; at T nothing of x_0 is left.
+
+        Example:
+            >>> process = hm.DiscreteProcess.uniform(2, num_steps=4)
+            >>> process.noise_law.tolist(), process.mask is None
+            ([0.5, 0.5], True)
         """
         vocab_size = check_integer("vocab_size", vocab_size, 2)
         noise_law = np.full(vocab_size, 1 / vocab_size)
@@ -107,6 +117,11 @@ class DiscreteProcess:
 
         Raises:
             ValueError: if an argument is not so.
+
+        Example:
+            >>> process = hm.DiscreteProcess.from_betas([0.5, 1.0], [0.25, 0.75], vocab_size=2)
+            >>> [f"{prob:.3f}" for prob in jnp.exp(process.log_forward(np.array([0]), 1))[0]]
+            ['0.625', '0.375']
         """
         vocab_size = check_integer("vocab_size", vocab_size, 2)
         hits = np.asarray(betas, dtype=np.float64)

@@ -55,6 +55,10 @@ class Schedule:
 
         Raises:
             ValueError: if ``num_steps`` is not an integer of at least 20.
+
+        Example:
+            >>> [f"{left:.3f}" for left in hm.Schedule.linear(20).alpha_bar[:3]]
+            ['1.000', '0.995', '0.938']
         """
         num_steps = check_integer("num_steps", num_steps, 20)
         return cls.from_betas(np.linspace(0.1 / num_steps, 20 / num_steps, num_steps))
@@ -70,6 +74,10 @@ class Schedule:
         Raises:
             ValueError: if ``betas`` is not such an array, or if what is left of signal or noise at
                 a step is too small for the dtype of the schedule, and would be divided by as 0.
+
+        Example:
+            >>> hm.Schedule.from_betas(np.array([0.5, 0.5])).alpha_bar.tolist()
+            [1.0, 0.5, 0.25]
         """
         betas = np.asarray(betas, dtype=np.float64)
         require(betas.ndim == 1 and betas.size > 0, "betas", betas, "a one-dimensional array")

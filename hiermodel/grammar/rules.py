@@ -136,6 +136,10 @@ class Grammar:
 
         Raises:
             ValueError: if an argument is out of its range.
+
+        Example:
+            >>> hm.Grammar.random(key, vocab_size=6, depth=4, rules_per_symbol=4)
+            Grammar(vocab_size=6, depth=4, branching=2, max_rules=4, shared=True)
         """
         check_key(key)
         children = deal_rules(key, vocab_size, depth, branching, rules_per_symbol, shared)
@@ -157,6 +161,13 @@ class Grammar:
         """The random hierarchy model: rules of their own per level, all equally likely.
 
         Arguments and errors as in :meth:`random` (science.md#data; Cagnetta et al. 2307.02129).
+
+        Example:
+            >>> drawn = hm.Grammar.random_hierarchy(
+            ...     key, vocab_size=8, depth=3, branching=2, rules_per_symbol=2
+            ... )
+            >>> drawn.shared, np.unique(jnp.exp(drawn.log_weights)).tolist()
+            (False, [0.5])
         """
         return cls.random(
             key,
@@ -197,6 +208,11 @@ class Grammar:
 
         Raises:
             ValueError: if an argument is out of its range.
+
+        Example:
+            >>> drawn = hm.Grammar.random_zipf(key, vocab_size=2, depth=3, rules_per_symbol=[2, 1])
+            >>> [[f"{prob:.3f}" for prob in row] for row in jnp.exp(drawn.log_weights[0])]
+            [['0.667', '0.333'], ['1.000', '0.000']]
         """
         check_key(key)
         require(bool(np.isfinite(exponent)) and exponent >= 0, "exponent", exponent, "at least 0")
@@ -235,6 +251,13 @@ class Grammar:
 
         Raises:
             ValueError: if shapes do not fit, or rows are negative, not finite, or do not sum to 1.
+
+        Example:
+            >>> rho = np.zeros((2, 2, 2))
+            >>> rho[0, 0, 1] = rho[1, 1, 0] = 1  # 0 produces 0 1, and 1 produces 1 0
+            >>> certain = hm.Grammar.from_tensor(rho, depth=2, root_probs=np.array([1.0, 0.0]))
+            >>> hm.sample_leaves(key, certain, 1).tolist()
+            [[0, 1, 1, 0]]
         """
         depth = check_integer("depth", depth, 1)
         rho = np.asarray(rho, dtype=np.float64)
@@ -282,6 +305,12 @@ class Grammar:
         Raises:
             ValueError: if shapes do not fit, a child is no symbol, a symbol has the same rule
                 twice, or probabilities are negative, not finite, or do not sum to 1.
+
+        Example:
+            >>> children = np.array([[[0, 1]], [[1, 0]]])  # 0 produces 0 1, and 1 produces 1 0
+            >>> certain = hm.Grammar.from_rules(children, depth=2, root_probs=np.array([1.0, 0.0]))
+            >>> hm.sample_leaves(key, certain, 1).tolist()
+            [[0, 1, 1, 0]]
         """
         depth = check_integer("depth", depth, 1)
         children = check_children(children, depth)

@@ -111,6 +111,12 @@ class FreshData:
 
         Raises:
             ValueError: for fewer rows than 1.
+
+        Example:
+            >>> def draw(key, logits, num_rows):
+            ...     return jax.random.categorical(key, logits, shape=(num_rows, 4))
+            >>> hm.training.FreshData.of(jnp.zeros(3), draw, num_rows=100).num_rows
+            100
         """
         leaves, structure = jax.tree.flatten(law)
         leaves = tuple(map(jnp.asarray, leaves))
