@@ -150,7 +150,7 @@ def test_members_that_do_not_exist_are_refused(ensemble):
 DEVICES_PROGRAM = """
 import sys
 import jax, jax.numpy as jnp, numpy as np
-here, folder, port, rank, processes = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+here, folder, port, rank, processes, devices = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
 sys.path.insert(0, here)
 if processes > 1:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -163,19 +163,27 @@ from hiermodel.training.in_folder import train
 from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.training.state import Ensemble, init_ensemble
 
-assert len(jax.devices()) == 4
-shared = ((4, 4, 1), (6, 2, 2), (2, 2, 2), (1, 1, 4), (8, 4, 1))
-alone = ((4, 4, 1), (6, 3, 1), (2, 2, 1), (1, 1, 1), (8, 4, 1))
-for num_members, members, batch in shared if processes > 1 else alone:
+assert len(jax.devices()) == devices
+shared = {
+    4: ((4, 4, 1), (6, 2, 2), (2, 2, 2), (1, 1, 4), (8, 4, 1)),
+    8: ((4, 4, 2), (6, 2, 4), (2, 2, 4), (1, 1, 8), (8, 8, 1)),
+}
+alone = {
+    4: ((4, 4, 1), (6, 3, 1), (2, 2, 1), (1, 1, 1), (8, 4, 1)),
+    8: ((4, 4, 1), (6, 6, 1), (2, 2, 1), (1, 1, 1), (8, 8, 1)),
+}
+for num_members, members, batch in (shared if processes > 1 else alone)[devices]:
     assert dict(training_mesh(num_members).shape) == {"member": members, "batch": batch}
 sequences = jax.random.randint(jax.random.key(7), (2, 20, 4), 0, 3).astype(jnp.int8)
+num_seeds = devices // 2
 for num_splits in (2, 1):
-    ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=num_splits, num_seeds=2)
+    ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=num_splits, num_seeds=num_seeds)
     states = init_ensemble(jax.random.key(3), ensemble)
     states = place_members(states, ensemble.num_members)
     states, stats = train_epochs(ensemble, states, sequences[:num_splits], jnp.int32(2))
     kernel = states.params["output_projection.kernel"]
-    assert len(kernel.sharding.device_set) == (4 if processes > 1 else 2 * num_splits)
+    busy = devices if processes > 1 else num_seeds * num_splits
+    assert len(kernel.sharding.device_set) == busy
     assert kernel.addressable_data(0).shape[0] == 1
     everywhere = NamedSharding(training_mesh(ensemble.num_members), PartitionSpec())
     params = jax.jit(lambda params: params, out_shardings=everywhere)(states.params)
@@ -196,17 +204,19 @@ if processes > 1:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.long), 2])
-def test_four_devices_train_the_same_networks(
-    ensemble, sequences, assert_same_params, tmp_path, processes
+@pytest.mark.parametrize("devices", [4, 8])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_many_devices_train_the_same_networks(
+    ensemble, sequences, assert_same_params, tmp_path, processes, devices
 ):
-    """Members and rows of a batch spread over 4 devices, of one process or of two."""
+    """Members and rows of a batch spread over devices, of one process or of two."""
+    ensemble = dataclasses.replace(ensemble, num_seeds=devices // 2)
     with socket.socket() as probe:
         probe.bind(("localhost", 0))
         port = str(probe.getsockname()[1])
     environment = os.environ | {
         "XLA_FLAGS": os.environ["XLA_FLAGS"]
-        + f" --xla_force_host_platform_device_count={4 // processes}",
+        + f" --xla_force_host_platform_device_count={devices // processes}",
         "JAX_PLATFORMS": "cpu",
         "JAX_ENABLE_X64": str(int(jax.config.jax_enable_x64)),
         "JAX_COMPILATION_CACHE_DIR": str(jax.config.jax_compilation_cache_dir),
@@ -214,7 +224,7 @@ def test_four_devices_train_the_same_networks(
     }
     command = [sys.executable, "-c", DEVICES_PROGRAM, os.path.dirname(__file__), str(tmp_path)]
     running = [
-        subprocess.Popen([*command, port, str(rank), str(processes)], env=environment)
+        subprocess.Popen([*command, port, str(rank), str(processes), str(devices)], env=environment)
         for rank in range(processes)
     ]
     try:
@@ -232,7 +242,7 @@ def test_four_devices_train_the_same_networks(
         expected = {name: value[: len(loss)] for name, value in states.params.items()}
         assert_same_params(expected, found, 1e-6)
     # Every member is written by one process alone, the one on whose devices it lies.
-    assert kept == {2: [0, 1, 2, 3], 1: [0, 1]}
+    assert kept == {2: [*range(devices)], 1: [*range(devices // 2)]}
     if processes > 1:
         one = dataclasses.replace(ensemble, num_splits=1)
         saved = member_checkpoints(tmp_path / "run", one, "a").load_params(2)

@@ -10,7 +10,7 @@ import jax
 import pytest
 
 PROGRAM = """
-import json, re, sys
+import dataclasses, json, re, sys
 from collections import Counter
 import jax, jax.numpy as jnp
 sys.path[:0] = sys.argv[1:]
@@ -36,19 +36,25 @@ def size(shapes):
     dims = re.findall(r"[a-z]+\\d*\\[([\\d,]*)\\]", shapes)
     return max(eval("*".join(d.split(",")) or "1") for d in dims)
 
-def training(num_members):
-    ensemble = Ensemble(NETWORK, TRAINING, SCHEDULE, num_splits=1, num_seeds=num_members)
+def training(num_members, num_rows=20, **settings):
+    own = dataclasses.replace(TRAINING, **settings)
+    ensemble = Ensemble(NETWORK, own, SCHEDULE, num_splits=1, num_seeds=num_members)
     states = place_members(init_ensemble(jax.random.key(0), ensemble), num_members)
-    data = jnp.zeros((1, 20, 4), jnp.int8)
+    data = jnp.zeros((1, num_rows, 4), jnp.int8)
     train = jax.jit(lambda *arguments: epochs.train_epochs.__wrapped__(*arguments))
     return about(train.lower(ensemble, states, data, jnp.int32(1)).compile())
 
+def evaluating(num_members):
+    function, *arguments = evaluation_program(NETWORK, num_members)
+    return about(jax.jit(function).lower(*arguments).compile())
+
+large = {"num_rows": 4096, "batch_size": 4096}
 found = {"members": training(8), "fewer": training(1)}
-epochs.shares_batches = lambda: True  # as on accelerators
-epochs.runs_side_by_side = lambda platform: True
-found["batches"] = training(4)
-function, *arguments = evaluation_program(NETWORK, 8)
-found["evaluation"] = about(jax.jit(function).lower(*arguments).compile())
+found |= {"evaluation": evaluating(8), "evaluation of one": evaluating(1)}
+epochs.runs_side_by_side = lambda platform: True  # as on accelerators
+found["whole batch"] = training(1, **large)
+epochs.shares_batches = lambda: True
+found["batches"] = training(2, **large)
 print(json.dumps(found))
 """
 
@@ -83,9 +89,17 @@ def test_devices_that_share_a_batch_add_up_its_gradient_and_no_more(programs):
 
 def test_memory_of_a_device_is_that_of_its_members(programs):
     """Eight members on eight devices take of each what one takes of one."""
-    together, alone = programs["members"], programs["fewer"]
-    assert together["arguments"] < 1.1 * alone["arguments"]
-    assert together["temporary"] < 1.1 * alone["temporary"] + 1024
+    for together, alone in (("members", "fewer"), ("evaluation", "evaluation of one")):
+        together, alone = programs[together], programs[alone]
+        assert together["arguments"] < 1.1 * alone["arguments"]
+        assert together["temporary"] < 1.1 * alone["temporary"] + 1024
+
+
+def test_memory_of_a_device_is_that_of_its_rows(programs):
+    """Of a large batch, four devices hold a quarter each, and its network as a whole."""
+    shared, whole = programs["batches"], programs["whole batch"]
+    assert shared["arguments"] == whole["arguments"]
+    assert shared["temporary"] < 1.1 * whole["temporary"] / 4
 
 
 def test_evaluation_is_shared_out_without_a_word(programs):
