@@ -214,8 +214,8 @@ def _transformers(tree: Protocol) -> dict[str, Protocol]:
     They are trained longer, at the same rate: their checkpoints begin with those of the tree.
     """
     longer = {
-        "training": dataclasses.replace(tree.run.training, num_epochs=3716),
-        "num_checkpoints": 23,
+        "training": dataclasses.replace(tree.run.training, num_epochs=2863),
+        "num_checkpoints": 22,
     }
     return {
         name: _labelled(
