@@ -7,7 +7,7 @@ makes one of any Flax NNX module. ``hm.fit`` trains it.
 from hiermodel.networks.learned import LearnedDenoiser, Losses, learned_denoiser
 from hiermodel.networks.mlp import MLPConfig
 from hiermodel.networks.modules import from_module
-from hiermodel.networks.network import Network, Target, apply, init_params, param_shapes
+from hiermodel.networks.network import Network, Target
 from hiermodel.networks.published import (
     load_torch_checkpoint,
     transformer_from_state_dict,
@@ -29,12 +29,9 @@ __all__ = [
     "TransformerConfig",
     "TreeUNetConfig",
     "UNetConfig",
-    "apply",
     "from_module",
-    "init_params",
     "learned_denoiser",
     "load_torch_checkpoint",
-    "param_shapes",
     "transformer_from_state_dict",
     "transformer_to_state_dict",
 ]

@@ -62,7 +62,7 @@ class LearnedDenoiser:
         losses: its training, if ``fit`` made it. No part of it as a pytree.
 
     Example:
-        >>> params = hm.networks.init_params(key, network)
+        >>> params = network.init(key)
         >>> learned = hm.networks.learned_denoiser(network, params)
         >>> (learned.num_leaves, learned.vocab_size, learned(noisy, 5).shape)
         (4, 2, (8, 4, 2))
@@ -161,7 +161,7 @@ def learned_denoiser(
 
     Args:
         network: the network.
-        params: its parameters, as ``init_params`` makes them. A leading member axis on every one
+        params: its parameters, as ``network.init`` makes them. A leading member axis on every one
             is allowed if the denoiser is then called under ``jax.vmap``.
         process: the noise that it was trained on; None, for symbols in Gaussian noise, to accept
             any step from 1.
@@ -172,7 +172,7 @@ def learned_denoiser(
             and knowing it says nothing of x_0.
 
     Example:
-        >>> params = hm.networks.init_params(key, network)
+        >>> params = network.init(key)
         >>> learned = hm.networks.learned_denoiser(network, params, schedule)
         >>> hm.sample_ancestral(key, learned, schedule, 3).shape
         (3, 4)

@@ -234,7 +234,7 @@ def from_module(module: nnx.Module | Factory, target: Target) -> ModuleNetwork:
         ...     def __call__(self, x_t, t):
         ...         return self.map(x_t)
         >>> own = hm.networks.from_module(Linear, hm.networks.SymbolLogits(4, 2))
-        >>> sorted(hm.networks.param_shapes(own).values())
+        >>> sorted(param.shape for param in own.init(key).values())
         [(2,), (2, 2)]
     """
     factory = _Copy(module) if isinstance(module, nnx.Module) else module

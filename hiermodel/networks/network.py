@@ -89,8 +89,10 @@ class Network(Protocol):
     of that of the network, which is then a dataclass with a field of this name.
 
     Example:
-        >>> isinstance(hm.networks.MLPConfig(4, 2), hm.networks.Network)
+        >>> isinstance(network, hm.networks.Network)
         True
+        >>> network.apply(network.init(key), noisy, jnp.asarray(5)).shape
+        (8, 4, 2)
     """
 
     @property
@@ -135,24 +137,13 @@ def init_params(key: Key[Array, ""], network: Network, dtype: DTypeLike = jnp.fl
 
     Raises:
         ValueError: if ``key`` is not a typed key.
-
-    Example:
-        >>> params = hm.networks.init_params(key, network)
-        >>> sum(value.size for value in params.values()) > 1000
-        True
     """
     check_key(key)
     return _draw_params(threefry_key(key), network, dtype)
 
 
 def param_shapes(network: Network) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every parameter of a network.
-
-    Example:
-        >>> shapes = hm.networks.param_shapes(network)
-        >>> shapes == {name: p.shape for name, p in hm.networks.init_params(key, network).items()}
-        True
-    """
+    """Name and shape of every parameter of a network."""
     shapes = jax.eval_shape(lambda: _draw_params(jax.random.key(0), network, jnp.float32))
     return {name: value.shape for name, value in shapes.items()}
 
@@ -187,11 +178,6 @@ def apply(
 
     Raises:
         ValueError: for an option that the network does not take, or a result of another shape.
-
-    Example:
-        >>> params = hm.networks.init_params(key, network)
-        >>> hm.networks.apply(network, params, noisy, jnp.asarray(5)).shape
-        (8, 4, 2)
     """
     for option in options:
         name = type(network).__name__

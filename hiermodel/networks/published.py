@@ -99,7 +99,7 @@ def transformer_from_state_dict(state: Mapping[str, Any], *, num_heads: int) -> 
 
     Example:
         >>> network = hm.networks.TransformerConfig(4, 2, width=8, num_layers=1, num_heads=2)
-        >>> params = hm.networks.init_params(key, network)
+        >>> params = network.init(key)
         >>> mine = hm.networks.learned_denoiser(network, params, schedule)
         >>> state = hm.networks.transformer_to_state_dict(mine)
         >>> hm.transformer_from_state_dict(state, num_heads=2).vocab_size
@@ -131,7 +131,7 @@ def transformer_to_state_dict(denoiser: LearnedDenoiser) -> dict[str, Float[np.n
 
     Example:
         >>> small = hm.networks.TransformerConfig(4, 2, width=8, num_layers=1, num_heads=2)
-        >>> learned = hm.networks.learned_denoiser(small, hm.networks.init_params(key, small))
+        >>> learned = hm.networks.learned_denoiser(small, small.init(key))
         >>> state = hm.networks.transformer_to_state_dict(learned)
         >>> hm.networks.transformer_from_state_dict(state, num_heads=2).network.width
         8

@@ -19,7 +19,8 @@ from figures.theory import f7b as layers
 from figures.theory import f7c as oracles
 from figures.theory import f9 as blocks
 from figures.theory.family import all_families, by_number
-from hiermodel.networks import TransformerConfig, TreeUNetConfig, init_params
+from hiermodel.networks import TransformerConfig, TreeUNetConfig
+from hiermodel.networks.network import init_params
 
 KEY = jax.random.key(0)
 SYMBOLS, LEAVES = 3, 4
