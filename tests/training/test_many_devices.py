@@ -48,9 +48,31 @@ def evaluating(num_members):
     function, *arguments = evaluation_program(NETWORK, num_members)
     return about(jax.jit(function).lower(*arguments).compile())
 
+def example(described):
+    if jnp.issubdtype(described.dtype, jnp.integer):
+        return jnp.ones(described.shape, described.dtype)
+    drawn = jax.random.normal(jax.random.key(described.size), described.shape)
+    return jax.nn.log_softmax(drawn)
+
+def evaluation_differs_by():
+    function, *described = evaluation_program(NETWORK, 8)
+    inputs, params, _, pairs = jax.tree.map(example, described)
+    splits = jnp.zeros(8, jnp.int32)
+    evaluate = jax.jit(function)
+    together = evaluate(inputs, params, splits, pairs)
+    assert len(jax.tree.leaves(together)[0].sharding.device_set) == 8
+    together, largest = jax.device_get(together), 0.0
+    for place in range(8):
+        own = jax.tree.map(lambda leaf: leaf[place : place + 1], (params, splits, pairs))
+        alone = jax.device_get(evaluate(inputs, *own))
+        gaps = jax.tree.map(lambda many, one: abs(many[place] - one[0]).max(), together, alone)
+        largest = max(largest, *map(float, jax.tree.leaves(gaps)))
+    return largest
+
 large = {"num_rows": 4096, "batch_size": 4096}
 found = {"members": training(8), "fewer": training(1)}
 found |= {"evaluation": evaluating(8), "evaluation of one": evaluating(1)}
+found["evaluation differs by"] = evaluation_differs_by()
 epochs.runs_side_by_side = lambda platform: True  # as on accelerators
 found["whole batch"] = training(1, **large)
 epochs.shares_batches = lambda: True
@@ -102,5 +124,6 @@ def test_memory_of_a_device_is_that_of_its_rows(programs):
     assert shared["temporary"] < 1.1 * whole["temporary"] / 4
 
 
-def test_evaluation_is_shared_out_without_a_word(programs):
+def test_evaluation_is_shared_out_without_a_word_and_changes_nothing(programs):
     assert programs["evaluation"]["collectives"] == {}
+    assert programs["evaluation differs by"] < 1e-6
