@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from experiments.cards import lines
+from experiments.cards import contents, lines
 from experiments.onsets import ensemble
 from experiments.store import Measurement
 from figures import style
@@ -88,3 +88,18 @@ def test_minima_of_pictures_are_averaged_within_training_sets():
     times, located = style.onset(results, "tau_test")
     np.testing.assert_allclose(np.log(times), np.log(apart).reshape(SPLITS, SEEDS).mean(1))
     assert located.tolist() == [False, True, True, True, True]
+
+
+def test_the_card_says_how_many_tests_refute_the_law():
+    """Every network fails one of four tests; the law itself none."""
+    results = results_with(10, 100)
+    p_values = np.full((2, SPLITS * SEEDS, 4), 0.3)
+    p_values[1, :, 2] = 0.01
+    results["examination"] = {
+        "epoch": measured([10.0, 100.0], "checkpoint"),
+        "p_value": measured(p_values, "checkpoint", "member", "test"),
+        "p_value_of_law": measured([0.9, 0.8, np.nan, 0.2], "test"),
+    }
+    (number,) = contents.law_numbers(results)
+    assert (number.estimate, number.chance) == (0.25, 0.0)
+    assert not list(contents.law_numbers(results_with(10, 100)))
