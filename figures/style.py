@@ -330,8 +330,8 @@ def training_axis(axis: Axes) -> None:
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 
-WIDTH_OF_LABEL = 0.95
-"""What a label takes in a legend, in inches, on average."""
+LETTER, HANDLE = 0.052, 0.45
+"""What a letter takes in a legend, and a handle with the space around it, in inches."""
 
 
 def legend_below(figure: Figure, panels: Iterable[Axes], title: str | None = None) -> None:
@@ -341,11 +341,19 @@ def legend_below(figure: Figure, panels: Iterable[Axes], title: str | None = Non
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        most = int(figure.get_figwidth() // WIDTH_OF_LABEL)
-        rows = -(-len(found) // most)
-        columns = {"ncols": -(-len(found) // rows), "columnspacing": 1.4}
+        columns = {"ncols": _num_columns(list(found), figure.get_figwidth()), "columnspacing": 1.4}
         columns["loc"] = "outside lower center"
         figure.legend(found.values(), found, title=title, handlelength=1.8, **columns)
+
+
+def _num_columns(labels: Sequence[str], width: float) -> int:
+    """The most columns of a legend that fit; it is filled column by column."""
+    for rows in range(1, len(labels)):
+        columns = [labels[start : start + rows] for start in range(0, len(labels), rows)]
+        longest = sum(max(map(len, column)) for column in columns)
+        if LETTER * longest + HANDLE * len(columns) <= width:
+            return len(columns)
+    return 1
 
 
 def draw_panel(
