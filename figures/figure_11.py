@@ -20,12 +20,9 @@ CAPTION = (
 STAGES = ("random_u_turns",)
 
 
-def draw(runs: Mapping[str, Results]) -> Figure:
+def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "random_u_turns" of the run."""
-    results = style.only(runs)
-    figure, (axis,) = style.new_figure(1, 2.9)
-    style.draw_panel(axis, results, STAGES, _draw)
-    return figure
+    return style.draw_runs(results, [("", STAGES, _draw)], 2.9)
 
 
 def _draw(axis: Axes, results: Results) -> None:

@@ -1,6 +1,7 @@
 """Figure 1a: networks on disjoint images draw the same pictures, then part while the loss falls."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 
 import numpy as np
@@ -47,23 +48,15 @@ FEW = 0.05
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each data set, by its name."""
-    count = max(len(results), 1)
-    shape = (2, 2) if count == 1 else (len(PANELS), count)
-    heights = (1.8 * shape[0], 2.1)
+    heights = (1.8 * (2 if len(results) == 1 else len(PANELS)), 2.1)
     figure = Figure(figsize=(style.COLUMN_WIDTH, sum(heights) + 0.3), layout="constrained")
     top, bottom = figure.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
-    axes = top.subplots(*shape, squeeze=False).reshape(len(PANELS), count)
-    columns = [list(axes[:, column]) for column in range(count)]
-    for column, own in zip(columns, results.values(), strict=False):
-        for axis, panel in zip(column, PANELS, strict=True):
-            style.draw_panel(axis, own, STAGES, panel)
-    style.name_runs(columns[: len(results)], list(results))
-    style.legend_below(figure, axes.flat)
-    mosaics = bottom.subplots(1, 3, squeeze=False)[0]
-    for axis, (title, own, checkpoint) in zip(mosaics, _mosaics(results), strict=False):
-        style.draw_panel(
-            axis, own, STAGES, lambda axis, found, at=checkpoint: _pairs(axis, found, at)
-        )
+    style.draw_runs(results, PANELS, 1.8, wrap=2, into=top)
+    style.legend_below(figure, top.axes)
+    shown = _mosaics(results)
+    mosaics = bottom.subplots(1, len(shown), squeeze=False)[0]
+    for axis, (title, own, checkpoint) in zip(mosaics, shown, strict=True):
+        style.draw_panel(axis, own, STAGES, functools.partial(_pairs, checkpoint=checkpoint))
         axis.set_title(title)
     return figure
 
@@ -107,7 +100,7 @@ def _draw_dissimilarity(axis: Axes, results: Results) -> None:
         style.curve_with_band(axis, epochs, control, **line)
     style.mark_minimum(axis, results, "tau_pair", epochs, curves, style.BLUE)
     units = results["comparison"]["dissimilarity"].units
-    axis.set(title="paired samples", ylabel=f"{units}\n↓ more alike", ylim=(0, None))
+    axis.set(ylabel=f"{units}\n↓ more alike", ylim=(0, None))
     finish(axis, results)
 
 
@@ -124,14 +117,14 @@ def draw_loss(axis: Axes, results: Results) -> None:
             level = evaluation[name].values[:, 1].mean()
             axis.axhline(level, color=style.GREY, ls="--", lw=0.8, label=label)
     style.log_height(axis)
-    axis.set(title="denoising loss", ylabel=f"{evaluation['loss'].units}\n↓ better")
+    axis.set_ylabel(f"{evaluation['loss'].units}\n↓ better")
     finish(axis, results)
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
     style.draw_gap(axis, results)
     units = results["comparison"]["nearest_distance"].units
-    axis.set(title="own–other gap", ylabel=f"{units}\n0 is unbiased")
+    axis.set_ylabel(f"{units}\n0 is unbiased")
     finish(axis, results)
 
 
@@ -141,13 +134,18 @@ def _draw_memorised(axis: Axes, results: Results) -> None:
         return
     epochs, memorised = style.along_training(results, "comparison", "memorised")
     style.curve_with_band(axis, epochs, memorised, color=style.PURPLE)
-    axis.set(title="memorised", ylabel="fraction of samples\n↓ better")
+    axis.set_ylabel("fraction of samples\n↓ better")
     top = max(1.05 * memorised.max(), 2 * FEW)
     axis.set_ylim(-0.03 * top, top)
     finish(axis, results)
 
 
-PANELS = (_draw_dissimilarity, draw_loss, _draw_gap, _draw_memorised)
+PANELS: tuple[style.Panel, ...] = (
+    ("paired samples", STAGES, _draw_dissimilarity),
+    ("denoising loss", STAGES, draw_loss),
+    ("own–other gap", STAGES, _draw_gap),
+    ("memorised", STAGES, _draw_memorised),
+)
 """What is drawn of every data set, along training."""
 
 

@@ -1,13 +1,14 @@
 """Figure 1b: which levels are learned when, and when networks of disjoint splits part ways."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
-from experiments.onsets import TEST, beaten_levels
+from experiments.onsets import TEST, TRAIN, beaten_levels
 from figures import style
 from figures.claims import Run, at_times, border_note, located, per_network, per_pair
 from figures.figure import FigureSpec
@@ -32,33 +33,12 @@ SPLIT_CURVES = (
     ("split_excess", "-", "difference"),
 )
 
-TITLES = ("training sequences", "test sequences", "test, between networks")
-
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "evaluation" of each run, by its label."""
-    figure, runs = style.panels(3, list(results), 2.3)
-    for axes, own in zip(runs, results.values(), strict=True):
-        _draw_run(axes, own)
-    style.name_runs(runs, list(results))
-    drawn = [axes for axes, own in zip(runs, results.values(), strict=True) if "evaluation" in own]
-    if drawn:
-        style.legend_below(figure, drawn[0])
+    figure = style.draw_runs(results, PANELS, 2.3, alike=(0, 1))
+    style.legend_below(figure, figure.axes)
     return figure
-
-
-def _draw_run(axes: Sequence[Axes], results: Results) -> None:
-    """The three panels of one run."""
-    train, test, splits = axes
-    style.draw_panel(train, results, STAGES, lambda axis, found: _draw_set(axis, found, 0))
-    style.draw_panel(test, results, STAGES, lambda axis, found: _draw_set(axis, found, 1))
-    style.draw_panel(splits, results, STAGES, _draw_networks)
-    for axis, title in zip(axes, TITLES, strict=True):
-        axis.set_title(title)
-    if "evaluation" in results:
-        test.sharey(train)
-        for axis in (train, test):
-            axis.set_ylabel("KL divergence\n(nats per sequence)\n↓ nearer the oracle")
 
 
 def _draw_set(axis: Axes, results: Results, index: int) -> None:
@@ -67,6 +47,7 @@ def _draw_set(axis: Axes, results: Results, index: int) -> None:
     if index == TEST:
         _draw_oracle_lines(axis, results)
     style.log_height(axis)
+    axis.set_ylabel("KL divergence\n(nats per sequence)\n↓ nearer the oracle")
     style.training_axis(axis)
 
 
@@ -123,6 +104,13 @@ def _mark_splits(axis: Axes, results: Results) -> None:
         if tau in results["onsets"] and style.onset(results, tau)[1].any():
             x, curves = style.along_training(results, "evaluation", name)
             style.mark_minimum(axis, results, tau, x, curves[:, :, TEST], style.VERMILION)
+
+
+PANELS: tuple[style.Panel, ...] = (
+    ("training sequences", STAGES, functools.partial(_draw_set, index=TRAIN)),
+    ("test sequences", STAGES, functools.partial(_draw_set, index=TEST)),
+    ("test, between networks", STAGES, _draw_networks),
+)
 
 
 def along_training(run: Run) -> list[Claim]:

@@ -1,11 +1,13 @@
 """Figure 2: how alike networks of disjoint splits see the same noisy image, along training."""
 
+import functools
 from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic
+from experiments.onsets import TEST, TRAIN
 from experiments.store import Measurement, Measurements
 from figures import figure_1a, style
 from figures.claims import Run, at_times, border_note, located, of_other_units, per_pair
@@ -23,16 +25,11 @@ CAPTION = (
 STAGES = ("evaluation",)
 
 
-def draw(runs: Mapping[str, Results]) -> Figure:
+def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "evaluation" of the run, with "onsets"."""
-    results = style.only(runs)
-    figure, (train, test, loss) = style.new_figure(3, 2.5)
-    style.draw_panel(train, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 0))
-    style.draw_panel(test, results, STAGES, lambda axis, found: _draw_cosine(axis, found, 1))
-    style.draw_panel(loss, results, STAGES, figure_1a.draw_loss)
-    if "evaluation" in results:
-        test.sharey(train)
-        style.legend_below(figure, (train, loss))
+    figure = style.draw_runs(results, PANELS, 2.5, alike=(0, 1))
+    train, _, loss = figure.axes
+    style.legend_below(figure, (train, loss))
     return figure
 
 
@@ -44,14 +41,20 @@ def _draw_cosine(axis: Axes, results: Results, index: int) -> None:
         color = style.level_color(place, len(times))
         curves = cosine[..., place]
         style.curve_with_band(axis, epochs, curves, color=color, label=f"t/T = {time:g}")
-        if index == 1:
+        if index == TEST:
             style.mark_minimum(axis, results, "tau_split", epochs, curves, color, place)
     # The first checkpoints, whose networks know next to nothing, would squeeze the rest.
     later = cosine[len(cosine) // 5 :].mean(1)
     axis.set_ylim(max(0.0, float(later.min()) - 0.02), 1)
-    name = tuple(style.SET_COLORS)[index]
-    axis.set(title=f"predicted noise, {name} images", ylabel="cosine\n↑ more alike")
+    axis.set_ylabel("cosine\n↑ more alike")
     figure_1a.finish(axis, results)
+
+
+PANELS: tuple[style.Panel, ...] = (
+    ("predicted noise, train images", STAGES, functools.partial(_draw_cosine, index=TRAIN)),
+    ("predicted noise, test images", STAGES, functools.partial(_draw_cosine, index=TEST)),
+    ("denoising loss", STAGES, figure_1a.draw_loss),
+)
 
 
 def seeing_the_same(run: Run) -> list[Claim]:

@@ -1,6 +1,7 @@
 """Figure 4a: samples move towards the training set while the test loss still falls."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -51,26 +52,9 @@ BELOW_WORDS = 0.9
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each run, by its label."""
-    figure, runs = style.panels(5, list(results), 2.1)
-    for axes, own in zip(runs, results.values(), strict=True):
-        _draw_run(axes, own)
-    style.name_runs(runs, list(results))
+    figure = style.draw_runs(results, PANELS, 2.1, alike=(3, 4))
     style.legend_below(figure, figure.axes)
     return figure
-
-
-def _draw_run(axes: Sequence[Axes], results: Results) -> None:
-    """The five panels of one run."""
-    neighbours, gap, losses, bias, test = axes
-    style.draw_panel(neighbours, results, ("evaluation", "comparison"), _draw_neighbours)
-    style.draw_panel(gap, results, ("comparison", "refitted", "levels"), _draw_gap)
-    style.draw_panel(losses, results, ("evaluation",), _draw_losses)
-    for axis, (name, moment) in zip((bias, test), MOMENTS.items(), strict=True):
-        style.draw_panel(axis, results, ("u_turns",), _ratios_at(moment))
-        axis.set_title(f"U-turns at {name}")
-    if "u_turns" in results:
-        test.sharey(bias)
-        bias.set_ylabel("overlap, network / exact\n1 is right")
 
 
 def _draw_neighbours(axis: Axes, results: Results) -> None:
@@ -84,7 +68,7 @@ def _draw_neighbours(axis: Axes, results: Results) -> None:
     reach = np.quantile(floor, [0.025, 0.975])
     axis.axhspan(*reach, color=style.GREY, alpha=0.35, lw=0, label="fresh data, 95 %")
     style.mark_minimum(axis, results, "tau_neighbour", epochs, curves, style.BLUE)
-    axis.set(yscale="log", title="nearest neighbours", ylabel="KL (nats)\n↓ nearer the law")
+    axis.set(yscale="log", ylabel="KL (nats)\n↓ nearer the law")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -108,7 +92,7 @@ def _draw_gap(axis: Axes, results: Results) -> None:
             times, where = style.onset(results, name)
             line = {"color": color, "ls": "-." if where.all() else ":", "lw": 0.9, "label": label}
             axis.axvline(np.exp(np.log(times).mean()), ymax=BELOW_WORDS, **line)
-    axis.set(title="own–other gap", ylabel="symbols\n0 is unbiased")
+    axis.set_ylabel("symbols\n0 is unbiased")
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
 
@@ -127,7 +111,7 @@ def _draw_losses(axis: Axes, results: Results) -> None:
     style.mark_minimum(axis, results, "tau_test", epochs, excess[:, :, 1], color)
     axis.axhline(0, color=style.GREY, lw=0.8)
     top = np.quantile(excess[:, :, 1].mean(1), 0.9)
-    axis.set(title="loss above its floor", ylabel="nats per position\n↓ better")
+    axis.set_ylabel("nats per position\n↓ better")
     axis.set_ylim(min(excess.mean(1).min() * 1.1, -0.05 * top), top * 1.3)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
@@ -140,17 +124,27 @@ def above_floor(evaluation: Measurements) -> np.ndarray:
     return evaluation["loss"].values - evaluation["loss_floor"].values
 
 
-def _ratios_at(moment: int):
-    def draw(axis: Axes, results: Results) -> None:
-        measured = results["u_turns"]
-        x, ratio = measured["relative_time"].values, measured["ratio"].values[moment]
-        axis.axhline(1, color=style.GREY, lw=0.8)
-        for index, (name, color) in enumerate(style.SET_COLORS.items()):
-            own = style.by_set(results, ratio[:, index].T)
-            style.curve_with_band(axis, x, own, color=color, marker="o", ms=3, label=name)
-        axis.set_xlabel("turning point $t/T$")
+def _draw_ratios(axis: Axes, results: Results, moment: int) -> None:
+    measured = results["u_turns"]
+    x, ratio = measured["relative_time"].values, measured["ratio"].values[moment]
+    axis.axhline(1, color=style.GREY, lw=0.8)
+    for index, (name, color) in enumerate(style.SET_COLORS.items()):
+        own = style.by_set(results, ratio[:, index].T)
+        style.curve_with_band(axis, x, own, color=color, marker="o", ms=3, label=name)
+    axis.set_xlabel("turning point $t/T$")
+    if moment == BIAS:
+        axis.set_ylabel("overlap, network / exact\n1 is right")
 
-    return draw
+
+PANELS: tuple[style.Panel, ...] = (
+    ("nearest neighbours", ("evaluation", "comparison"), _draw_neighbours),
+    ("own–other gap", ("comparison", "refitted", "levels"), _draw_gap),
+    ("loss above its floor", ("evaluation",), _draw_losses),
+    *(
+        (f"U-turns at {name}", ("u_turns",), functools.partial(_draw_ratios, moment=moment))
+        for name, moment in MOMENTS.items()
+    ),
+)
 
 
 FIGURE = FigureSpec(

@@ -1,6 +1,6 @@
 """Figure 4b: the loss split into what can be distilled and what must be remembered."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,38 +24,17 @@ CAPTION = (
 
 STAGES = ("evaluation", "comparison", "decomposition")
 
-KINDS = {"": "at fixed $t/T$", "_all": "mean over $t$"}
 
-"""Indices along the dimension "set"."""
-
-
-def draw(runs: Mapping[str, Results]) -> Figure:
+def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "decomposition", shaded with the help of "onsets"."""
-    results = style.only(runs)
-    figure, axes = style.new_figure(2, 4.2, num_rows=2)
-    for column, (ending, title) in enumerate(KINDS.items()):
-        top, bottom = axes[column], axes[2 + column]
-        _draw(top, results, "distillation", ending)
-        _draw(bottom, results, "excess", ending)
-        top.set_title(title)
-    axes[0].set_ylabel("distillation − floor\n(nats per position)\n↓ better")
-    axes[2].set_ylabel("excess\n(nats per position)\n0: nothing remembered")
-    style.legend_below(figure, axes)
-    if "tau_neighbour" not in results.get("onsets", {}):
+    figure = style.draw_runs(results, PANELS, 2.1, wrap=2)
+    style.legend_below(figure, figure.axes)
+    if "tau_neighbour" not in style.only(results).get("onsets", {}):
         style.mark_partial(figure)
     return figure
 
 
-def _draw(axis: Axes, results: Results, part: str, ending: str) -> None:
-    style.draw_panel(
-        axis,
-        results,
-        ("decomposition",),
-        lambda where, found: _draw_part(where, found, part, ending),
-    )
-
-
-def _draw_part(axis: Axes, results: Results, part: str, ending: str) -> None:
+def _draw_part(axis: Axes, results: Results, part: str, ending: str, about: str = "") -> None:
     measured = results["decomposition"]
     trained, epochs = trained_checkpoints(measured)
     curves = measured[f"{part}{ending}"].values[trained]
@@ -69,8 +48,24 @@ def _draw_part(axis: Axes, results: Results, part: str, ending: str) -> None:
     curves = style.by_set(results, curves)
     for index, (name, color) in enumerate(style.SET_COLORS.items()):
         style.curve_with_band(axis, epochs, curves[:, :, index], color=color, label=name)
+    axis.set_ylabel(about)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
+
+
+def _part(*what: str) -> Callable[[Axes, Results], None]:
+    return lambda axis, results: _draw_part(axis, results, *what)
+
+
+DISTILLED = "distillation − floor\n(nats per position)\n↓ better"
+EXCESS = "excess\n(nats per position)\n0: nothing remembered"
+
+PANELS: tuple[style.Panel, ...] = (
+    ("at fixed $t/T$", ("decomposition",), _part("distillation", "", DISTILLED)),
+    ("mean over $t$", ("decomposition",), _part("distillation", "_all")),
+    ("", ("decomposition",), _part("excess", "", EXCESS)),
+    ("", ("decomposition",), _part("excess", "_all")),
+)
 
 
 def loss_decomposition(run: Run) -> list[Claim]:

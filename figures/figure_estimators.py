@@ -70,11 +70,8 @@ def _other_weights(evaluation: Measurements) -> Iterator[tuple[str, str]]:
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "evaluation" of each run, by its label."""
-    figure, axes = style.new_figure(len(results), 3.2)
-    for axis, (label, own) in zip(axes, results.items(), strict=True):
-        style.draw_panel(axis, own, STAGES, _draw_run)
-        axis.set_title(label)
-    for axis in axes[1:]:
+    figure = style.draw_runs(results, [(None, STAGES, _draw_run)], 3.2)
+    for axis in figure.axes[1:]:
         axis.set_yticklabels([])
     figure.supxlabel(WIDTHS, size=7.5)
     return figure

@@ -32,12 +32,9 @@ def fails(p_values: np.ndarray) -> np.ndarray:
     return ~(p_values > LEVEL)
 
 
-def draw(runs: Mapping[str, Results]) -> Figure:
+def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "examination" of the run."""
-    results = style.only(runs)
-    figure, (axis,) = style.new_figure(1, 4.0)
-    style.draw_panel(axis, results, STAGES, _draw)
-    return figure
+    return style.draw_runs(results, [("", STAGES, _draw)], 4.0)
 
 
 def _draw(axis: Axes, results: Results) -> None:

@@ -1,6 +1,6 @@
 """Networks that never see a sequence twice: nothing turns, and nothing leans anywhere."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -55,29 +55,18 @@ def curve_of(measured: Measurements, name: str, num_splits: int) -> tuple[np.nda
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each run, by its label."""
-    figure, runs = style.panels(4, list(results), 2.1, wrap=2)
-    for axes, own in zip(runs, results.values(), strict=True):
-        _draw_run(axes, own)
-    style.name_runs(runs, list(results))
+    figure = style.draw_runs(results, PANELS, 2.1, wrap=2)
     style.legend_below(figure, figure.axes)
     return figure
 
 
-def _draw_run(axes: Sequence[Axes], results: Results) -> None:
-    *panels, last = axes
-    for axis, (title, (stage, name, color)) in zip(panels, CURVES.items(), strict=True):
-
-        def curve(axis: Axes, found: Results, of: tuple[str, str, str] = (stage, name, color)):
-            epochs, values = curve_of(found[of[0]], of[1], style.num_splits(found))
-            style.curve_with_band(axis, epochs, values, color=of[2])
-            style.training_axis(axis)
-            axis.set(ylabel=f"{found[of[0]][of[1]].units}\n↓ nearer")
-            style.log_height(axis)
-
-        style.draw_panel(axis, results, (stage,), curve)
-        axis.set_title(title)
-    style.draw_panel(last, results, ("comparison",), _draw_gap)
-    last.set_title("gap between unseen sets")
+def _draw_curve(axis: Axes, results: Results, stage: str, name: str, color: str) -> None:
+    measured = results[stage]
+    epochs, values = curve_of(measured, name, style.num_splits(results))
+    style.curve_with_band(axis, epochs, values, color=color)
+    style.training_axis(axis)
+    axis.set(ylabel=f"{measured[name].units}\n↓ nearer")
+    style.log_height(axis)
 
 
 def _draw_gap(axis: Axes, results: Results) -> None:
@@ -86,6 +75,15 @@ def _draw_gap(axis: Axes, results: Results) -> None:
     axis.axhspan(-SMALL_GAP, SMALL_GAP, **none)
     axis.set_ylabel("symbols\n0 is unbiased")
     style.training_axis(axis)
+
+
+PANELS: tuple[style.Panel, ...] = (
+    *(
+        (title, (of[0],), lambda axis, results, of=of: _draw_curve(axis, results, *of))
+        for title, of in CURVES.items()
+    ),
+    ("gap between unseen sets", ("comparison",), _draw_gap),
+)
 
 
 def nothing_turns(run: Run) -> list[Claim]:

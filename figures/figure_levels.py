@@ -1,6 +1,6 @@
 """Coarse first, fine late and from the data: what happens when, level by level."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,22 +32,11 @@ CAPTION = (
 STAGES = ("evaluation", "comparison", "levels")
 
 
-def draw(runs: Mapping[str, Results]) -> Figure:
+def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of the run, with "onsets"."""
-    results = style.only(runs)
-    figure, axes = style.new_figure(3, 4.6, num_rows=2)
-    panels: list[tuple[str, tuple[str, ...], Callable[[Axes, Results], None]]] = [
-        ("(a) turns and onsets", ("evaluation", "levels"), _draw_onsets),
-        ("(b) repeated from own data", ("levels",), _draw_excess),
-        ("(c) test of dependence", ("levels",), _draw_p_values),
-        ("(d) shares at $\\tau_\\mathrm{test}$", ("levels",), _draw_shares),
-        ("(e) not derivable", ("comparison",), _draw_invalid),
-        ("(f) pair correlations", ("levels",), _draw_correlations),
-    ]
-    for axis, (title, needs, draw_one) in zip(axes, panels, strict=True):
-        style.draw_panel(axis, results, needs, draw_one)
-        axis.set_title(title, loc="left")
-    style.legend_below(figure, axes[1:2])
+    figure = style.draw_runs(results, PANELS, 2.3)
+    style.letter(figure.axes)
+    style.legend_below(figure, figure.axes[1:2])
     return figure
 
 
@@ -150,6 +139,16 @@ def _draw_correlations(axis: Axes, results: Results) -> None:
     style.log_height(axis)
     style.training_axis(axis)
     style.shade_biased_phase(axis, results)
+
+
+PANELS: tuple[style.Panel, ...] = (
+    ("turns and onsets", ("evaluation", "levels"), _draw_onsets),
+    ("repeated from own data", ("levels",), _draw_excess),
+    ("test of dependence", ("levels",), _draw_p_values),
+    ("shares at $\\tau_\\mathrm{test}$", ("levels",), _draw_shares),
+    ("not derivable", ("comparison",), _draw_invalid),
+    ("pair correlations", ("levels",), _draw_correlations),
+)
 
 
 def data_dependence(run: Run) -> list[Claim]:

@@ -33,11 +33,8 @@ ROUNDING = 1e-6
 
 def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stage "spread" of each run, by its label."""
-    figure, axes = style.new_figure(len(results), 2.4)
-    for axis, (label, own) in zip(axes, results.items(), strict=True):
-        style.draw_panel(axis, own, STAGES, _draw_parts)
-        axis.set_title(label)
-    style.legend_below(figure, axes[-1:])
+    figure = style.draw_runs(results, [(None, STAGES, _draw_parts)], 2.4)
+    style.legend_below(figure, figure.axes[-1:])
     return figure
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from experiments.onsets import by_pair, num_splits
@@ -19,6 +19,9 @@ from hiermodel.measures.units import band_of_units, by_training_set
 
 Results = Mapping[str, Measurements]
 """Measurements of one run, by stage."""
+
+Panel = tuple[str | None, tuple[str, ...], Callable[[Axes, Results], None]]
+"""Title of a panel (None for the label of the run), stages that it reads, and how it is drawn."""
 
 Share = Callable[[Results, np.ndarray], np.ndarray]
 """From curves of networks, or of pairs of them, to a mean for each unit."""
@@ -75,36 +78,43 @@ def new_figure(num_columns: int, height: float, num_rows: int = 1) -> tuple[Figu
     return figure, list(figure.subplots(num_rows, num_columns, squeeze=False).ravel())
 
 
-def panels(
-    num_kinds: int, labels: Sequence[str], height: float, wrap: int = 3
-) -> tuple[Figure, list[list[Axes]]]:
-    """A panel of every kind for every run: a column for each run, or in rows if there is one.
+def draw_runs(
+    runs: Mapping[str, Results],
+    panels: Sequence[Panel],
+    height: float,
+    *,
+    wrap: int = 3,
+    alike: tuple[int, int] | None = None,
+    into: SubFigure | None = None,
+) -> Figure:
+    """Draw all panels of every run: a column for each run, or in rows if there is one.
 
     Args:
-        num_kinds: kinds of panels.
-        labels: of the runs.
+        runs: results by label.
+        panels: what is drawn of each; the labels of several runs stand above their first ones.
         height: of a panel, in inches.
         wrap: panels in a row, if there is one run.
-
-    Returns:
-        The figure, and the panels of each run.
+        alike: places of two panels that have one vertical axis.
+        into: where to draw, if it is a part of a figure.
     """
-    if len(labels) == 1:
-        columns = min(wrap, num_kinds)
-        rows = -(-num_kinds // columns)
-        figure, axes = new_figure(columns, height * rows, rows)
-        for axis in axes[num_kinds:]:
-            axis.set_visible(False)
-        return figure, [axes[:num_kinds]]
-    figure, axes = new_figure(len(labels), height * num_kinds, num_kinds)
-    return figure, [axes[column :: len(labels)] for column in range(len(labels))]
-
-
-def name_runs(own: Sequence[list[Axes]], labels: Sequence[str]) -> None:
-    """Say above the columns of several runs which is which."""
-    if len(labels) > 1:
-        for column, label in zip(own, labels, strict=True):
-            column[0].set_title(f"{label}\n{column[0].get_title()}")
+    rows, columns = len(panels), len(runs)
+    if columns == 1:
+        columns = min(wrap, len(panels))
+        rows = -(-len(panels) // columns)
+    figure = into or Figure(figsize=(COLUMN_WIDTH, height * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for column, (label, results) in enumerate(runs.items()):
+        own = axes[column :: len(runs)][: len(panels)]
+        drawn = []
+        for axis, (title, needs, draw) in zip(own, panels, strict=True):
+            drawn.append(draw_panel(axis, results, needs, draw))
+            named = title is None or (len(runs) > 1 and axis is own[0])
+            axis.set_title("\n".join(filter(None, (label if named else None, title))))
+        if alike is not None and all(drawn[place] for place in alike):
+            own[alike[1]].sharey(own[alike[0]])
+    for axis in axes[len(panels) * len(runs) :]:
+        axis.set_visible(False)
+    return axes[0].get_figure(root=True)
 
 
 def plain(path: str) -> str:
@@ -358,16 +368,21 @@ def _num_columns(labels: Sequence[str], width: float) -> int:
 
 def draw_panel(
     axis: Axes, results: Results, needs: Collection[str], draw: Callable[[Axes, Results], None]
-) -> None:
-    """Draw a panel from the stages it needs, or say in its place which are missing."""
+) -> bool:
+    """Draw a panel from the stages it needs, or say in its place which are missing.
+
+    Returns:
+        Whether it is drawn.
+    """
     missing = [stage for stage in needs if stage not in results]
     if not missing:
         draw(axis, results)
-        return
+        return True
     axis.set(xticks=[], yticks=[])
     text = "not measured yet:\n" + "\n".join(missing)
     axis.text(0.5, 0.5, text, ha="center", va="center", color=GREY, transform=axis.transAxes)
     mark_partial(axis.get_figure(root=True))
+    return False
 
 
 def mark_partial(figure: Figure | None) -> None:

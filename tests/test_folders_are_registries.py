@@ -62,10 +62,7 @@ from figures.figure import FigureSpec
 
 def draw(results):
     """Draw the figure from the stage "first_symbol" of each run."""
-    figure, runs = style.panels(1, list(results), 2.5)
-    for (axis,), own in zip(runs, results.values(), strict=True):
-        style.draw_panel(axis, own, ("first_symbol",), _draw)
-    return figure
+    return style.draw_runs(results, [("zeros", ("first_symbol",), _draw)], 2.5)
 
 
 def _draw(axis, results):
