@@ -192,3 +192,24 @@ def count_compilations():
         return len(events)
 
     return count
+
+
+@pytest.fixture
+def guard(monkeypatch):
+    """Lets no array slip to a device while a program runs: ``guard(module, name)``.
+
+    What it returns grows with every call.
+    """
+
+    def guard(module, name):
+        program, calls = getattr(module, name), []
+
+        def guarded(*arguments, **options):
+            calls.append(name)
+            with jax.transfer_guard("disallow"):
+                return program(*arguments, **options)
+
+        monkeypatch.setattr(module, name, guarded)
+        return calls
+
+    return guard

@@ -125,6 +125,7 @@ def generate(
 ) -> Num[np.ndarray, "member sample ..."]:
     """Examples from every member, all from the same x_T and step noise."""
     world, blocks = world_of(config), []
+    params = jax.device_put(params)  # once for all blocks
     for start in range(0, num_samples, MAX_BATCH):
         size = min(MAX_BATCH, num_samples - start)
         own = jax.random.fold_in(key, start)

@@ -67,10 +67,10 @@ def u_turns(
     marginals = [probs.mean(0) for probs in HostPaths.of(grammar).marginals]
     weights = jnp.asarray(1 / (grammar.vocab_size * np.stack(marginals)))
     key = threefry_key(key)
-    kind = CORRUPTIONS.index(corruption)
     rows = np.arange(num_sequences + -num_sequences % TOGETHER).reshape(-1, TOGETHER)
+    rows, strengths, kind = jax.device_put((list(rows), list(noise), CORRUPTIONS.index(corruption)))
     along = []
-    for strength in noise:
+    for strength in strengths:
         pieces = [
             _u_turns(grammar, weights, key, row, strength, kind, with_covariance) for row in rows
         ]

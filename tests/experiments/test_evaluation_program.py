@@ -41,17 +41,10 @@ def checkpoint(seed):
 
 
 def test_every_checkpoint_goes_through_the_same_programs_by_explicit_transfers(
-    count_compilations, inputs, monkeypatch
+    count_compilations, guard, inputs
 ):
-    def guard(function):
-        def guarded(*arguments):
-            with jax.transfer_guard("disallow"):
-                return function(*arguments)
-
-        return guarded
-
     for name in PROGRAMS:
-        monkeypatch.setattr(evaluation, name, guard(getattr(evaluation, name)))
+        guard(evaluation, name)
 
     def evaluate(seed):
         return evaluation.evaluate(CONFIG, SETTINGS, inputs, checkpoint(seed))

@@ -13,20 +13,6 @@ from hiermodel.training.state import init_ensemble
 KEY = jax.random.key(3)
 
 
-@pytest.fixture
-def guarded_epochs(monkeypatch):
-    """Lets no array slip to a device while epochs are trained; counts the calls."""
-    calls = []
-
-    def guarded(*arguments):
-        calls.append(arguments)
-        with jax.transfer_guard("disallow"):
-            return train_epochs(*arguments)
-
-    monkeypatch.setattr(chunks, "train_epochs", guarded)
-    return calls
-
-
 def run(ensemble, sequences, folder, epochs):
     return train(
         KEY,
@@ -39,11 +25,10 @@ def run(ensemble, sequences, folder, epochs):
     )
 
 
-def test_chunks_of_a_training_transfer_nothing_unasked(
-    guarded_epochs, ensemble, sequences, tmp_path
-):
+def test_chunks_of_a_training_transfer_nothing_unasked(guard, ensemble, sequences, tmp_path):
+    calls = guard(chunks, "train_epochs")
     assert run(ensemble, np.asarray(sequences), tmp_path, [1, 3]).finished
-    assert len(guarded_epochs) >= 2
+    assert len(calls) >= 2
 
 
 def test_the_guard_sees_what_comes_from_the_host(ensemble, sequences):
