@@ -10,6 +10,12 @@ from hiermodel.diffusion.host import host_denoiser
 
 KEY = jax.random.key(0)
 SCHEDULE = hm.Schedule.linear(20)
+MASKED = hm.DiscreteProcess.masked(3, num_steps=10)
+LAW = np.array([0.5, 0.3, 0.2])
+CLEAN = np.asarray(jax.random.randint(jax.random.key(1), (8, 4), 0, 3))
+STEPS = np.array([3, 9])
+NOISY = hm.add_noise(KEY, SCHEDULE, hm.one_hot(CLEAN, 3), 9)
+OTHER = hm.independent_denoiser(SCHEDULE, np.log(np.tile(LAW, (4, 1))))
 
 
 def in_numpy(x_t, t):
@@ -45,12 +51,73 @@ def test_it_runs_under_vmap(denoiser, in_jax):
     np.testing.assert_allclose(jax.vmap(denoiser)(x_t, t), jax.vmap(in_jax)(x_t, t), atol=1e-5)
 
 
-def test_samplers_take_it(denoiser, in_jax):
-    ours = hm.sample_ancestral(KEY, denoiser, SCHEDULE, 20)
-    theirs = hm.sample_ancestral(KEY, in_jax, SCHEDULE, 20)
-    assert (np.asarray(ours) == np.asarray(theirs)).mean() > 0.95  # but for ties in rounding
-    turned = hm.u_turn(KEY, denoiser, SCHEDULE, ours, 3)
-    assert turned.shape == (20, 4)
+GAUSSIAN = {
+    "ancestral": lambda d: hm.sample_ancestral(KEY, d, SCHEDULE, 20),
+    "ddim": lambda d: hm.sample_ddim(KEY, d, SCHEDULE, 20, num_steps=5, eta=0.5),
+    "ode": lambda d: hm.sample_ode(KEY, d, SCHEDULE, 20, start=19, num_steps=5),
+    "u-turn": lambda d: hm.u_turn(KEY, d, SCHEDULE, CLEAN, 9),
+    "u-turns": lambda d: hm.measures.repeated_u_turns(KEY, d, SCHEDULE, CLEAN, 9, 2),
+}
+MASKING = {
+    "ancestral": lambda d: hm.sample_ancestral(KEY, d, MASKED, 20),
+    "any order": lambda d: hm.sample_any_order(KEY, d, MASKED, 20),
+    "u-turn": lambda d: hm.u_turn(KEY, d, MASKED, CLEAN, 7),
+}
+MEASURES = {
+    "score": lambda d: hm.score(d, SCHEDULE, NOISY, 9),
+    "loss": lambda d: hm.measures.evaluate_loss(KEY, d, SCHEDULE, CLEAN, 9),
+    "parts of the loss": lambda d: hm.measures.decompose_loss(d(NOISY, 9), OTHER(NOISY, 9), CLEAN),
+    "losses of an attack": lambda d: hm.measures.attack_losses(KEY, d, SCHEDULE, CLEAN, STEPS),
+    "divergence": lambda d: hm.measures.denoiser_divergence(d, OTHER, NOISY, 9),
+    "divergence to it": lambda d: hm.measures.denoiser_divergence(OTHER, d, NOISY, 9),
+    "average": lambda d: hm.diffusion.averaged_denoiser([d, OTHER])(NOISY, 9),
+}
+
+
+LONG = pytest.mark.long  # many steps, by the same program as one U-turn
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=LONG if name == "u-turns" else ()) for name in GAUSSIAN]
+)
+def test_samplers_take_it(name, denoiser, in_jax):
+    ours, theirs = (np.asarray(GAUSSIAN[name](one)) for one in (denoiser, in_jax))
+    assert ours.shape == theirs.shape
+    assert (ours == theirs).mean() > 0.95  # but for ties in rounding
+
+
+@pytest.mark.parametrize("name", MASKING)
+def test_samplers_of_discrete_noise_take_it(name):
+    """The posterior of each leaf alone: a mask has the law of symbols, all else is known."""
+
+    def in_numpy(x_t, t):
+        assert isinstance(x_t, np.ndarray)
+        with np.errstate(divide="ignore"):
+            return np.log(np.vstack([np.eye(3), LAW])[x_t])
+
+    in_jax = hm.independent_denoiser(MASKED, np.log(np.tile(LAW, (4, 1))))
+    ours, theirs = (MASKING[name](one) for one in (host_denoiser(in_numpy, 4, 3), in_jax))
+    assert (np.asarray(ours) == np.asarray(theirs)).mean() > 0.95
+
+
+@pytest.mark.parametrize("name", MEASURES)
+def test_measures_take_it(name, denoiser, in_jax):
+    ours, theirs = (np.asarray(MEASURES[name](one)) for one in (denoiser, in_jax))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_its_samples_are_measured(denoiser):
+    samples = GAUSSIAN["ancestral"](denoiser)
+    gap = np.asarray(hm.measures.own_other_gap(samples, samples[:8], CLEAN))
+    assert gap.shape == (20,)
+    assert gap[:8].min() >= 0  # each of these is its own nearest neighbour
+    assert gap[:8].max() > 0
+
+
+def test_large_batches_pass():
+    x_t = np.zeros((50_000, 4, 3), np.float32)
+    flat = host_denoiser(lambda x_t, t: np.full(x_t.shape, -np.log(3)), 4, 3)
+    assert np.allclose(jax.jit(flat)(x_t, 5), -np.log(3))
 
 
 def test_discrete_noise_gives_it_symbols():
