@@ -12,7 +12,8 @@ from experiments.runs.data import epochs_of
 from experiments.stages.registry import complete_settings, needed
 from experiments.worlds.registry import world_of
 from figures.figure import all_figures, figure_named
-from paper_repro.protocol import Scale, quick
+from paper_repro.job import Job
+from paper_repro.protocol import Scale, quick, scale_of
 
 
 def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path) -> Progress:
@@ -26,9 +27,10 @@ def figure_progress(scale: Scale, name: str, sizes: Collection[str], root: Path)
     return sum(parts, Progress(0, 0))
 
 
-def as_text(scale: Scale, names: Collection[str], sizes: Collection[str], root: Path) -> str:
+def as_text(job: Job) -> str:
     """The list for a terminal."""
-    names = list(dict.fromkeys(map(figure_named, names)))
+    scale, sizes, root = scale_of(job), job.sizes, job.root
+    names = list(dict.fromkeys(map(figure_named, job.figures)))
     rate = matmul_rate()
     blocks = [f"{scale.name}: {scale.purpose}"]
     blocks += [_size_text(size, scale.sizes[size]) for size in scale.sizes if size in sizes]

@@ -73,9 +73,7 @@ def listing(names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def summary(
-    family: Any, claims: list[dict[str, Any]], seed: int, seconds: float
-) -> dict[str, Any]:
+def summary(family: Any, claims: list[dict[str, Any]], seed: int, seconds: float) -> dict[str, Any]:
     """What the page and the gallery need of a family; ``seconds`` are those of its measuring."""
     sources = {each.name: (each.source, each.expected) for each in family.predictions}
     for claim in claims:

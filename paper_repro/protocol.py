@@ -25,26 +25,7 @@ from hiermodel.networks.transformer import TransformerConfig
 from hiermodel.networks.tree_unet import TreeUNetConfig
 from hiermodel.training.state import TrainingConfig
 from paper_repro import images
-
-SIZES = ("small", "middle", "large")
-"""Training-set sizes: n = 5k, 12k and 70k in the paper."""
-
-IMAGE_SIZES = ("images", "images_haar", "images_pca")
-"""The runs on images, by what is left in them: all, or only coarse structure (wavelets, principal
-components)."""
-
-FRESH = "fresh"
-"""The run that never sees a sequence twice, as long as that of the middle size."""
-
-SEEDS = "seeds"
-"""Two training sets of the middle size, two networks on each: what data do, and what seeds."""
-
-TRANSFORMERS = ("transformer", "transformer_dropout")
-"""Transformers on the training sets of the small size, without dropout and with."""
-
-ALL_SIZES = (*SIZES, FRESH, SEEDS, *TRANSFORMERS, *IMAGE_SIZES)
-"""All runs: those of the controlled model by size or kind, those on images by what is left in
-them. Not every scale has all of them."""
+from paper_repro.job import FRESH, SEEDS, SIZES, TRANSFORMERS, Job
 
 MAIN_SIZES = ("middle", "images")
 """Runs whose claims need not say which they are of; those of all others begin with it."""
@@ -57,7 +38,7 @@ class Scale:
     Attributes:
         name: smoke, laptop, desk or paper.
         purpose: what it is for, and what is reduced by which factor.
-        sizes: the settings by training-set size or kind of run, in the order of ``ALL_SIZES``.
+        sizes: the settings by training-set size or kind of run, in the order of ``job.ALL_SIZES``.
     """
 
     name: str
@@ -347,3 +328,14 @@ def protocol(scale: str, network: str | None = None) -> Scale:
         return paper(network)
     require(network is None, "network", network, f"None at {scale} scale")
     return SCALES[scale]()
+
+
+def scale_of(job: Job) -> Scale:
+    """The settings that a job is made with.
+
+    Raises:
+        ValueError: for an unknown scale, a network it has not, a negative seed, or images that
+            cannot be read.
+    """
+    scale = protocol(job.scale, job.network).with_seed(job.seed)
+    return scale.with_images(job.images, job.root, progress=job.progress)

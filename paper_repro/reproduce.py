@@ -19,81 +19,32 @@ from figures import report, style, tables
 from figures.claims import Run
 from figures.figure import FigureSpec, all_figures, examine_runs, figure_named
 from hiermodel.checks import require
+from paper_repro.job import ALL_SIZES, Job
 from paper_repro.listing import settings_of
-from paper_repro.protocol import ALL_SIZES, MAIN_SIZES, Scale, figures_of, protocol
+from paper_repro.protocol import MAIN_SIZES, Scale, figures_of, scale_of
 
 Results = Mapping[str, Measurements]
 
 
 @dataclasses.dataclass(frozen=True)
-class Job:
-    """What is to be reproduced, and where.
+class Plan:
+    """A job with its settings.
 
     Attributes:
+        job: what is asked for.
         scale: settings of every size.
         measured: settings of the sizes that can be measured, with as many splits as are trained.
-        root: where run folders and reports are.
-        sizes: the sizes that may be trained and measured; of others, only what is finished counts.
-        seed: in place of the protocol's own; None for that.
-        images: in place of the protocol's own; None for those.
-        network: in place of the scale's own; None for that.
-        compute: whether to train and measure at all, or only draw what is finished.
-        progress: show progress bars.
     """
 
+    job: Job
     scale: Scale
     measured: Mapping[str, Protocol]
-    root: Path
-    sizes: Collection[str] = ALL_SIZES
-    seed: int | None = None
-    images: Path | None = None
-    network: str | None = None
-    compute: bool = True
-    progress: bool = True
-
-    @property
-    def folder(self) -> Path:
-        """Of the report."""
-        network = "" if self.network is None else f"-{self.network}"
-        seed = "" if self.seed is None else f"-seed-{self.seed}"
-        return self.root / f"report-{self.scale.name}{network}{seed}"
-
-    @property
-    def options(self) -> str:
-        """What makes this job on the command line, beside the figures."""
-        seed = "" if self.seed is None else f" --seed {self.seed}"
-        sizes = "" if set(self.sizes) == set(ALL_SIZES) else f" --sizes {' '.join(self.sizes)}"
-        images = "" if self.images is None else f" --images {self.images}"
-        network = "" if self.network is None else f" --network {self.network}"
-        return f"{sizes} --scale {self.scale.name}{network}{seed}{images}".strip()
 
 
-def reproduce(
-    scale: str,
-    root: Path | str = "runs",
-    *,
-    figures: Collection[str] = (),
-    sizes: Collection[str] = ALL_SIZES,
-    seed: int | None = None,
-    images: Path | None = None,
-    network: str | None = None,
-    compute: bool = True,
-    progress: bool = True,
-) -> Path:
+def reproduce(job: Job) -> Path:
     """Train and measure what the figures need and is not finished, draw them, write the report.
 
     Figures that the report holds already, from the same settings, stay in it.
-
-    Args:
-        scale: "smoke", "laptop", "desk" or "paper".
-        root: where run folders and reports are.
-        figures: their ids, or ids of the paper's figures that are parts of them; all if none.
-        sizes: training-set sizes to run; figures show others as far as they are finished.
-        seed: in place of the protocol's own seed.
-        images: a folder of pictures or an array file, in place of the protocol's images.
-        network: as in :func:`paper_repro.protocol.protocol`.
-        compute: False draws what is finished and runs nothing.
-        progress: show progress bars.
 
     Returns:
         The folder with report.html, report.json, figures and measurements.
@@ -101,22 +52,14 @@ def reproduce(
     Raises:
         ValueError: for an unknown scale, figure or size, or a negative seed.
     """
-    wanted = {figure_named(name) for name in figures}
-    for size in sizes:
+    wanted = {figure_named(name) for name in job.figures}
+    for size in job.sizes:
         require(size in ALL_SIZES, "sizes", size, f"out of {list(ALL_SIZES)}")
-    settings = protocol(scale, network).with_seed(seed)
-    settings = settings.with_images(images, Path(root), progress=progress)
-    _check_figures(settings, wanted)
-    wanted = wanted or {*figures_of(settings)}
-    measured = {}
-    for size in settings.sizes:
-        makes = compute and size in sizes
-        own = settings.sizes[size] if makes else _trained(settings.sizes[size], Path(root))
-        if own is not None:
-            measured[size] = own
-    given = (tuple(sizes), seed, images, network)
-    job = Job(settings, measured, Path(root), *given, compute, progress)
-    _make(job, [name for name in all_figures() if name in wanted])
+    scale = scale_of(job)
+    _check_figures(scale, wanted)
+    wanted = wanted or {*figures_of(scale)}
+    plan = Plan(job, scale, _measured(job, scale))
+    _make(plan, [name for name in all_figures() if name in wanted])
     return job.folder
 
 
@@ -127,15 +70,16 @@ def _check_figures(settings: Scale, names: Collection[str]) -> None:
         require(name in shown, "figures", name, f"out of {[*shown]} at {settings.name} scale")
 
 
-def _make(job: Job, names: Sequence[str]) -> None:
+def _make(plan: Plan, names: Sequence[str]) -> None:
     """Train every run once, make every stage once, then draw all and write the report once."""
-    results = {size: _results(job, size, _stages(job, size, names)) for size in job.measured}
+    results = {size: _results(plan, size, _stages(plan, size, names)) for size in plan.measured}
     shown = {size: own for size, own in results.items() if own}
     if shown:
-        _write_report(job, {name: _figure_entry(job, name, shown) for name in _drawn(shown, names)})
+        drawn = {name: _figure_entry(plan, name, shown) for name in _drawn(shown, names)}
+        _write_report(plan, drawn)
 
 
-def _stages(job: Job, size: str, names: Sequence[str]) -> set[str]:
+def _stages(plan: Plan, size: str, names: Sequence[str]) -> set[str]:
     """All stages that figures read of a size."""
     known = all_figures()
     return {stage for name in names if size in known[name].sizes for stage in known[name].stages}
@@ -151,29 +95,32 @@ def _drawn(shown: Mapping[str, Results], names: Sequence[str]) -> list[str]:
     ]
 
 
-def _trained(own: Protocol, root: Path) -> Protocol | None:
-    """The settings of a size; with fewer splits if some are trained and others are not yet.
+def _measured(job: Job, scale: Scale) -> dict[str, Protocol]:
+    """Settings by size; with fewer splits where some are trained and no more will be.
 
-    None if there are not even the two splits that a comparison takes.
+    Left out are those of which not even the two splits are there that a comparison takes.
     """
-    num_splits = available_splits(own.run, root)
-    if num_splits in (0, own.run.num_splits):
-        return own
-    if num_splits < 2:
-        return None
-    return dataclasses.replace(own, run=dataclasses.replace(own.run, num_splits=num_splits))
+    found = {}
+    for size, own in scale.sizes.items():
+        there = available_splits(own.run, job.root)
+        if job.makes(size) or there in (0, own.run.num_splits):
+            found[size] = own
+        elif there > 1:
+            run = dataclasses.replace(own.run, num_splits=there)
+            found[size] = dataclasses.replace(own, run=run)
+    return found
 
 
-def _results(job: Job, size: str, stages: Collection[str]) -> Results:
+def _results(plan: Plan, size: str, stages: Collection[str]) -> Results:
     """The stages of one size, made now if the job may do so."""
-    own = job.measured[size]
-    if stages and job.compute and size in job.sizes:
-        train_run(own.run, job.root, progress=job.progress)
-        return measure_run(own, job.root, wanted=stages, progress=job.progress)
-    return load_finished(own, job.root, wanted=stages)
+    own = plan.measured[size]
+    if stages and plan.job.makes(size):
+        train_run(own.run, plan.job.root, progress=plan.job.progress)
+        return measure_run(own, plan.job.root, wanted=stages, progress=plan.job.progress)
+    return load_finished(own, plan.job.root, wanted=stages)
 
 
-def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
+def _figure_entry(plan: Plan, name: str, results: Mapping[str, Results]) -> dict[str, Any]:
     """Draw a figure, save its data, and describe both for the report."""
     spec = all_figures()[name]
     kept = {*spec.stages, "onsets", "ensemble"}
@@ -182,98 +129,98 @@ def _figure_entry(job: Job, name: str, results: Mapping[str, Results]) -> dict[s
             stage: measured for stage, measured in results.get(size, {}).items() if stage in kept
         }
         for size in spec.sizes
-        if (size in job.sizes and size in job.scale.sizes) or size in results
+        if (size in plan.job.sizes and size in plan.scale.sizes) or size in results
     }
-    labelled = {_label_of(job.scale.sizes[size]): own for size, own in shown.items()}
-    paths = style.save(spec.draw(labelled), job.folder, f"figure_{name}")
+    labelled = {_label_of(plan.scale.sizes[size]): own for size, own in shown.items()}
+    paths = style.save(spec.draw(labelled), plan.job.folder, f"figure_{name}")
     data, numbers = [], []
     for size, own in shown.items():
         for stage, measured in own.items():
             if stage == "ensemble":  # in "settings" already
                 continue
             data.append(f"{size}-{stage}.npz")
-            store.save_measurements(job.folder / data[-1], measured)
+            store.save_measurements(plan.job.folder / data[-1], measured)
             numbers.append(f"{size}-{stage}.csv")
             make = tables.table_of_onsets if stage == "onsets" else tables.table_of
-            (job.folder / numbers[-1]).write_text(tables.as_csv(make(measured)))
+            (plan.job.folder / numbers[-1]).write_text(tables.as_csv(make(measured)))
     return {
         "title": spec.title,
         "content": spec.content,
         "caption": spec.caption,
-        "state": _state(job, spec, shown),
+        "state": _state(plan, spec, shown),
         "pictures": [{"about": "", **{path.suffix[1:]: path.name for path in paths}}],
         "data": data,
         "tables": numbers,
-        "settings": {s: settings_of(job.measured.get(s, job.scale.sizes[s])) for s in shown},
-        "identities": _identities(job, spec.sizes),
-        "command": f"python -m paper_repro {name} {job.options}",
+        "settings": {s: settings_of(plan.measured.get(s, plan.scale.sizes[s])) for s in shown},
+        "identities": _identities(plan, spec.sizes),
+        "command": f"python -m paper_repro {name} {plan.job.options}",
     }
 
 
-def _state(job: Job, spec: FigureSpec, shown: Mapping[str, Results]) -> str:
+def _state(plan: Plan, spec: FigureSpec, shown: Mapping[str, Results]) -> str:
     """Whether the figure shows all that it should, and if not, how much of it."""
     wanted = len(shown) * len(spec.stages)
     made = sum(stage in own for own in shown.values() for stage in spec.stages)
     lacking = [] if made == wanted else [f"{made} of {wanted} stages"]
     for size in shown:
-        there, all_splits = job.measured.get(size), job.scale.sizes[size].run.num_splits
+        there, all_splits = plan.measured.get(size), plan.scale.sizes[size].run.num_splits
         if there is not None and there.run.num_splits < all_splits:
             lacking.append(f"{there.run.num_splits} of {all_splits} splits ({size})")
     return f"partial: {', '.join(lacking)}" if lacking else "finished"
 
 
-def _identities(job: Job, sizes: Collection[str]) -> dict[str, str]:
+def _identities(plan: Plan, sizes: Collection[str]) -> dict[str, str]:
     """What a figure's numbers depend on: of each size, one hash over all its settings."""
     return {
         size: configs.identity(own.run, *complete_settings(own.run, own.stages).values())
-        for size, own in job.measured.items()
+        for size, own in plan.measured.items()
         if size in sizes
     }
 
 
-def _write_report(job: Job, entries: Mapping[str, Any]) -> None:
+def _write_report(plan: Plan, entries: Mapping[str, Any]) -> None:
     """Write the report with these figures in it, and the claims of all figures that it shows."""
-    file, specs = job.folder / "report.json", all_figures()
+    file, specs = plan.job.folder / "report.json", all_figures()
     known = store.read_json(file)["figures"] if file.exists() else {}
     current = {
         name: known[name]
         for name in known
         if name in specs  # an older report may hold others
-        and known[name].get("identities") == _identities(job, specs[name].sizes)
+        and known[name].get("identities") == _identities(plan, specs[name].sizes)
     }
     shown = {name: {**current, **entries}[name] for name in specs if name in {*current, *entries}}
-    runs = {size: _run(job, size) for size in job.measured}
+    runs = {size: _run(plan, size) for size in plan.measured}
     runs = {size: run for size, run in runs.items() if run.results}
     summary = {
-        "scale": job.scale.name,
-        "seed": job.seed,
-        "purpose": job.scale.purpose,
-        "command": f"python -m paper_repro {' '.join(shown)} {job.options}",
+        "scale": plan.job.scale,
+        "seed": plan.job.seed,
+        "purpose": plan.scale.purpose,
+        "command": f"python -m paper_repro {' '.join(shown)} {plan.job.options}",
         "figures": shown,
         "claims": [claim.to_json() for claim in examine_runs(runs, tuple(shown))],
-        "runs": {size: _run_json(job, size) for size in runs},
+        "runs": {size: _run_json(plan, size) for size in runs},
     }
     store.write_json(file, summary)
-    report.write(job.folder)
+    report.write(plan.job.folder)
 
 
 def _label_of(own: Protocol) -> str:
     return world_of(own.run).label(own.run) if own.label is None else own.label
 
 
-def _run(job: Job, size: str) -> Run:
-    own = job.measured[size]
+def _run(plan: Plan, size: str) -> Run:
+    own = plan.measured[size]
     run = own.run
     steps = steps_per_epoch(run)
-    results = load_finished(own, job.root, wanted=stages_of(run))
+    results = load_finished(own, plan.job.root, wanted=stages_of(run))
     label = "" if size in MAIN_SIZES else _label_of(own)
     samples = complete_settings(run, own.stages)["samples"].num_samples
     return Run(results, run.num_splits, run.num_seeds, size, run.split_size, steps, label, samples)
 
 
-def _test_set(job: Job, own: Protocol) -> str:
+def _test_set(plan: Plan, own: Protocol) -> str:
     """What the test set is, and how much of it was trained on, where that is known."""
-    finished = load_finished(own, job.root, wanted=("evaluation",))
+    finished = load_finished(own, plan.job.root, wanted=("evaluation",))
     found = finished.get("evaluation", {}).get("test_in_train")
     text = f"{own.run.test_size} {world_of(own.run).examples}"
     if found is None:
@@ -283,9 +230,9 @@ def _test_set(job: Job, own: Protocol) -> str:
     return f"{text}, drawn from the law; {count} ({share:.1%}) are also in a training set"
 
 
-def _run_json(job: Job, size: str) -> dict[str, Any]:
-    own = job.measured[size]
-    folder = context_of(own, job.root).run
+def _run_json(plan: Plan, size: str) -> dict[str, Any]:
+    own = plan.measured[size]
+    folder = context_of(own, plan.job.root).run
     seeds = "1 seed" if own.run.num_seeds == 1 else f"{own.run.num_seeds} seeds"
     return {
         "identity": configs.identity(own.run),
@@ -298,7 +245,7 @@ def _run_json(job: Job, size: str) -> dict[str, Any]:
         },
         "networks": f"{_label_of(own)}: {own.run.num_splits} disjoint splits × {seeds}, "
         f"{own.run.split_size} {world_of(own.run).examples} each",
-        "test set": _test_set(job, own),
+        "test set": _test_set(plan, own),
         "provenance": json.loads(folder.provenance_file.read_text()),
         "seconds": folder.timings(),
     }

@@ -14,14 +14,8 @@ from experiments.stages.registry import complete_settings, context_of, stages_of
 from experiments.worlds.images import load_images
 from figures.figure import all_figures
 from hiermodel.networks.transformer import TransformerConfig
-from paper_repro.protocol import (
-    ALL_SIZES,
-    IMAGE_SIZES,
-    SCALES,
-    SIZES,
-    figures_without_images,
-    protocol,
-)
+from paper_repro.job import ALL_SIZES, IMAGE_SIZES, SIZES
+from paper_repro.protocol import SCALES, figures_without_images, protocol
 
 PROJECT = Path(__file__).parents[2]
 

@@ -9,8 +9,9 @@ import tyro
 
 from figures.figure import all_figures, figure_named
 from figures.markdown import fill
-from paper_repro.__main__ import COMMANDS, Arguments
+from paper_repro.__main__ import COMMANDS
 from paper_repro.gallery import counts_text, pages
+from paper_repro.job import Job
 from paper_repro.protocol import quick
 from paper_repro.publish import STUDIES, speed_text, studies_text
 
@@ -58,7 +59,7 @@ def test_commands_of_the_readme_work():
         if words and words[0] in COMMANDS:
             tyro.cli(COMMANDS[words[0]].load()[0], args=words[1:])
         else:
-            figures = tyro.cli(Arguments, args=words).figures
+            figures = tyro.cli(Job, args=words).figures
             assert set(map(figure_named, figures)) <= set(all_figures())
     for target in (command[1] for command in commands if command[:1] == ["make"]):
         make = subprocess.run(["make", "-n", target], cwd=PROJECT, capture_output=True, check=False)
@@ -68,7 +69,7 @@ def test_commands_of_the_readme_work():
 def test_the_main_job_makes_the_figures_of_the_middle_size():
     done = subprocess.run(["make", "-n", "repro"], cwd=PROJECT, capture_output=True, text=True)
     (line,) = (line for line in done.stdout.splitlines() if "-m paper_repro" in line)
-    arguments = tyro.cli(Arguments, args=line.split("-m paper_repro")[1].split())
+    arguments = tyro.cli(Job, args=line.split("-m paper_repro")[1].split())
     assert (arguments.figures, arguments.sizes, arguments.scale) == (quick(), ("middle",), "laptop")
 
 

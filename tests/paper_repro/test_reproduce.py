@@ -12,7 +12,8 @@ from experiments.store import load_measurements
 from figures.figure import all_figures
 from paper_repro import reproduce as reproducing
 from paper_repro.gallery import copy_report, page_text
-from paper_repro.protocol import TRANSFORMERS, protocol, quick
+from paper_repro.job import TRANSFORMERS, Job
+from paper_repro.protocol import protocol, quick
 from paper_repro.reproduce import reproduce
 
 FIGURES = all_figures()
@@ -31,6 +32,11 @@ STAGES = {
     "spread",
     "examination",
 }
+
+
+def made(root: Path, **options) -> Path:
+    """The folder of the report of a smoke job."""
+    return reproduce(Job(scale="smoke", root=root, progress=False, **options))
 
 
 def report_of(root) -> dict:
@@ -187,7 +193,7 @@ def test_what_is_not_finished_is_left_out_and_said(smoke, tmp_path):
     (missing,) = (tmp_path / runs["small"]["identity"][:16]).glob("measurements/u_turns-*.npz")
     missing.unlink()
     figures = ("3b", "6", "9", "10")  # of the paper's, parts of 1b and 4a here
-    folder = reproduce("smoke", tmp_path, figures=figures, compute=False, progress=False)
+    folder = made(tmp_path, figures=figures, draw_only=True)
     shown = json.loads((folder / "report.json").read_text())["figures"]
     assert {name: figure["state"] for name, figure in shown.items()} == {
         "1b": "partial: 2 of 3 stages",
@@ -203,11 +209,11 @@ def test_figures_of_an_older_report_that_are_no_more_are_left_out(smoke, tmp_pat
     root, _ = smoke
     name = report_of(root)["runs"]["middle"]["identity"][:16]
     shutil.copytree(root / name, tmp_path / name)
-    folder = reproduce("smoke", tmp_path, figures=("4b",), compute=False, progress=False)
+    folder = made(tmp_path, figures=("4b",), draw_only=True)
     report = json.loads((folder / "report.json").read_text())
     report["figures"] |= {"99": report["figures"]["4b"], "5": {"title": "before identities"}}
     (folder / "report.json").write_text(json.dumps(report))
-    reproduce("smoke", tmp_path, figures=("4b",), compute=False, progress=False)
+    made(tmp_path, figures=("4b",), draw_only=True)
     assert list(json.loads((folder / "report.json").read_text())["figures"]) == ["4b"]
 
 
@@ -247,7 +253,7 @@ def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
     """All figures together: one call for each run, and one page."""
     root, _ = smoke
     calls = counted(monkeypatch)
-    reproduce("smoke", root, figures=("1b", "4a", "4b", "fresh", "1a", "2"), progress=False)
+    made(root, figures=("1b", "4a", "4b", "fresh", "1a", "2"))
     sizes = protocol("smoke").sizes
     shown = [own for size, own in sizes.items() if size not in ("seeds", *TRANSFORMERS)]
     assert calls["train"] == [own.run for own in shown]
@@ -258,7 +264,7 @@ def test_every_run_is_trained_and_measured_once(smoke, monkeypatch):
 def test_the_main_job_makes_its_figures_from_one_run(tmp_path, monkeypatch, capsys):
     """What ``make repro`` does, at smoke scale: one size is trained, measured and drawn, once."""
     calls = counted(monkeypatch)
-    folder = reproduce("smoke", tmp_path, figures=quick(), sizes=("middle",), progress=False)
+    folder = made(tmp_path, figures=quick(), sizes=("middle",))
     middle = protocol("smoke").sizes["middle"]
     assert (calls["train"], calls["measure"]) == ([middle.run], [middle])
     assert len(calls["write"]) == 1
@@ -282,7 +288,7 @@ def test_the_main_job_makes_its_figures_from_one_run(tmp_path, monkeypatch, caps
 )
 def test_what_does_not_exist_is_refused(tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
-        reproduce("smoke", tmp_path, **arguments)
+        made(tmp_path, **arguments)
 
 
 def write_old_report(gallery: Path) -> None:
