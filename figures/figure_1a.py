@@ -78,10 +78,8 @@ def moments(results: Results) -> list[tuple[str, int]]:
     found = []
     trained, epochs = trained_checkpoints(comparison)
     for name, what in names.items():
-        when = (
-            style.log_interval(style.onset(results, name)[0])[0] if name in onsets else epochs[-1]
-        )
-        nearest = np.abs(np.log(epochs) - np.log(when)).argmin()
+        times = style.onset(results, name)[0] if name in onsets else epochs[-1:]
+        nearest = np.abs(np.log(epochs) - np.log(times).mean()).argmin()
         found.append((f"{what} (epoch {epochs[nearest]})", int(np.flatnonzero(trained)[nearest])))
     return [*found, (f"the end (epoch {epochs[-1]})", len(trained) - 1)]
 

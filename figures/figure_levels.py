@@ -13,7 +13,7 @@ from figures.claims import Run, border_note, per_pair
 from figures.figure import FigureSpec
 from figures.style import Results
 from hiermodel.measures.onset import smooth_log_time
-from hiermodel.measures.units import band_of_units
+from hiermodel.measures.units import band_of_units, mean_of_units
 
 CAPTION = (
     "What is learned at which level of the tree, and from when it depends on the training set; "
@@ -52,7 +52,7 @@ def _draw_onsets(axis: Axes, results: Results) -> None:
     _, epochs = trained_checkpoints(results["evaluation"])
     for level, color in _levels(results):
         taus, located = style.onset(results, "tau_level", level)
-        centre, low, high = style.log_interval(taus)
+        centre, low, high = mean_of_units(np.log(taus), of_logs=True)
         if located.all() and np.isfinite(low):
             low, high = max(low, epochs[0]), min(high, epochs[-1])
             axis.plot([low, high], [level - 0.1] * 2, color=color, lw=1.2)

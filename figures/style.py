@@ -14,8 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from experiments.onsets import by_pair, num_splits
 from experiments.store import Measurements, trained_checkpoints
-from hiermodel.measures.uncertainty import Interval
-from hiermodel.measures.units import band_of_units, by_training_set
+from hiermodel.measures.units import band_of_units, by_training_set, mean_of_units
 
 Results = Mapping[str, Measurements]
 """Measurements of one run, by stage."""
@@ -221,14 +220,6 @@ def curve_with_error(
     axis.fill_between(x, mean - reach, mean + reach, color=drawn.get_color(), alpha=0.2, lw=0)
 
 
-def log_interval(taus: np.ndarray) -> tuple[float, float, float]:
-    """Geometric mean of times per unit, and its 95 % Student interval (NaN for too few units)."""
-    logs = np.log(taus)
-    interval = band_of_units(logs) or Interval(float(logs.mean()), np.nan, np.nan, 0.95)
-    low, middle, high = (float(np.exp(x)) for x in (interval.low, interval.estimate, interval.high))
-    return middle, low, high
-
-
 def mark_minimum(
     axis: Axes,
     results: Results,
@@ -253,7 +244,7 @@ def mark_minimum(
         place: along the onset's second axis, if it has one.
     """
     taus, located = onset(results, tau, place)
-    centre, low, high = log_interval(taus)
+    centre, low, high = mean_of_units(np.log(taus), of_logs=True)
     height = np.interp(np.log(centre), np.log(x), curves.mean(1))
     if np.all(located) and np.isfinite(low):
         low, high = max(low, x[0]), min(high, x[-1])
@@ -306,7 +297,7 @@ def shade_biased_phase(
     if not {begin, end} <= set(results.get("onsets", {})):
         return
     (first, first_located), (last, last_located) = (onset(results, n) for n in (begin, end))
-    start, stop = log_interval(first)[0], log_interval(last)[0]
+    start, stop = (float(np.exp(np.log(times).mean())) for times in (first, last))
     if start >= stop or not first_located.all():
         return
     words = {"color": BROWN, "size": 6, "va": "top", "zorder": 6}

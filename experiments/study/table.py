@@ -25,7 +25,7 @@ from experiments.worlds.registry import from_json, world_of
 from experiments.worlds.world import World
 from hiermodel.checks import require
 from hiermodel.measures.uncertainty import Interval
-from hiermodel.measures.units import band_of_units
+from hiermodel.measures.units import mean_of_units
 
 Results = Mapping[str, store.Measurements]
 """Measurements of a run, by stage."""
@@ -79,13 +79,7 @@ def interval_of(rows: pd.DataFrame, column: str, *, logarithmic: bool = False) -
     units = values.groupby([rows["seed"], sets]).mean().dropna().to_numpy()
     if not len(units):
         return None
-    interval = band_of_units(units) or Interval(float(units.mean()), np.nan, np.nan, 0.95)
-    if not logarithmic:
-        return interval
-    estimate, low, high = (
-        float(np.exp(end)) for end in (interval.estimate, interval.low, interval.high)
-    )
-    return Interval(estimate, low, high, interval.level)
+    return Interval(*mean_of_units(units, of_logs=logarithmic), 0.95)
 
 
 def per_run(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,7 +1,6 @@
 """F1: up to which noise the root of a tree is known, for trees of many depths."""
 
 import functools
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,11 +11,14 @@ from experiments.theory import f1
 from figures import style
 from figures.theory.family import Family, Prediction
 from hiermodel import theory
+from hiermodel.measures.units import mean_of_units
 
 SHALLOW, DEEP = 6, 9
 """Depths whose roots are compared at a threshold."""
 
 TOLERANCE = 0.03
+
+PAPER = "2402.16991"
 
 # Thresholds by hm.theory, typed here so that they cannot follow a later change of it.
 EQUAL = {(32, 8): 0.731, (32, 4): 0.922, (32, 12): 0.465, (16, 4): 0.800, (64, 8): 0.889}
@@ -78,89 +80,72 @@ def _always_worse(name: str, measured: Measurements) -> np.ndarray:
     return (beliefs[:, seen, 3] - beliefs[:, seen, DEEP]).min(1)
 
 
+def _of_kind(name: str, expected: float, statement: str, source: str) -> Prediction:
+    return Prediction.near(
+        expected,
+        TOLERANCE,
+        name=f"threshold-{name}",
+        statement=statement,
+        source=source,
+        about=f"noise at which root beliefs at depths {SHALLOW} and {DEEP} cross",
+        values=functools.partial(crossing, name),
+    )
+
+
 def _predictions() -> tuple[Prediction, ...]:
-    found = []
-    about = f"noise at which root beliefs at depths {SHALLOW} and {DEEP} cross"
-    for (vocab_size, rules), expected in EQUAL.items():
-        name = f"v{vocab_size}_m{rules}"
-        found.append(
-            Prediction.near(
+    without = {f"without_v{v}_m{m}": f"v = {v}, m = {m}" for v, m in f1.WITHOUT} | {
+        "without_paper": "grammars like that of 2603.03469 (v = 6, m = 4, unequal weights)",
+        "without_itself": "the grammar of 2603.03469 itself, made deeper (sets of sequences)",
+    }
+    derived = "derived here from the map of 2402.16991"
+    return (
+        *(
+            _of_kind(f"v{v}_m{m}", expected, f"v = {v}, m = {m}: the root is known up to ε*", PAPER)
+            for (v, m), expected in EQUAL.items()
+        ),
+        *(
+            _of_kind(
+                kind,
                 expected,
-                TOLERANCE,
-                name=f"threshold-{name}",
-                statement=f"v = {vocab_size}, m = {rules}: the root is known up to ε*",
-                source="2402.16991",
-                about=about,
-                values=functools.partial(crossing, name),
+                f"{words}, v = 32, m = 8: the root is known up to this 1 − abar",
+                derived,
             )
-        )
-    for kind, (expected, words) in KINDS.items():
-        found.append(
-            Prediction.near(
-                expected,
-                TOLERANCE,
-                name=f"threshold-{kind}",
-                statement=f"{words}, v = 32, m = 8: the root is known up to this 1 − abar",
-                source="derived here from the map of 2402.16991",
-                about=about,
-                values=functools.partial(crossing, kind),
-            )
-        )
-    found.append(
+            for kind, (expected, words) in KINDS.items()
+        ),
         Prediction(
             name="depth-sharpens",
             statement="the step of the root is steeper in deeper trees",
-            source="2402.16991",
+            source=PAPER,
             about="ln of the steepest slope at depth 9 over that at depth 5",
             values=_sharpening,
-        )
-    )
-    found.append(
+        ),
         Prediction(
             name="leaves-smooth",
             statement="the fall of the leaves does not get steeper with depth",
-            source="2402.16991",
+            source=PAPER,
             about="ln of the leaves' steepest slope at depth 9 over that at depth 5",
             values=_leaves,
             low=-0.3,
             high=0.3,
-        )
-    )
-    found.append(
+        ),
         Prediction(
             name="leaves-smoother",
             statement="depth sharpens the fall of the leaves less than that of the root",
-            source="2402.16991",
+            source=PAPER,
             about="ln growth of the steepest slope from depth 5 to 9, root less leaves",
             values=_leaves_less,
-        )
-    )
-    without: dict[str, tuple[str, Callable[[Measurements], np.ndarray]]] = {
-        f"without_v{v}_m{m}": (
-            f"v = {v}, m = {m}",
-            functools.partial(_always_worse, f"without_v{v}_m{m}"),
-        )
-        for v, m in f1.WITHOUT
-    }
-    without["without_paper"] = (
-        "grammars like that of 2603.03469 (v = 6, m = 4, unequal weights)",
-        functools.partial(_always_worse, "without_paper"),
-    )
-    without["without_itself"] = (
-        "the grammar of 2603.03469 itself, made deeper (sets of sequences)",
-        functools.partial(_always_worse, "without_itself"),
-    )
-    for name, (words, values) in without.items():
-        found.append(
+        ),
+        *(
             Prediction(
                 name=name,
                 statement=f"{words}, s f > 1: no threshold, deeper roots are always less known",
-                source="2402.16991",
+                source=PAPER,
                 about="least difference of root beliefs at depths 3 and 9, noise 0.02 to 0.7",
-                values=values,
+                values=functools.partial(_always_worse, name),
             )
-        )
-    return tuple(found)
+            for name, words in without.items()
+        ),
+    )
 
 
 def draw(measured: Measurements) -> Figure:
@@ -236,29 +221,14 @@ def _draw_thresholds(axis: Axes, measured: Measurements) -> None:
 def _point(
     axis: Axes, x: float, found: np.ndarray, color: str, marker: str, label: str = ""
 ) -> None:
-    middle, low, high = _interval(found)
-    axis.errorbar(
-        [x],
-        [middle],
-        [[middle - low], [high - middle]],
-        color=color,
-        fmt=marker,
-        ms=4,
-        label=label or None,
-    )
-
-
-def _interval(found: np.ndarray) -> tuple[float, float, float]:
-    from hiermodel.measures.units import band_of_units
-
-    band = band_of_units(found)
-    middle = float(found.mean())
-    return (middle, middle, middle) if band is None else (middle, float(band.low), float(band.high))
+    middle, low, high = mean_of_units(found)
+    bar = [[middle - low], [high - middle]]
+    axis.errorbar([x], [middle], bar, color=color, fmt=marker, ms=4, label=label or None)
 
 
 FAMILY = Family(
     title="Recovery of the root and its descendants",
-    papers=("2402.16991",),
+    papers=(PAPER,),
     settings=(
         "The text of 2402.16991 was found only in part (abstract and introduction, arXiv HTML), "
         "not the settings of its figures. Ours: s = 2, depth 9, whose subtrees give all smaller "

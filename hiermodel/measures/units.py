@@ -114,6 +114,22 @@ def band_of_units(
     return None if len(values) < MIN_UNITS else student_interval(values, level=level)
 
 
+def mean_of_units(
+    values: Real[Array | np.ndarray, " units"], *, of_logs: bool = False
+) -> tuple[float, float, float]:
+    """Mean over units and the ends of its 95 % Student interval, NaN with too few units.
+
+    Args:
+        values: one number per training set or pair of them.
+        of_logs: these are logarithms, and their exponentials are returned: a geometric mean.
+    """
+    numbers = np.asarray(values, np.float64)
+    band = band_of_units(numbers)
+    found = [numbers.mean(), np.nan, np.nan] if band is None else band[:3]
+    estimate, low, high = (float(np.exp(end) if of_logs else end) for end in found)
+    return estimate, low, high
+
+
 def decide(
     values: Real[Array | np.ndarray, " units"],
     *,

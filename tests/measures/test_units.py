@@ -15,6 +15,7 @@ from hiermodel.measures.units import (
     decide,
     disjoint_pairs,
     interval_of_units,
+    mean_of_units,
     other_split,
     partner_split,
 )
@@ -46,6 +47,15 @@ def test_fewer_than_four_units_decide_nothing():
     assert band_of_units(np.ones((3, 5))) is None
     alone = interval_of_units(np.array([2.0]))
     assert (alone.estimate, alone.low, alone.high) == (2, -np.inf, np.inf)
+
+
+def test_too_few_units_have_a_mean_without_ends():
+    assert mean_of_units(np.array([1.0, 3.0]))[0] == 2
+    geometric, *ends = mean_of_units(np.log([2.0, 8.0]), of_logs=True)
+    assert geometric == pytest.approx(4)
+    assert np.isnan(ends).all()
+    numbers = np.array([1.0, 2.0, 3.0, 5.0])
+    assert mean_of_units(numbers) == interval_of_units(numbers)[:3]
 
 
 @pytest.mark.parametrize(
