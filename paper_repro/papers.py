@@ -24,9 +24,9 @@ Written by `python -m paper_repro theory` from
 [figures/gallery/theory](../figures/gallery/theory); nothing here is typed. Predictions, with their
 tolerances, were committed before the first run of the published size, unless a family says
 otherwise; settings were chosen on other seeds. Every number is a mean over realisations of random
-grammars with its 95 % Student interval over them. A prediction is *shown* if the whole interval lies within its tolerance,
-*contradicted* if all of it lies outside, otherwise *not shown*. F2b, F3, F4, F7, F7b, F7c and F9 train
-small networks; all others are exact inference alone.
+grammars with its 95 % Student interval over them. A prediction is *shown* if the whole interval
+lies within its tolerance, *contradicted* if all of it lies outside, otherwise *not shown*. F2b, F3,
+F4, F7, F7b, F7c and F9 train small networks; all others are exact inference alone.
 [Theory in the science page](science.md#theory) says what the symbols mean.
 """
 

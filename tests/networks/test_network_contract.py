@@ -248,7 +248,7 @@ def test_clean_data_and_losses_of_images():
     assert target.checked("images", images).dtype == np.uint8
     with pytest.raises(ValueError, match="noise that the network predicts"):
         target.denoiser(NETWORKS["U-Net"], {}, None)
-    with pytest.raises(ValueError, match="process='DiscreteProcess' is not allowed.*Gaussian"):
+    with pytest.raises(ValueError, match=r"process='DiscreteProcess' is not allowed.*Gaussian"):
         target.denoiser(NETWORKS["U-Net"], {}, DiscreteProcess.masked(2, 20))
 
 
