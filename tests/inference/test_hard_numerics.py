@@ -152,6 +152,33 @@ def test_gradients_in_single_precision_are_finite_and_the_marginals(name, filter
     np.testing.assert_array_equal(of_fields[~possible], 0)
 
 
+LARGE = {
+    "512 leaves": {"vocab_size": 32, "rules_per_symbol": 8, "depth": 9},
+    "256 symbols": {"vocab_size": 256, "rules_per_symbol": 16, "depth": 6},
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("name", LARGE)
+def test_float32_agrees_with_float64_on_large_grammars(name, shared):
+    """As the small ones do, where errors could add up over nodes and over rules."""
+    grammar = hm.Grammar.random(jax.random.key(0), shared=shared, **LARGE[name])
+    leaves = hm.sample_leaves(jax.random.key(3), grammar, 8)
+    t = jnp.array([1, 10, 75, 100, 150, 250, 400, 500])
+    x_t = hm.add_noise(jax.random.key(4), SCHEDULE, hm.one_hot(leaves, grammar.vocab_size), t)
+    fields = np.asarray(SCHEDULE.evidence(x_t, t), np.float32)
+    single, double = (hm.run_bp(grammar, fields.astype(kind)) for kind in (np.float32, np.float64))
+    assert all(part.dtype == np.float32 for part in jax.tree.leaves(single))
+    assert errors(single.log_marginals, double.log_marginals).max() < 1e-5
+    difference = np.abs(single.log_evidence - double.log_evidence)
+    assert np.all(difference < 1e-5 * (sizes(fields) + np.abs(double.log_evidence)))
+    rounded = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), grammar)
+    found, expected = hm.log_prob(rounded, leaves), hm.log_prob(grammar, leaves)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def tree_score(grammar, levels, fields):
     """Log of P(tree) · exp(field at its leaves) in double precision; −inf for an impossible one."""
     with np.errstate(divide="ignore"):
