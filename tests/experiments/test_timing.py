@@ -3,6 +3,7 @@
 import functools
 import time
 
+from experiments.benchmarks.public_code import Reference
 from experiments.benchmarks.timing import in_own_process, measure
 
 
@@ -10,7 +11,9 @@ def test_rate_is_units_per_second_of_the_median_call():
     def sleep():
         time.sleep(0.01)
 
-    row = measure("sleep", sleep, count=5, unit="naps", repeats=3, reference=100)
+    row = measure(
+        "sleep", sleep, count=5, unit="naps", repeats=3, reference=Reference(100, "somewhere")
+    )
     assert 0.01 <= row.seconds < 0.05
     assert row.rate * row.seconds == 5
     assert row.ratio == row.rate / 100

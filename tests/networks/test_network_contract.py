@@ -258,9 +258,9 @@ def test_clean_data_and_losses_of_images():
         (SYMBOLS, np.zeros((2, 5), int), r"num_sequences, 4"),
         (SYMBOLS, np.zeros((0, 4), int), r"num_sequences, 4"),
         (SYMBOLS, np.full((2, 4), 3), "symbol 3"),
-        (SYMBOLS, np.full((2, 4), np.nan), "integers"),
+        (SYMBOLS, np.full((2, 4), np.nan), "number"),
         (PixelNoise(2, 2), np.zeros((2, 4)), "num_images, 2, 2, 1"),
-        (PixelNoise(2, 2), np.full((2, 2, 2, 1), np.nan), "finite"),
+        (PixelNoise(2, 2), np.full((2, 2, 2, 1), np.nan), "number"),
         (PixelNoise(2, 2), np.zeros((2, 2, 2, 1), int), "uint8 or floating"),
     ],
 )
