@@ -74,13 +74,23 @@ class Run:
         return log_spacing(*(self.results[stage] for stage in stages))
 
 
-def per_network(run: Run, statistic: Statistic, **claim) -> Claim:
-    """A claim on one number per network; units are training sets."""
+Minima = Mapping[str, Statistic]
+"""Times of minima by symbol, per network, pair or unit, with bounds where they are not located."""
+
+
+def per_network(run: Run, statistic: Statistic | np.ndarray, **claim) -> Claim:
+    """A claim on one number per network; units are training sets.
+
+    Args:
+        run: whose networks they are.
+        statistic: the numbers; without bounds of their own, known where all ``minima`` are.
+        claim: fields of the claim, ``minima`` that it rests on among them.
+    """
     return _claim(run, run.num_splits, "training set", statistic, **claim)
 
 
-def per_pair(run: Run, statistic: Statistic, **claim) -> Claim:
-    """A claim on one number per pair of networks of disjoint splits; units are pairs of splits."""
+def per_pair(run: Run, statistic: Statistic | np.ndarray, **claim) -> Claim:
+    """The same on one number per pair of networks of disjoint splits; units are pairs of splits."""
     return _claim(run, run.num_splits // 2, "pair of training sets", statistic, **claim)
 
 
@@ -88,13 +98,18 @@ def _claim(
     run: Run,
     num_units: int,
     unit: str,
-    statistic: Statistic,
+    statistic: Statistic | np.ndarray,
     *,
     name: str,
     statement: str,
     about: str,
+    minima: Minima | None = None,
+    note: str | None = None,
     **further,
 ) -> Claim:
+    minima = minima or {}
+    if not isinstance(statistic, Statistic):
+        statistic = Statistic.known(statistic, located(*minima.values()))
     if run.label:
         name, statement = f"{name}-{run.size}", f"{run.label}: {statement}"
     return claim_of_units(
@@ -102,6 +117,7 @@ def _claim(
         name=name,
         statement=statement,
         about=f"{about}, per {unit}",
+        note=border_note(**minima) if note is None else note,
         run=run.size,
         **further,
     )

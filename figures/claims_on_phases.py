@@ -10,8 +10,6 @@ from experiments.store import Measurements, trained_checkpoints
 from figures.claims import (
     Run,
     at_times,
-    border_note,
-    located,
     of_other_units,
     per_network,
     per_pair,
@@ -35,12 +33,12 @@ def onset_before_turn(run: Run) -> list[Claim]:
         per_pair(
             run,
             of_pairs - onset,
+            minima={"onset": onset, "τ_turn": of_pairs},
             name="onset-before-turn",
             statement="samples lean to their own training set before networks of different sets "
             "begin to part",
             about="ln(τ_turn / onset), the onset being the first checkpoint from which on the gap "
             "stays significant",
-            note=border_note(onset=onset, τ_turn=of_pairs),
             resolution=run.spacing("evaluation", "comparison"),
         )
     ]
@@ -85,7 +83,7 @@ def no_bias_before_onset(run: Run) -> list[Claim]:
             f"{MARGIN} symbols)",
             about="own–other gap in symbols, networks − refitted grammars, mean over checkpoints "
             "before the mean onset of the pairs without it",
-            note=border_note(onset=onset),
+            minima={"onset": onset},
             low=-MARGIN,
             high=MARGIN,
             primary=True,
@@ -115,12 +113,12 @@ def distance_falls(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(np.log(far / near), located(turn, test)),
+            np.log(far / near),
+            minima={"τ_turn": turn, "τ_test": test},
             name="distance-falls",
             statement="from where networks of different sets begin to part to the lowest test "
             "loss, they still come nearer to the exact denoiser",
             about="ln of the distance at τ_turn − at τ_test, both of the other training sets",
-            note=border_note(τ_turn=turn, τ_test=test),
             primary=True,
         )
     ]

@@ -10,7 +10,6 @@ from figures.claims import (
     at_times,
     border_note,
     gap_at,
-    located,
     of_pairs_at,
     per_network,
     per_pair,
@@ -45,10 +44,10 @@ def _neighbour_before_test(run: Run) -> Claim:
     return per_network(
         run,
         test - bias,
+        minima={"τ_test": test, "τ_bias": bias},
         name="neighbour-before-test",
         statement="samples move towards the training set before the test loss is lowest",
         about="ln(τ_test / τ_bias), minima of test loss and nearest-neighbour divergence",
-        note=border_note(τ_test=test, τ_bias=bias),
         resolution=run.spacing("evaluation", "comparison"),
     )
 
@@ -59,11 +58,11 @@ def _derivable_before_test(run: Run) -> Claim:
     return per_network(
         run,
         test - turn,
+        minima={"τ_test": test, "τ_turn": turn},
         name="derivable-before-test",
         statement="derivable samples move towards the training set before the test loss is lowest",
         about="ln(τ_test / τ_turn), τ_turn the minimum of the nearest-neighbour divergence of "
         "derivable samples",
-        note=border_note(τ_test=test, τ_turn=turn),
         resolution=run.spacing("evaluation", "comparison"),
         primary=True,
     )
@@ -81,7 +80,7 @@ def _derivable_rise(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(rise_after_turn(epochs[known], curves[:, known])),
+            rise_after_turn(epochs[known], curves[:, known]),
             name="derivable-rises",
             statement="the nearest-neighbour divergence of derivable samples rises after its turn",
             about="nats, last three checkpoints − turn of the other half of the training sets",
@@ -96,12 +95,12 @@ def _copies_are_rare(run: Run) -> Claim:
     excess = at_times(comparison, "copies", test) - fresh
     return per_network(
         run,
-        Statistic.known(excess, located(test)),
+        excess,
+        minima={"τ_test": test},
         name="copies-are-rare",
         statement="at the test-loss minimum, fewer than one sample in 200 copies a training "
         "sequence, beyond what fresh sequences do",
         about="fraction of samples − of fresh sequences that are training sequences",
-        note=border_note(τ_test=test),
         low=-np.inf,
         high=MOST_COPIES,
         primary=True,
@@ -117,12 +116,12 @@ def against_refitted(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(gap, located(test)),
+            gap,
+            minima={"τ_test": test},
             name="gap-beyond-refitted",
             statement="at the test-loss minimum, samples lean to their own training set more than "
             "those of the grammar refitted to it",
             about="own–other gap in symbols, networks − refitted grammars",
-            note=border_note(τ_test=test),
             primary=True,
         )
     ]
@@ -135,11 +134,11 @@ def _leaning_to_own_data(run: Run) -> list[Claim]:
     claims = [
         per_network(
             run,
-            Statistic.known(gap_at(run, test), located(test)),
+            gap_at(run, test),
+            minima={"τ_test": test},
             name="gap-at-test",
             statement="at the test-loss minimum, samples already lean to their own training set",
             about=about,
-            note=border_note(τ_test=test),
         )
     ]
     if "tau_turn" in run.results["onsets"]:
@@ -147,12 +146,12 @@ def _leaning_to_own_data(run: Run) -> list[Claim]:
         claims.append(
             per_network(
                 run,
-                Statistic.known(gap_at(run, test) - gap_at(run, turn), located(test, turn)),
+                gap_at(run, test) - gap_at(run, turn),
+                minima={"τ_test": test, "τ_turn": turn},
                 name="gap-grows",
                 statement="they lean to it more at the test-loss minimum than where networks of "
                 "different sets begin to part",
                 about=f"{about}: τ_test − τ_turn",
-                note=border_note(τ_test=test, τ_turn=turn),
                 primary=True,
             )
         )
@@ -164,12 +163,12 @@ def _copies_of_own_data(run: Run) -> Claim:
     whole_sequences = run.results["comparison"]["block_reproduction"].values[:, :, 0]
     return per_pair(
         run,
-        Statistic.known(of_pairs_at(run, whole_sequences, test), located(test)),
+        of_pairs_at(run, whole_sequences, test),
+        minima={"τ_test": test},
         name="copies-own",
         statement="at the test-loss minimum, samples repeat sequences of their own training set "
         "more often",
         about="fraction of samples in their own split − in the other, mean over both directions",
-        note=border_note(τ_test=test),
     )
 
 
@@ -186,30 +185,30 @@ def u_turns(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(separation[BIAS], located(bias)),
+            separation[BIAS],
+            minima={"τ_bias": bias},
             name="u-turns-coincide",
             statement="where bias sets in, U-turns from train and test sequences return equally "
             f"often (within {MARGIN})",
             about=about,
-            note=border_note(τ_bias=bias),
             low=-MARGIN,
             high=MARGIN,
         ),
         per_network(
             run,
-            Statistic.known(separation[AT_TEST], located(test)),
+            separation[AT_TEST],
+            minima={"τ_test": test},
             name="u-turns-separate",
             statement="at the test-loss minimum, U-turns from train sequences return more often",
             about=about,
-            note=border_note(τ_test=test),
         ),
         per_network(
             run,
-            Statistic.known(separation[AT_TEST] - separation[BIAS], located(bias, test)),
+            separation[AT_TEST] - separation[BIAS],
+            minima={"τ_test": test, "τ_bias": bias},
             name="u-turns-part",
             statement="train and test starts part between the two minima",
             about=f"{about}: τ_test − τ_bias",
-            note=border_note(τ_test=test, τ_bias=bias),
             primary=True,
         ),
     ]
@@ -233,17 +232,16 @@ def growth(smaller: Run, larger: Run) -> list[Claim]:
         ("tau_neighbour", "τ_bias", "bias sets in", ("comparison",)),
         ("tau_test", "τ_test", "the test loss is lowest", ("evaluation",)),
     ):
-        before = _in_steps(smaller, name, ours)
-        after = _in_steps(larger, name, theirs)
+        own, other = _in_steps(smaller, name, ours), _in_steps(larger, name, theirs)
         notes = [
             f"n = {run.split_size} {note}"
-            for run, times in ((smaller, before), (larger, after))
+            for run, times in ((smaller, own), (larger, other))
             if (note := border_note(**{symbol: times}))
         ]
         claims.append(
             per_network(
                 common,
-                after - before,
+                other - own,
                 name=f"{symbol.removeprefix('τ_')}-grows-{smaller.size}-{larger.size}",
                 statement=f"{what} later for n = {larger.split_size} than for {smaller.split_size}",
                 about=f"ln of the ratio of {symbol} in optimiser steps",

@@ -14,9 +14,7 @@ from figures import pictures, style
 from figures.claims import (
     Run,
     at_times,
-    border_note,
     gap_at,
-    located,
     of_other_units,
     per_network,
     per_pair,
@@ -166,11 +164,11 @@ def _alike_before_test(run: Run) -> Claim:
     return per_pair(
         run,
         test - pair,
+        minima={"τ_test": test, "τ_pair": pair},
         name="alike-before-test",
         statement="paired samples of networks on disjoint splits are most alike before the test "
         "loss is lowest",
         about="ln(τ_test / τ_pair), minima of test loss and of the samples' dissimilarity",
-        note=border_note(τ_test=test, τ_pair=pair),
         resolution=run.spacing("evaluation", "comparison"),
     )
 
@@ -187,19 +185,19 @@ def _leaning_to_own_images(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(at_test, located(test)),
+            at_test,
+            minima={"τ_test": test},
             name="image-gap-at-test",
             statement="at the test-loss minimum, samples already lean to their own training images",
             about=about,
-            note=border_note(τ_test=test),
         ),
         per_network(
             run,
-            Statistic.known(at_test - at_pair, located(test, pair)),
+            at_test - at_pair,
+            minima={"τ_test": test, "τ_pair": pair},
             name="image-gap-grows",
             statement="they lean to them more there than where paired samples are most alike",
             about=f"{about}: τ_test − τ_pair of the other pairs",
-            note=border_note(τ_test=test, τ_pair=pair),
         ),
     ]
 
@@ -212,16 +210,16 @@ def _not_yet_memorised(run: Run) -> Claim:
     comparison, test = run.results["comparison"], run.times("tau_test")
     share = at_times(comparison, "memorised", test)
     bounds = proportion_interval(np.rint(share * run.num_samples), run.num_samples)
-    known = located(test)
+    low, high = (
+        np.where(test.located, *ends) for ends in ((bounds.low, -np.inf), (bounds.high, np.inf))
+    )
     return per_network(
         run,
-        Statistic(
-            share, np.where(known, bounds.low, -np.inf), np.where(known, bounds.high, np.inf)
-        ),
+        Statistic(share, low, high),
+        minima={"τ_test": test},
         name="not-yet-memorised",
         statement=f"at the test-loss minimum, hardly any sample is memorised (below {FEW:.0%})",
         about="fraction of samples much nearer to one training image than to any other",
-        note=border_note(τ_test=test),
         low=-np.inf,
         high=FEW,
     )

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from experiments.claim import Claim, Statistic
 from experiments.onsets import TEST, TRAIN, beaten_levels
 from figures import style
-from figures.claims import Run, at_times, border_note, located, per_network, per_pair
+from figures.claims import Run, at_times, per_network, per_pair
 from figures.figure import FigureSpec
 from figures.style import Results
 
@@ -133,10 +133,10 @@ def _order_of_levels(run: Run) -> list[Claim]:
         per_network(
             run,
             tau[level - 1] - tau[level],
+            minima={f"τ_{k}": tau[k] for k in (level, level - 1)},
             name=f"order-{level}-{level - 1}",
             statement=f"filter level k = {level} is fitted before k = {level - 1}",
             about=f"ln(τ_{level - 1} / τ_{level}), minima of the model–oracle divergences",
-            note=border_note(**{f"τ_{k}": tau[k] for k in (level, level - 1)}),
             resolution=run.spacing("evaluation"),
         )
         for level in range(num_levels - 1, 0, -1)
@@ -164,8 +164,8 @@ def _beaten_levels_in_order(run: Run) -> list[Claim]:
             least,
             name="beaten-levels-in-order",
             statement="every filter level that networks beat turns before the next finer one",
+            minima={f"τ_{k}": each for k, each in enumerate(tau)},
             about=f"least of ln(τ_(k−1) / τ_k) over those levels ({named})",
-            note=border_note(**{f"τ_{k}": each for k, each in enumerate(tau)}),
             resolution=run.spacing("evaluation"),
             primary=True,
         )
@@ -177,11 +177,11 @@ def _turn_before_test(run: Run) -> Claim:
     return per_network(
         run,
         test - turn,
+        minima={"τ_test": test, "τ_turn": turn},
         name="turn-before-test",
         statement="networks of different training sets begin to part while the test loss falls",
         about="ln(τ_test / τ_turn), minima of test loss and of the divergence from networks of all "
         "other training sets (after its transient)",
-        note=border_note(τ_test=test, τ_turn=turn),
         resolution=run.spacing("evaluation"),
         primary=True,
     )
@@ -210,10 +210,10 @@ def _parting_before_fit(run: Run) -> list[Claim]:
             per_pair(
                 run,
                 fit - tau,
+                minima={"τ_0": fit, f"τ_{name}": tau},
                 name=f"{name}-before-fit",
                 statement=f"{what} is lowest while the networks still approach the exact denoiser",
                 about=f"ln(τ_0 / τ_{name}), τ_0 the minimum of the model–oracle divergence",
-                note=border_note(**{"τ_0": fit, f"τ_{name}": tau}),
                 resolution=run.spacing("evaluation"),
             )
         )
@@ -227,12 +227,12 @@ def _disagreement_is_from_data(run: Run) -> Claim:
     excess = at_times(evaluation, "split_excess", tau)[:, 1]
     return per_pair(
         run,
-        Statistic.known(excess, located(tau)),
+        excess,
+        minima={"τ_test": tau},
         name="data-not-seed",
         statement="at the test-loss minimum, networks differ more between splits than between "
         "seeds",
         about="sample-split − same-data divergence on test inputs, nats per sequence",
-        note=border_note(τ_test=tau),
     )
 
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim, Statistic
+from experiments.claim import Claim
 from experiments.onsets import TEST, TRAIN
 from experiments.store import Measurement, Measurements
 from figures import figure_1a, style
-from figures.claims import Run, at_times, border_note, located, of_other_units, per_pair
+from figures.claims import Run, at_times, border_note, of_other_units, per_pair
 from figures.figure import FigureSpec
 from figures.style import Results
 
@@ -85,10 +85,8 @@ def seeing_the_same(run: Run) -> list[Claim]:
             ),
             per_pair(
                 run,
-                Statistic.known(
-                    at_times(cosine, "here", best) - at_times(cosine, "here", test),
-                    located(best, test),
-                ),
+                at_times(cosine, "here", best) - at_times(cosine, "here", test),
+                minima={"τ_test": test, "τ_cosine": best},
                 name=f"cosine-falls-{time:g}",
                 statement="the cosine of their noises falls from where it is largest for other "
                 f"pairs to where the test loss is lowest, at t/T = {time:g}",

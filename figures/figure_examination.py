@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim, Statistic
+from experiments.claim import Claim
 from experiments.store import trained_checkpoints
 from figures import style
-from figures.claims import Run, at_times, border_note, located, per_network
+from figures.claims import Run, at_times, per_network
 from figures.figure import FigureSpec
 from figures.style import Results
 
@@ -58,11 +58,11 @@ def against_the_law(run: Run) -> list[Claim]:
     return [
         per_network(
             run,
-            Statistic.known(share, located(test)),
+            share,
+            minima={"τ_test": test},
             name="samples-told-from-law",
             statement="at the test-loss minimum, exact tests tell the samples from the law",
             about="share of the tests that samples fail, corrected together",
-            note=border_note(τ_test=test),
         )
     ]
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.claim import Claim, Statistic
+from experiments.claim import Claim
 from experiments.onsets import MIN_CHECKPOINTS, TEST
 from experiments.store import Measurements, trained_checkpoints
 from figures import style
@@ -99,7 +99,7 @@ def nothing_turns(run: Run) -> list[Claim]:
         claims.append(
             per_network(
                 run,
-                Statistic.known(rise),
+                rise,
                 name=f"fresh-{name.replace('_', '-')}",
                 statement=f"with fresh data at every step, the {title} does not turn",
                 about="rise after the lowest point of the other half of the networks, relative to "
@@ -112,7 +112,7 @@ def nothing_turns(run: Run) -> list[Claim]:
     claims.append(
         per_network(
             run,
-            Statistic.known(run.results["comparison"]["gap_of_sets"].values[-1]),
+            run.results["comparison"]["gap_of_sets"].values[-1],
             name="fresh-gap",
             statement=f"nor do samples lean to a set of sequences (within {SMALL_GAP} symbols)",
             about="own–other gap in symbols at the last checkpoint, all pairs of sets",

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from experiments.claim import Claim, Statistic
 from experiments.store import trained_checkpoints
 from figures import style
-from figures.claims import Run, border_note, per_pair
+from figures.claims import Run, per_pair
 from figures.figure import FigureSpec
 from figures.style import Results
 from hiermodel.measures.onset import smooth_log_time
@@ -189,7 +189,7 @@ def _depends_before_test(run: Run, level: int) -> Claim:
         statement=f"blocks of level {level} depend on the training set before the test loss is "
         "lowest",
         about="blocks found in their own split − the other, at the last checkpoint before τ_test",
-        note=border_note(τ_test=test),
+        minima={"τ_test": test},
     )
 
 
@@ -211,13 +211,11 @@ def _smaller_first(run: Run, smaller: int, larger: int) -> Claim:
     return per_pair(
         run,
         then - first,
+        minima={f"half-way time of level {k}": t for k, t in ((smaller, first), (larger, then))},
         name=f"dependence-order-{smaller}-{larger}",
         statement=f"blocks of level {smaller} come to depend on the training set before those of "
         f"level {larger}, which are larger",
         about=f"ln(τ_{larger} / τ_{smaller}), half-way times of the block-reproduction excess",
-        note=border_note(
-            **{f"half-way time of level {k}": t for k, t in ((smaller, first), (larger, then))}
-        ),
         resolution=run.spacing("levels"),
     )
 
