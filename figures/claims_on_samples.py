@@ -17,8 +17,6 @@ from figures.claims import (
 from hiermodel.measures.turns import rise_after_turn
 from hiermodel.measures.units import by_training_set
 
-"""Indices along the dimension "set"."""
-
 BIAS, AT_TEST = 0, 1
 """Indices along the dimension "moment"."""
 

@@ -154,9 +154,9 @@ PANELS: tuple[style.Panel, ...] = (
 def data_dependence(run: Run) -> list[Claim]:
     """When, and at which level, samples begin to depend on the training set ("levels").
 
-    Measured is block reproduction: how much more often a sample's blocks of s^(L − l) leaves are
-    found in their own training set than in one that the network never saw. It needs no oracle and
-    is zero in expectation, at every level, as long as samples do not depend on the set, so any
+    The measure is block reproduction: how much more often a sample's blocks of s^(L − l) leaves
+    are found in their own training set than in one that the network never saw. It needs no oracle
+    and is zero in expectation, at every level, as long as samples do not depend on the set, so any
     excess is dependence. Levels are those of the tree: 0 is the whole sequence, L one symbol. All
     levels are asked, whether or not the test of the stage found anything there.
 
@@ -196,9 +196,9 @@ def _depends_before_test(run: Run, level: int) -> Claim:
 def _smaller_first(run: Run, smaller: int, larger: int) -> Claim:
     """Whether dependence arises from small blocks to large ones, as structure is learned.
 
-    Compared are the times from which on each pair's excess is at least half its last value: unlike
-    the first significant checkpoint, such a time does not depend on how many samples there are. A
-    level whose last excess is not significant has no such time.
+    The claim compares when each pair's excess comes to half its last value for good: unlike the
+    first significant checkpoint, such a time does not depend on how many samples there are. A
+    level without a significant last excess has no such time.
     """
     measured = run.results["levels"]
     trained, epochs = trained_checkpoints(measured)
@@ -221,10 +221,10 @@ def _smaller_first(run: Run, smaller: int, larger: int) -> Claim:
 
 
 def half_times(times: np.ndarray, curves: np.ndarray, begun: bool = True) -> Statistic:
-    """Ln of the time from which on each curve is at least half its last value.
+    """Ln of the time at which each curve comes to half its last value for good.
 
-    Looked for from the end backwards, so that noise in untrained networks, which may cross the
-    half at any time, is not taken for a rise.
+    The search runs from the end backwards, so that noise in untrained networks, which may cross
+    the half at any time, is not taken for a rise.
 
     Args:
         times: (num_times,) positive and increasing.

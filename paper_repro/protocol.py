@@ -288,7 +288,7 @@ SCALES = {"smoke": smoke, "laptop": laptop, "desk": desk, "paper": paper}
 
 
 def figures_of(scale: Scale) -> tuple[str, ...]:
-    """Figures that can be made at a scale: those of whose runs it has all."""
+    """Figures that can be made at a scale: it has all their runs."""
     known = all_figures().items()
     return tuple(name for name, spec in known if set(spec.sizes) <= set(scale.sizes))
 

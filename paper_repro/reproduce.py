@@ -64,7 +64,7 @@ def reproduce(job: Job) -> Path:
 
 
 def _check_figures(settings: Scale, names: Collection[str]) -> None:
-    """Refuse figures whose runs a scale has not."""
+    """Refuse figures that need runs which a scale has not."""
     shown = figures_of(settings)
     for name in names:
         require(name in shown, "figures", name, f"out of {[*shown]} at {settings.name} scale")
@@ -98,7 +98,7 @@ def _drawn(shown: Mapping[str, Results], names: Sequence[str]) -> list[str]:
 def _measured(job: Job, scale: Scale) -> dict[str, Protocol]:
     """Settings by size; with fewer splits where some are trained and no more will be.
 
-    Left out are those of which not even the two splits are there that a comparison takes.
+    Sizes with fewer splits than a comparison takes, two, are left out.
     """
     found = {}
     for size, own in scale.sizes.items():

@@ -31,7 +31,7 @@ class Prediction:
         source: where from: an arXiv number, or "derived here".
         about: the statistic that decides, with its unit; there is one per realisation.
         values: that statistic from what was measured, (realisations,).
-        low: predicted is that it lies above this,
+        low: the statistic is predicted to lie above this,
         high: and below this.
         expected: the predicted number; None where an order is predicted.
     """
@@ -57,7 +57,7 @@ class Family:
 
     Attributes:
         title: of the figure.
-        papers: arXiv numbers of whose predictions it tests.
+        papers: arXiv numbers; the family tests their predictions.
         settings: what is known of the papers' own settings, and ours.
         caption: how to read the figure.
         study: its sizes and seed.
