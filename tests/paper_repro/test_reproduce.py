@@ -320,7 +320,7 @@ def test_a_report_can_be_shown(smoke, tmp_path):
     copy_report(again, tmp_path)
     text = page_text(tmp_path)
     assert all(claim["statement"] in text for claim in summary["claims"])
-    assert "n = 32 sequences" in text
+    assert "n = 32: " in text
     (head,) = (line for line in text.splitlines() if line.startswith("| primary claim"))
     assert [cell.strip() for cell in head.split("|")[2:-1]] == [
         f"smoke, n = {n}, seed {seed}" for seed in (0, 7) for n in (32, 48, 64)
