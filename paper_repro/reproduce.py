@@ -1,7 +1,6 @@
 """From settings to report: plan, train, measure, test the claims, draw, write it up, each once."""
 
 import dataclasses
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -234,18 +233,13 @@ def _run_json(plan: Plan, size: str) -> dict[str, Any]:
     own = plan.measured[size]
     folder = context_of(own, plan.job.root).run
     seeds = "1 seed" if own.run.num_seeds == 1 else f"{own.run.num_seeds} seeds"
+    settings = {"run": own.run, **complete_settings(own.run, own.stages)}
     return {
         "identity": configs.identity(own.run),
-        "settings": {
-            "run": configs.to_json(own.run),
-            **{
-                stage: configs.to_json(settings)
-                for stage, settings in complete_settings(own.run, own.stages).items()
-            },
-        },
+        "settings": {name: configs.to_json(each) for name, each in settings.items()},
         "networks": f"{_label_of(own)}: {own.run.num_splits} disjoint splits × {seeds}, "
         f"{own.run.split_size} {world_of(own.run).examples} each",
         "test set": _test_set(plan, own),
-        "provenance": json.loads(folder.provenance_file.read_text()),
+        "provenance": store.read_json(folder.provenance_file),
         "seconds": folder.timings(),
     }
