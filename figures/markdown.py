@@ -1,9 +1,35 @@
-"""Results in Markdown: tables, and text between markers."""
+"""Results in Markdown: templates, tables, and text between markers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from figures.pages import interval
+from experiments.words import duration
+from figures.pages import environment, interval
+from figures.report import verdicts_in_words
+
+Runs = Mapping[str, Mapping[str, Any]]
+"""Runs by name, as reports hold them in JSON."""
+
+
+def render(template: str, further: Mapping[str, Any] | None = None, **values: Any) -> str:
+    """A text from its template, without a newline at its end.
+
+    Args:
+        template: its name in ``templates``.
+        further: filters that it uses beside those here.
+        values: what it speaks of.
+    """
+    filters = {
+        "table": lambda rows, head: table(head, rows),
+        "claims_table": claims_table,
+        "verdicts": verdicts_in_words,
+        "duration": duration,
+        "seconds": _seconds,
+        "cores": _cores,
+        "rate": _rate,
+    }
+    made = environment(filters | dict(further or {}), escape=False)
+    return made.get_template(template).render(values).strip()
 
 
 def table(head: Sequence[Any], rows: Sequence[Sequence[Any]]) -> str:
@@ -28,3 +54,18 @@ def fill(document: str, text: str, name: str) -> str:
     before, rest = document.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def _seconds(runs: Runs) -> float:
+    """What all of them took."""
+    return sum(sum(run["seconds"].values()) for run in runs.values())
+
+
+def _cores(runs: Runs) -> str:
+    return " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs.values()}))
+
+
+def _rate(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

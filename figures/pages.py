@@ -27,22 +27,27 @@ def render(template: str, folder: Path, **values: Any) -> str:
         folder: where files lie that the page holds or names.
         values: what the template speaks of.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "interval": interval,
+    filters = {
         "number": number_text,
         "pretty": functools.partial(json.dumps, indent=2, ensure_ascii=False),
         "data_uri": lambda name: data_uri((folder / name).read_bytes(), name),
         "csv_rows": lambda name: list(csv.reader((folder / name).read_text().splitlines())),
         "files": _files,
     }
-    return environment.get_template(template).render(values)
+    return environment(filters).get_template(template).render(values)
+
+
+def environment(filters: Mapping[str, Any], *, escape: bool = True) -> jinja2.Environment:
+    """What all templates can do, with further filters."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=escape,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"interval": interval, **filters}
+    return made
 
 
 def data_uri(content: bytes, name: str) -> str:

@@ -26,11 +26,11 @@ EXCEPTIONS = (CONTRADICTED, NOT_SHOWN, NOT_LOCATED)
 """Verdicts that are listed first: of claims with enough data that were nevertheless not shown."""
 
 
-def verdicts_in_words(claims: Sequence[Summary]) -> str:
+def verdicts_in_words(claims: Sequence[Summary], noun: str = "claims") -> str:
     """How many claims have which verdict."""
     counts = collections.Counter(claim["verdict"] for claim in claims)
     words = ", ".join(f"{number} {verdict}" for verdict, number in counts.most_common())
-    return f"{len(claims)} claims: {words}" if claims else "no claims"
+    return f"{len(claims)} {noun}: {words}" if claims else f"no {noun}"
 
 
 def exceptions(claims: Sequence[Summary]) -> list[Summary]:

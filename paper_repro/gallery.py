@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.store import read_json, write_json
-from figures.markdown import claims_table, table
+from figures import markdown
 from figures.pages import interval
 from figures.report import verdicts_in_words
 
@@ -92,15 +92,8 @@ def page_text(folder: Path, beside: Sequence[Path] = ()) -> str:
         beside: of other scales, whose primary claims stand beside its own.
     """
     summary = read_json(folder / "report.json")
-    head = (
-        f"# Results at {summary['scale']} scale\n\n{summary['purpose']}\n\nMade by "
-        f"{_commands(summary)} and copied here by `python -m paper_repro publish`; settings, "
-        "versions and every number are in [report.json](report.json). What a verdict means: [the "
-        "rules](../../../README.md#what-comes-out)."
-    )
-    verdicts = f"## Verdicts\n\n{verdicts_in_words(summary['claims'])}."
-    primary = f"## Primary claims\n\n{primary_table([folder, *beside])}"
-    return "\n\n".join([head, verdicts, primary, "## Figures", results_text(summary)]) + "\n"
+    made = {"commands": _commands(summary), "primary": primary_table([folder, *beside])}
+    return markdown.render("results.md", **made, **summary) + "\n"
 
 
 def _commands(summary: Summary) -> str:
@@ -109,20 +102,6 @@ def _commands(summary: Summary) -> str:
     for name, figure in summary["figures"].items():
         names.setdefault(figure["command"].replace(f" {name} ", " {} ", 1), []).append(name)
     return ", ".join(f"`{command.format(' '.join(own))}`" for command, own in names.items())
-
-
-def results_text(summary: Summary) -> str:
-    """What was run, a link to every figure, and the claims, in Markdown."""
-    figures = summary["figures"]
-    parts = [_what_was_run(summary)]
-    for name, figure in figures.items():
-        claims = [claim for claim in summary["claims"] if claim["figure"] == name]
-        state = "" if figure["state"] == "finished" else f" ({figure['state']})"
-        pictures = " ".join(f"[{figure['title']}]({p['png']})" for p in figure["pictures"])
-        parts.append(f"**{pictures}**{state}: {figure['content']}.")
-        if claims:
-            parts.append(claims_table(claims))
-    return "\n\n".join(parts)
 
 
 def counts_text(gallery: Path) -> str:
@@ -151,7 +130,7 @@ def primary_table(folders: Sequence[Path]) -> str:
     rows = {base: claim for column in reversed(columns.values()) for base, claim in column.items()}
     order = {base: None for column in columns.values() for base in column}
     head = ["primary claim", *columns]
-    return table(
+    return markdown.table(
         head,
         [
             [_stated(rows[base]), *(_cell(own.get(base)) for own in columns.values())]
@@ -182,11 +161,3 @@ def _stated(claim: Mapping[str, Any]) -> str:
 
 def _cell(claim: Mapping[str, Any] | None) -> str:
     return "" if claim is None else f"{interval(claim, 2)} {claim['verdict']}"
-
-
-def _what_was_run(summary: Summary) -> str:
-    runs = summary["runs"].values()
-    minutes = sum(sum(run["seconds"].values()) for run in runs) / 60
-    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
-    networks = "; ".join(run["networks"] for run in runs)
-    return f"At {summary['scale']} scale: {networks}. {minutes:.1f} minutes on {cores} cores."

@@ -3,7 +3,6 @@
 ``python -m paper_repro theory`` puts what is finished into the gallery and writes docs/theory.md.
 """
 
-import collections
 import dataclasses
 import re
 import shutil
@@ -12,23 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from experiments.store import provenance, read_json, write_json
-from figures.markdown import table
+from figures.markdown import render
 from figures.pages import interval
 
 GALLERY = Path("figures/gallery/theory")
 PAGE = Path("docs/theory.md")
-
-HEAD = """# Predictions and exact numbers
-
-Written by `python -m paper_repro theory` from
-[figures/gallery/theory](../figures/gallery/theory); nothing here is typed. Predictions, with their
-tolerances, were committed before the first run of the published size, unless a family says
-otherwise; settings were chosen on other seeds. Every number is a mean over realisations of random
-grammars with its 95 % Student interval over them. A prediction is *shown* if the whole interval
-lies within its tolerance, *contradicted* if all of it lies outside, otherwise *not shown*. F2b, F3,
-F4, F7, F7b, F7c and F9 train small networks; all others are exact inference alone.
-[Theory in the science page](science.md#theory) says what the symbols mean.
-"""
 
 
 def make(names: tuple[str, ...], root: Path, seed: int | None) -> str:
@@ -102,21 +89,10 @@ def as_line(claim: Mapping[str, Any]) -> str:
 
 def page(summaries: Mapping[str, Mapping[str, Any]]) -> str:
     """docs/theory.md, from what every family has found."""
-    verdicts = collections.Counter(
-        claim["verdict"] for found in summaries.values() for claim in found["claims"]
-    )
-    counts = ", ".join(f"{number} {verdict}" for verdict, number in verdicts.most_common())
-    parts = [HEAD.strip(), f"Of {sum(verdicts.values())} predictions: {counts}."]
-    for name, found in summaries.items():
-        papers = ", ".join(link(paper) for paper in found["papers"])
-        parts += [
-            f"## {name.upper()}: {found['title']}",
-            f"{papers}. {found['settings']}{_time(found)}",
-            f"![{found['title']}](../{GALLERY}/{name}.png)",
-            f"*{found['caption']}*",
-            _table(found["claims"]),
-        ]
-    return "\n\n".join(parts) + "\n"
+    claims = [claim for found in summaries.values() for claim in found["claims"]]
+    filters = {"link": link, "range": _range, "time": _time}
+    values = {"families": summaries, "claims": claims, "gallery": GALLERY}
+    return render("theory.md", filters, **values) + "\n"
 
 
 def _time(found: Mapping[str, Any]) -> str:
@@ -125,15 +101,6 @@ def _time(found: Mapping[str, Any]) -> str:
         return ""
     minutes, cores = found["time"]["seconds"] / 60, found["time"]["cores"]
     return f" Measured in {minutes:.1f} minutes on {cores} cores."
-
-
-def _table(claims: list[Mapping[str, Any]]) -> str:
-    head = ("prediction", "source", "exact number here", "verdict")
-    rows = []
-    for claim in claims:
-        exact = f"{interval(claim)}, claimed {_range(claim)} ({claim['statistic']})"
-        rows.append((claim["statement"], link(claim["source"]), exact, f"**{claim['verdict']}**"))
-    return table(head, rows)
 
 
 def link(source: str) -> str:

@@ -16,21 +16,13 @@ import tyro
 
 from experiments.benchmarks.compiled import HEAD, Compiled, cells
 from experiments.store import read_json, write_json
-from experiments.words import duration
-from figures.markdown import claims_table, fill, table
+from figures import markdown
 from hiermodel.checks import require
 from paper_repro.gallery import GALLERY, copy_report, counts_text, pages
 
 PROJECT = Path(__file__).parents[1]
 STUDIES = f"{GALLERY}/studies"
 NOTES = "docs/notes.md"
-
-STUDIES_HEAD = """
-# What came out of the studies
-
-Written by `python -m paper_repro publish runs/studies/NAME`; nothing here is typed. How the studies
-were made: [the guide](../../../experiments/README.md#shipped-studies).
-"""
 
 KEPT = ("title", "study", "question", "answer", "purpose", "command", "tables", "claims", "runs")
 """What the gallery keeps of a study's report."""
@@ -106,71 +98,18 @@ def _publish_study(file: Path, project: Path) -> list[Path]:
 def studies_text(gallery: Path) -> str:
     """The page of all studies that were published, a section for each."""
     found = [read_json(file) for file in sorted(gallery.glob("*.json"))]
-    sections = [f"## {summary['study']}\n\n{study_text(summary)}" for summary in found]
-    return "\n\n".join([STUDIES_HEAD.strip(), *sections]) + "\n"
-
-
-def study_text(summary: Mapping[str, Any]) -> str:
-    """Question, answer, picture, tables and claims, in Markdown."""
-    name, runs = summary["study"], summary["runs"].values()
-    cores = " or ".join(sorted({str(run["provenance"]["cores"]) for run in runs}))
-    spent = duration(sum(sum(run["seconds"].values()) for run in runs))
-    further = [
-        text
-        for title, own in summary.get("tables", {}).items()
-        for text in (f"{title}:", table(own["columns"], own["data"]))
-    ]
-    claims = [
-        f"<details><summary>{len(summary['claims'])} claims</summary>",
-        claims_table(summary["claims"]),
-        "</details>",
-    ]
-    said = (
-        f"{len(runs)} runs, {spent} on {cores} cores; `{summary['command']}`, numbers in "
-        f"[{name}.csv]({name}.csv), settings in [{name}.json]({name}.json)."
-    )
-    return "\n\n".join(
-        [
-            f"**{summary['question']}** {summary['answer']}",
-            f"![{summary['question']}]({name}.png)",
-            said,
-            *further,
-            *(claims if summary["claims"] else []),
-        ]
-    )
+    return markdown.render("studies.md", studies=found) + "\n"
 
 
 def speed_text(benchmarks: Mapping[str, Any], *, compared: bool = False) -> str:
     """The rows of a benchmark as a table in Markdown; with ``compared`` those with a ratio."""
-    provenance = benchmarks["provenance"]
-    rates = [row["matmul"] for row in benchmarks["rows"]]
-    rows = []
-    for row in benchmarks["rows"]:
-        if compared and row["ratio"] is None:
-            continue
-        ratio = "" if row["ratio"] is None else _number(row["ratio"])
-        memory = "" if row["peak_memory"] is None else f"{row['peak_memory']:.0f} MiB"
-        taken = row.get("reference_taken", "")
-        rows.append([row["name"], f"{_number(row['rate'])} {row['unit']}/s", ratio, taken, memory])
-    head = ("what", "rate", "times a public implementation", "which was timed on", "peak memory")
-    return (
-        f"On {provenance['cores']} cores, whose float32 product of two 1024² matrices ran at "
-        f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s:\n\n{table(head, rows)}"
-    )
+    return markdown.render("speed.md", compared=compared, **benchmarks)
 
 
 def compiled_text(summary: Mapping[str, Any]) -> str:
     """Programs compiled for a chip that is not here, as a table in Markdown."""
-    versions = summary["packages"]
-    programs = [cells(Compiled(**own)) for own in summary["programs"]]
-    return (
-        f"Of one {summary['machine']} chip, JAX {versions['jax']}, libtpu {versions['libtpu']}; at "
-        f"least: at the chip's published peak rates.\n\n{table(HEAD, programs)}"
-    )
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    rows = [cells(Compiled(**own)) for own in summary["programs"]]
+    return markdown.render("compiled.md", head=HEAD, rows=rows, **summary)
 
 
 def _check(file: Path, value: Mapping[str, Any], fields: Collection[str]) -> None:
@@ -179,7 +118,7 @@ def _check(file: Path, value: Mapping[str, Any], fields: Collection[str]) -> Non
 
 
 def _fill(readme: Path, text: str, name: str) -> Path:
-    readme.write_text(fill(readme.read_text(), text, name))
+    readme.write_text(markdown.fill(readme.read_text(), text, name))
     return readme
 
 

@@ -19,7 +19,7 @@ from experiments.study.files import load_study, shipped
 from figures import study_report
 from figures.study_report import write_report
 from paper_repro import __main__ as reproduction
-from paper_repro.publish import STUDIES, publish, study_text
+from paper_repro.publish import STUDIES, publish, studies_text
 
 pytestmark = pytest.mark.long
 
@@ -78,7 +78,8 @@ def test_a_result_can_be_published(answered, finished, tmp_path):
     assert names == {"tiny.png", "tiny.pdf", "tiny.csv", "tiny.json", "README.md"}
     summary = read_json(tmp_path / STUDIES / "tiny.json")
     text = (tmp_path / STUDIES / "README.md").read_text()
-    assert f"## tiny\n\n{study_text(summary)}" in text
+    assert f"## tiny\n\n**{summary['question']}** {summary['answer']}" in text
+    assert text == studies_text(tmp_path / STUDIES)
     assert "2 runs" in text
     assert (tmp_path / STUDIES / "tiny.csv").read_text().startswith("run,training.learning_rate")
 
@@ -86,7 +87,7 @@ def test_a_result_can_be_published(answered, finished, tmp_path):
 @pytest.mark.parametrize("name", shipped())
 def test_the_results_of_every_shipped_study_are_committed(name):
     file = PROJECT / STUDIES / f"{name}.json"
-    assert study_text(json.loads(file.read_text())) in file.with_name("README.md").read_text()
+    assert json.loads(file.read_text())["answer"] in file.with_name("README.md").read_text()
     assert f"studies/README.md#{name})" in GUIDE
     for ending in ("png", "pdf", "csv"):
         assert file.with_suffix(f".{ending}").exists()
