@@ -1,5 +1,6 @@
 """Results in Markdown: templates, tables, and text between markers."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ def render(template: str, further: Mapping[str, Any] | None = None, **values: An
         "duration": duration,
         "seconds": _seconds,
         "cores": _cores,
+        "commits": commits,
         "rate": _rate,
     }
     made = environment(filters | dict(further or {}), escape=False)
@@ -54,6 +56,16 @@ def fill(document: str, text: str, name: str) -> str:
     before, rest = document.split(begin)
     _, after = rest.split(end)
     return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def commits(runs: Runs) -> dict[str, list[str]]:
+    """Names of runs by the commit that made them, in short; by nothing where none is recorded."""
+    found: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        commit = run["provenance"].get("commit", "unknown")
+        short = re.sub(r"^(\w{12})\w*", r"\1", commit.removesuffix("unknown"))
+        found.setdefault(short, []).append(name)
+    return found
 
 
 def _seconds(runs: Runs) -> float:

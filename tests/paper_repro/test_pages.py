@@ -7,6 +7,7 @@ from experiments.onsets import ensemble
 from experiments.store import Measurement
 from experiments.words import interval_text
 from figures import style
+from figures.markdown import commits
 from figures.report import claims_as_text, exceptions, verdicts_in_words
 
 VERDICTS = ("shown", "not shown", "too few training sets", "contradicted", "shown")
@@ -75,6 +76,13 @@ def test_a_legend_has_every_label_once():
     style.legend_below(figure, axes)
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["train", "test"]
+
+
+def test_pages_say_which_commits_made_the_runs():
+    made = ("b" * 40, "a" * 40 + "+changes", "b" * 40, "unknown")
+    runs = {str(place): {"provenance": {"commit": own}} for place, own in enumerate(made)}
+    found = commits(runs | {"old": {"provenance": {}}})
+    assert found == {"b" * 12: ["0", "2"], "a" * 12 + "+changes": ["1"], "": ["3", "old"]}
 
 
 def test_settings_stand_in_words():
