@@ -94,10 +94,14 @@ def tests(
     data_key, noise_key = jax.random.split(key)
     x_0 = PROCESS.encode(hm.sample_leaves(data_key, grammar, number), grammar.vocab_size)
     x_t = PROCESS.corrupt(noise_key, x_0, t)
-    levels = range(grammar.depth + 1)
-    return x_t, [
+    return x_t, oracles_of(grammar, x_t, t)
+
+
+def oracles_of(grammar: Grammar, x_t: Array, t: Int[Array, " inputs"]) -> list[np.ndarray]:
+    """Log-probabilities of x_0 by the oracle of every filter level."""
+    return [
         np.asarray(hm.exact_denoiser(grammar, PROCESS, filter_level=level)(x_t, t))
-        for level in levels
+        for level in range(grammar.depth + 1)
     ]
 
 

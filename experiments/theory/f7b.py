@@ -68,13 +68,7 @@ def parts(study: F7bStudy) -> Parts:
 
 def _layers(study: F7bStudy, name: str) -> Measurements:
     """The same grammars, data and noise for every architecture."""
-    found = list(realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES))
-    keys = [jax.random.split(key, 4) for key, _ in found]
-    grammars = [grammar for _, grammar in found]
-    sets = [
-        np.asarray(hm.sample_leaves(own[0], grammar, study.num_sequences))
-        for own, grammar in zip(keys, grammars, strict=True)
-    ]
+    keys, grammars, sets = training_sets(study)
     probed, tests = (
         [
             noised_trees(own[place], grammar, number)
@@ -93,6 +87,31 @@ def _layers(study: F7bStudy, name: str) -> Measurements:
     return _stored(study, name, np.array(exact), *map(np.asarray, measured))
 
 
+def training_sets(
+    study: F7bStudy,
+) -> tuple[list[Key[Array, " keys"]], list[Grammar], list[Int[np.ndarray, "sequences leaves"]]]:
+    """Keys for what is drawn of each realisation, its grammar and its training set."""
+    found = list(realisations(study.seed, study.num_realisations, rules_per_symbol=RULES, **SIZES))
+    keys = [jax.random.split(key, 4) for key, _ in found]
+    grammars = [grammar for _, grammar in found]
+    sets = [
+        np.asarray(hm.sample_leaves(own[0], grammar, study.num_sequences))
+        for own, grammar in zip(keys, grammars, strict=True)
+    ]
+    return keys, grammars, sets
+
+
+def noised(
+    key: Key[Array, ""], grammar: Grammar, number: int
+) -> tuple[list[Int[Array, "number nodes"]], Array, Array]:
+    """Trees by level, their noisy leaves x_t (number, leaves), and steps t (number,), evenly."""
+    data_key, noise_key, step_key = jax.random.split(key, 3)
+    t = stratified_steps(step_key, PROCESS.num_steps, number)
+    tree = [level for level in hm.sample_tree(data_key, grammar, number) if level is not None]
+    x_t = PROCESS.corrupt(noise_key, PROCESS.encode(tree[-1], grammar.vocab_size), t)
+    return tree, x_t, t
+
+
 def noised_trees(key: Key[Array, ""], grammar: Grammar, number: int) -> tuple[Array, Array, Array]:
     """Noisy leaves, their steps and, of every leaf, the ancestors.
 
@@ -100,12 +119,7 @@ def noised_trees(key: Key[Array, ""], grammar: Grammar, number: int) -> tuple[Ar
         x_t (number, leaves), t (number,), and symbols (heights, number, leaves) of the ancestors
         1 … L levels up.
     """
-    data_key, noise_key, step_key = jax.random.split(key, 3)
-    t = stratified_steps(step_key, PROCESS.num_steps, number)
-    *above, leaves = (
-        level for level in hm.sample_tree(data_key, grammar, number) if level is not None
-    )
-    x_t = PROCESS.corrupt(noise_key, PROCESS.encode(leaves, grammar.vocab_size), t)
+    (*above, _), x_t, t = noised(key, grammar, number)
     return x_t, t, jnp.stack([over_leaves(level) for level in reversed(above)])
 
 
@@ -136,8 +150,8 @@ def _look(
         params, (train_x, train_t, wanted), (x, t, asked) = jax.tree.map(
             lambda own: own[index], (members.params, probed, tests)
         )
-        fitted = np.asarray(_activations(members.network, params, train_x, train_t))
-        tried = np.asarray(_activations(members.network, params, x, t))
+        fitted = np.asarray(layers_of(members.network, params, train_x, train_t))
+        tried = np.asarray(layers_of(members.network, params, x, t))
         wanted, asked = np.asarray(wanted), np.asarray(asked)
         found = np.stack(
             [
@@ -154,7 +168,8 @@ def _look(
 
 
 @functools.partial(jax.jit, static_argnames="network")
-def _activations(network: Any, params: Any, x_t: Array, t: Array) -> Array:
+def layers_of(network: Any, params: Any, x_t: Array, t: Array) -> Array:
+    """Features of every layer on noisy leaves, (layers, inputs, leaves, width)."""
     return activations(network, params, shown(PROCESS.network_input(x_t), SYMBOLS), t)
 
 

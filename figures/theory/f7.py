@@ -82,18 +82,18 @@ def draw(measured: Measurements) -> Figure:
     """KL from every oracle along training, for every m."""
     figure, axes = style.new_figure(len(f3.RULES), 2.7)
     for axis, rules, letter in zip(axes, f3.RULES, "abc", strict=True):
-        _draw_along(axis, measured, rules)
+        draw_oracles(axis, STEPS, along(rules, measured))
         axis.set_title(f"({letter}) m = {rules}", loc="left")
     axes[0].set_ylabel("KL from oracle (nats)")
     axes[-1].legend(handlelength=1.2, labelspacing=0.2)
     return figure
 
 
-def _draw_along(axis: Axes, measured: Measurements, rules: int) -> None:
-    curves = along(rules, measured)
+def draw_oracles(axis: Axes, steps: np.ndarray, divergences: np.ndarray) -> None:
+    """KL from every oracle along training, (realisation, checkpoint, filter level)."""
     for level in range(DEPTH + 1):
         own = {"color": style.level_color(level, DEPTH + 1), "label": f"k = {level}"}
-        style.curve_with_band(axis, STEPS, curves[..., level].T, **own)
+        style.curve_with_band(axis, steps, divergences[..., level].T, **own)
     axis.set(xscale="log", xlabel="training step")
     style.log_height(axis)
 

@@ -10,7 +10,7 @@ from experiments.store import Measurements
 from experiments.theory import f7b
 from figures import style
 from figures.theory.family import Family, Prediction
-from figures.theory.rises import first_rise
+from figures.theory.rises import first_rise, places_before
 
 DEPTH, STUDY = f7b.DEPTH, f7b.F7bStudy()
 
@@ -33,13 +33,8 @@ def gains(name: str, measured: Measurements) -> np.ndarray:
 
 
 def layers_before(height: int, name: str, measured: Measurements) -> np.ndarray:
-    """After how many layers an ancestor is known, in trained networks.
-
-    The sum over layers of 1 − best gain so far / best gain of all: if one layer brings all of the
-    gain, its place.
-    """
-    found = np.maximum.accumulate(gains(name, measured)[:, -1, :, height - 1], axis=-1)
-    return (1 - found / found[:, -1:]).sum(-1)
+    """After how many layers an ancestor is known, in trained networks."""
+    return places_before(gains(name, measured)[:, -1, :, height - 1])
 
 
 def known_at(height: int, name: str, measured: Measurements) -> np.ndarray:

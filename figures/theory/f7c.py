@@ -10,8 +10,9 @@ from experiments.store import Measurements
 from experiments.theory import f7c
 from experiments.theory.f3 import SIZES
 from figures import style
+from figures.theory.f7 import draw_oracles
 from figures.theory.family import Family, Prediction
-from figures.theory.rises import first_rise
+from figures.theory.rises import first_rise, places_before
 
 DEPTH, STUDY = SIZES["depth"], f7c.F7cStudy()
 
@@ -32,13 +33,11 @@ def distances(name: str, measured: Measurements) -> np.ndarray:
 def layers_before(filter_level: int, name: str, measured: Measurements) -> np.ndarray:
     """After how many layers a network prefers the oracle k to the coarser k + 1.
 
-    The preference of a layer is its distance from k + 1 less that from k. The sum over layers of
-    1 − its largest rise so far / its largest rise of all: if one layer brings it all, its place.
+    The preference of a layer is its distance from k + 1 less that from k.
     """
     found = distances(name, measured)
     preference = found[..., filter_level + 1] - found[..., filter_level]
-    rise = np.maximum.accumulate(preference - preference[:, :1], axis=-1)
-    return (1 - rise / np.maximum(rise[:, -1:], 1e-12)).sum(-1)
+    return places_before(preference - preference[:, :1])
 
 
 def _later(filter_level: int, name: str, measured: Measurements) -> np.ndarray:
@@ -115,26 +114,19 @@ def draw(measured: Measurements) -> Figure:
     return figure
 
 
-def _own(level: int) -> dict[str, object]:
-    return {"color": style.level_color(level, DEPTH + 1), "label": f"k = {level}"}
-
-
 def _draw_steps(axis: Axes, measured: Measurements, name: str) -> None:
     steps, found = (measured[f"{name}_{part}"].values for part in ("step", "divergence"))
-    for level in range(DEPTH + 1):
-        style.curve_with_band(axis, steps, found[..., level].T, **_own(level))
-    axis.set(xscale="log", xlabel="training step", title=LABELS[name])
-    axis.set_ylabel("KL from oracle (nats)")
-    style.log_height(axis)
+    draw_oracles(axis, steps, found)
+    axis.set(title=LABELS[name], ylabel="KL from oracle (nats)")
 
 
 def _draw_layers(axis: Axes, measured: Measurements, name: str) -> None:
     found = distances(name, measured)
     layers = np.arange(found.shape[1])
     for level in range(DEPTH + 1):
-        style.curve_with_band(axis, layers, found[..., level].T, marker="o", ms=3, **_own(level))
-    axis.set(xlabel="layer", title=LABELS[name], xticks=layers)
-    axis.set_ylabel("distance from oracle")
+        own = {"color": style.level_color(level, DEPTH + 1), "marker": "o", "ms": 3}
+        style.curve_with_band(axis, layers, found[..., level].T, **own)
+    axis.set(xlabel="layer", title=LABELS[name], xticks=layers, ylabel="distance from oracle")
 
 
 FAMILY = Family(

@@ -16,6 +16,16 @@ def first_rise(steps: np.ndarray, curves: np.ndarray) -> np.ndarray:
     return np.where((curves > 0).any(-1), found, x[-1])
 
 
+def places_before(values: np.ndarray) -> np.ndarray:
+    """After how many places along the last axis a gain is there.
+
+    The sum over places of 1 − best so far / best of all: if one place brings it all, its number.
+    """
+    best = np.maximum.accumulate(values, axis=-1)
+    most = best[..., -1:]
+    return (1 - best / np.where(most == 0, 1, most)).sum(-1)
+
+
 def last_rise(x: np.ndarray, difference: np.ndarray) -> float:
     """Where a curve last rises above 0, by a straight line; an end of x if it does not."""
     above = difference > 0
