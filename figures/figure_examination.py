@@ -7,14 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.claim import Claim
+from experiments.stages.examination import fails
 from experiments.store import trained_checkpoints
 from figures import style
 from figures.claims import Run, at_times, per_network
 from figures.figure import FigureSpec
 from figures.style import Results
-
-LEVEL = 0.05
-"""Of the examination: chance of any false alarm among the tests of one network."""
 
 CAPTION = (
     "Exact tests of samples against the grammar's law (hm.measures.examine_sampler): share of the "
@@ -25,11 +23,6 @@ CAPTION = (
 )
 
 STAGES = ("examination",)
-
-
-def fails(p_values: np.ndarray) -> np.ndarray:
-    """Which tests samples fail: also those for which too few of them are derivable (NaN)."""
-    return ~(p_values > LEVEL)
 
 
 def draw(results: Mapping[str, Results]) -> Figure:

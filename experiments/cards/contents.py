@@ -27,7 +27,7 @@ from experiments.runs.data import data_as_drawn
 from experiments.runs.members import checkpoints_of
 from experiments.stages import advice, attacks
 from experiments.stages.denoising import SETS, denoisers_of
-from experiments.stages.examination import ExaminationConfig
+from experiments.stages.examination import fails
 from experiments.store import Measurements, RunFolder
 from experiments.worlds.registry import world_of
 from experiments.worlds.world import World
@@ -137,11 +137,10 @@ def _bias(world: World, results: Results) -> Iterator[Number]:
 def law_numbers(results: Results) -> Iterator[Number]:
     """What the examination of samples found, if there is one."""
     if "examination" in results:
-        level = ExaminationConfig().level
-        rejected = at_test_minimum(results, "examination", "p_value") < level
-        of_law = results["examination"]["p_value_of_law"].values < level
-        name = "tests of samples that refute the grammar's law at τ_test, share of all"
-        yield per_set(results, BIASED, name, rejected.mean(-1), float(of_law.mean()))
+        failed = fails(at_test_minimum(results, "examination", "p_value")).mean(-1)
+        of_law = fails(results["examination"]["p_value_of_law"].values).mean()
+        name = "tests of the grammar's law that samples fail at τ_test, share of all"
+        yield per_set(results, BIASED, name, failed, float(of_law))
 
 
 def _copies(results: Results) -> Iterator[Number]:

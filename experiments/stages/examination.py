@@ -4,7 +4,7 @@ import dataclasses
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Int, Key
 
 from experiments.runs.data import data_as_drawn, run_key
 from experiments.stages.generation import sampled_epochs, samples_of
@@ -16,6 +16,9 @@ from hiermodel.grammar.rules import Grammar
 from hiermodel.grammar.sampling import sample_leaves
 from hiermodel.measures.examine import Examination, examine_sampler
 
+LEVEL = 0.05
+"""Chance of a false alarm in a network's tests, if nothing else is asked for."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ExaminationConfig:
@@ -25,7 +28,7 @@ class ExaminationConfig:
         level: chance of a false alarm, over all tests of one network at one checkpoint.
     """
 
-    level: float = 0.05
+    level: float = LEVEL
 
     def __post_init__(self):
         require(bool(0 < self.level < 1), "level", self.level, "above 0 and below 1")
@@ -75,6 +78,11 @@ def p_values_of(examination: Examination, names: list[str]) -> Float[np.ndarray,
     """Corrected p-values of tests by name; NaN for those that so few derivable samples allow."""
     found = {row.name: row.corrected_p_value for row in examination.rows}
     return np.array([found.get(name, np.nan) for name in names])
+
+
+def fails(p_values: Float[np.ndarray, "*tests"]) -> Bool[np.ndarray, "*tests"]:
+    """Which tests samples fail: also those for which too few of them are derivable (NaN)."""
+    return ~(p_values > LEVEL)
 
 
 def _examined(
