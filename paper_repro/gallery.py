@@ -50,14 +50,18 @@ def copy_report(report: Path, folder: Path) -> Summary:
 
 
 def _joined(before: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The new report, with figures, claims and runs of the one before that it does not hold."""
+    """The new report, with figures and claims of the one before that it does not hold.
+
+    Of the runs before, those stay that a figure shows; all of them, if it does not say which.
+    """
     figures = {**before["figures"], **new["figures"]}
+    shown = {size for figure in figures.values() for size in figure.get("settings", before["runs"])}
     stay = [claim for claim in before["claims"] if claim["figure"] not in new["figures"]]
     return {
         **new,
         "figures": figures,
         "claims": [*stay, *new["claims"]],
-        "runs": {**before["runs"], **new["runs"]},
+        "runs": {s: r for s, r in before["runs"].items() if s in shown} | new["runs"],
     }
 
 

@@ -61,9 +61,10 @@ def publish(result: Path, project: Path = PROJECT) -> list[Path]:
     _check(file, summary, ("scale", "figures", "claims", "runs"))
     gallery = project / GALLERY
     copy_report(file.parent, gallery / summary["scale"])
-    for page, text in pages(gallery).items():
+    written = pages(gallery)
+    for page, text in written.items():
         page.write_text(text)
-    return [*pages(gallery), _fill(project / "README.md", counts_text(gallery), "results")]
+    return [*written, _fill(project / "README.md", counts_text(gallery), "results")]
 
 
 def _publish_timings(file: Path, project: Path) -> list[Path]:

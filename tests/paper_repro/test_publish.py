@@ -7,10 +7,11 @@ from pathlib import Path
 
 import tyro
 
+from experiments.store import write_json
 from figures.figure import all_figures, figure_named
 from figures.markdown import fill
 from paper_repro.__main__ import COMMANDS
-from paper_repro.gallery import counts_text, pages
+from paper_repro.gallery import copy_report, counts_text, pages
 from paper_repro.job import Job
 from paper_repro.protocol import quick
 from paper_repro.publish import STUDIES, speed_text, studies_text
@@ -30,6 +31,22 @@ def test_readme_shows_the_committed_results():
     assert len(pages(FOLDER)) >= 2
     for page, text in pages(FOLDER).items():
         assert page.read_text() == text
+
+
+def test_runs_that_no_figure_shows_any_more_go(tmp_path):
+    """The second report has 4a of one size alone; 1a is of a run that only the first one has."""
+    both = {"1a": {"settings": {"images": {}}}, "4a": {"settings": {"middle": {}, "large": {}}}}
+    one = {"4a": {"settings": {"middle": {}}}}
+    for figures, runs in ((both, ("images", "middle", "large")), (one, ("middle",))):
+        report = {
+            "figures": {name: own | {"pictures": []} for name, own in figures.items()},
+            "claims": [],
+            "runs": {size: {} for size in runs},
+        }
+        (tmp_path / "new").mkdir(exist_ok=True)
+        write_json(tmp_path / "new" / "report.json", report)
+        summary = copy_report(tmp_path / "new", tmp_path / "gallery")
+    assert list(summary["runs"]) == ["images", "middle"]
 
 
 def test_the_page_of_the_studies_shows_the_committed_results():
