@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.store import provenance, read_json, write_json
+from experiments.store import read_json, write_json
 from figures.markdown import render
 from figures.pages import interval
 
@@ -39,7 +39,7 @@ def make(names: tuple[str, ...], root: Path, seed: int | None) -> str:
         claims = [claim.to_json() for claim in family.claims(measured, figure=name)]
         folder = root / "theory"
         style.save(family.draw(measured), folder, name)
-        found = summary(family, claims, own_seed, family.seconds_spent(root, own_seed))
+        found = summary(family, claims, own_seed, family.time_spent(root, own_seed))
         write_json(folder / f"{name}.json", found)
         lines += [family.title, *map(as_line, claims), f"figure: {folder / f'{name}.pdf'}", ""]
     return "\n".join(lines)
@@ -60,13 +60,15 @@ def listing(names: tuple[str, ...]) -> str:
     return "\n".join(lines)
 
 
-def summary(family: Any, claims: list[dict[str, Any]], seed: int, seconds: float) -> dict[str, Any]:
-    """What the page and the gallery need of a family; ``seconds`` are those of its measuring."""
+def summary(
+    family: Any, claims: list[dict[str, Any]], seed: int, time: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the page and the gallery need of a family; ``time`` is what its measuring took."""
     sources = {each.name: (each.source, each.expected) for each in family.predictions}
     for claim in claims:
         claim["source"], claim["expected"] = sources[claim["name"]]
     return words(family) | {
-        "time": {"seconds": seconds, "cores": provenance()["cores"]},
+        "time": time,
         "study": dataclasses.asdict(family.study) | {"seed": seed},
         "claims": claims,
     }

@@ -28,8 +28,6 @@ TRAINING_64 = Reference(26, AGAIN)
 TRAINING_512 = Reference(1.25, AGAIN)
 SAMPLING_64 = Reference(31.4, FIRST)
 
-# The public code of the random hierarchy model, whose sizes are its vocabulary and depth.
-LEAVES = {
-    (32, 9): Reference(35_000, "two cores, batch 64; November 2026"),
-    (256, 6): Reference(300, "two cores, batch 64; November 2026"),
-}
+# The public code of the random hierarchy model, by vocabulary and depth; batch 64.
+IN_BATCHES = "two cores, batch 64; November 2026"
+LEAVES = {(32, 9): Reference(35_000, IN_BATCHES), (256, 6): Reference(300, IN_BATCHES)}

@@ -37,10 +37,11 @@ def measure_parts(study: Any, parts: Parts, root: Path | str) -> dict[str, Measu
     return measured
 
 
-def seconds_spent(study: Any, root: Path | str) -> float:
-    """How long all of its parts took together, over all starts."""
+def time_spent(study: Any, root: Path | str) -> dict[str, Any]:
+    """Seconds that all of its parts took together, over all starts, and on how many cores."""
     run = store.RunFolder.of(root, configs.identity(study))
-    return sum(run.timings().values())
+    cores = store.read_json(run.provenance_file)["cores"]
+    return {"seconds": sum(run.timings().values()), "cores": cores}
 
 
 def realisations(

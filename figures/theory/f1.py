@@ -173,11 +173,7 @@ def _draw_roots(
         style.curve_with_band(axis, noise, beliefs[..., depth].T, color=color, label=str(depth))
     if threshold is not None:
         axis.axvline(threshold, color=style.GREY, lw=0.8, ls=":")
-    unit = (
-        "noise $\\epsilon$"
-        if name in ("v32_m8", "without_paper", "without_itself")
-        else "$1-\\bar\\alpha$"
-    )
+    unit = "$1-\\bar\\alpha$" if name in KINDS else "noise $\\epsilon$"
     axis.set(title=title, xlabel=unit, ylabel="belief in the true root", ylim=(0, 1.03))
     axis.legend(title="depth", handlelength=1.2, labelspacing=0.2)
 

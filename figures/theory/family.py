@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from experiments.claim import Claim, Statistic, claim_of_units
 from experiments.store import Measurements
-from experiments.theory.study import Parts, measure_parts, seconds_spent, with_seed
+from experiments.theory.study import Parts, measure_parts, time_spent, with_seed
 from hiermodel.checks import require
 
 SEED = 2411
@@ -80,9 +80,9 @@ class Family:
         study = with_seed(self.study, seed)
         return measure_parts(study, self.parts(study), root)
 
-    def seconds_spent(self, root: Path | str, seed: int | None = SEED) -> float:
+    def time_spent(self, root: Path | str, seed: int | None = SEED) -> dict[str, Any]:
         """What measuring took; families that share measurements each count them whole."""
-        return seconds_spent(with_seed(self.study, seed), root)
+        return time_spent(with_seed(self.study, seed), root)
 
     def claims(self, measured: Measurements, figure: str = "") -> list[Claim]:
         """Every prediction with its interval over realisations and its verdict."""

@@ -89,9 +89,9 @@ def test_the_page_says_what_was_predicted_found_and_judged():
     assert by_name["C-next-v32_m8_L3-1"]["verdict"] == "shown"
     assert by_name["P-v16_m4_L4-4"]["verdict"] == "shown"
     assert abs(by_name["P-v16_m4_L4-4"]["estimate"]) < 0.01
-    text = page({"f12": summary(family, claims, 7, 90.0)})
+    text = page({"f12": summary(family, claims, 7, {"seconds": 90.0, "cores": 2})})
     assert "[arXiv:2406.00048](https://arxiv.org/abs/2406.00048)" in text
-    assert "Measured in 1.5 minutes on " in text
+    assert "Measured in 1.5 minutes on 2 cores." in text
     assert "| **shown** |" in text
     assert text.count("\n| ") == len(claims) + 1
 
