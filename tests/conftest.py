@@ -120,6 +120,14 @@ def _filter_level(item):
     return found if isinstance(found, int) else None
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    """Types are checked at run time wherever the library is tested; of what is built on it, in
+    long tests."""
+    checked = item.path.parent.name not in LONGEST or "long" in item.keywords
+    jaxtyping.config.update("jaxtyping_disable", not checked)
+
+
 def pytest_collection_finish():
     """Garbage is looked for less often, as tracing leaves little, and not in what was imported."""
     gc.collect()

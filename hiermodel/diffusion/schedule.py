@@ -1,6 +1,7 @@
 """Gaussian noise: the signal left at each step, and one step back (science.md#diffusion)."""
 
 import dataclasses
+import functools
 from math import prod
 
 import jax
@@ -263,6 +264,7 @@ class Schedule:
         shape, dtype = (num_leaves, vocab_size), jnp.result_type(float)
         return normal_per_sample(key, (num_samples,), shape, dtype)
 
+    @functools.partial(jax.jit, static_argnames="dtype")
     def _amplitudes(
         self, dtype: jnp.dtype, t: Steps
     ) -> tuple[Float[Array, "..."], Float[Array, "..."]]:

@@ -1,5 +1,8 @@
 """How a symbol near the root shapes a single node below it: vectors pushed down, level by level."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -17,6 +20,7 @@ def push_down(
     return below.reshape(*log_probs.shape[:-2], -1, grammar.vocab_size)
 
 
+@functools.partial(jax.jit, static_argnames="level")
 def root_transitions(grammar: Grammar, level: int) -> Float[Array, "nodes vocab vocab"]:
     """Log-probability of the symbol of each node of ``level`` given the root symbol.
 

@@ -97,6 +97,7 @@ class Grammar:
         """Which entry of the first axis of ``log_weights`` and ``children`` serves ``level``."""
         return 0 if self.shared else level
 
+    @jax.jit
     def to_tensor(self) -> Float[Array, "..."]:
         """Dense production probabilities rho[(level,) a, b1, …, bs], the inverse of from_tensor."""
         levels, vocab, _, branching = self.rules.shape

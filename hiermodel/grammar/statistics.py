@@ -3,6 +3,7 @@
 Everything here follows from products of single-child transition matrices along paths of the tree.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -34,6 +35,7 @@ class PairStatistics(NamedTuple):
     information: Float[Array, "leaves leaves"]
 
 
+@jax.jit
 def symbol_log_marginals(grammar: Grammar) -> tuple[Float[Array, "nodes vocab"], ...]:
     """Log-probability of the symbols of every node, per level 0…depth, (branching**level, q).
 
@@ -66,7 +68,11 @@ def leaf_pairs(grammar: Grammar, *, filter_level: int = 0) -> PairStatistics:
         >>> hm.grammar.leaf_pairs(grammar).information.shape
         (4, 4)
     """
-    filter_level = check_integer("filter_level", filter_level, 0, grammar.depth)
+    return _leaf_pairs(grammar, check_integer("filter_level", filter_level, 0, grammar.depth))
+
+
+@functools.partial(jax.jit, static_argnames="filter_level")
+def _leaf_pairs(grammar: Grammar, filter_level: int) -> PairStatistics:
     # joint[i, j, a, b] of the nodes of one level, pushed down level by level
     root = jnp.diag(jnp.exp(grammar.root_log_probs))[None, None]
     joint = root if filter_level == 0 else _through_root(grammar, filter_level)
@@ -119,6 +125,7 @@ def _sibling_pairs(
     return jnp.einsum("ar,arsc,artd->astcd", weights, is_symbol, is_symbol, precision=HIGHEST)
 
 
+@jax.jit
 def rule_entropy(grammar: Grammar) -> Float[Array, " depth"]:
     """Expected entropy, in nats, of all rule choices made at the nodes of each level.
 
@@ -263,6 +270,7 @@ def leaf_entropy_bounds(grammar: Grammar, *, filter_level: int = 0) -> EntropyBo
     return EntropyBounds(lower, jnp.minimum(whole, symbols))
 
 
+@functools.partial(jax.jit, static_argnames="filter_level")
 def _entropy_given_root(grammar: Grammar, filter_level: int) -> Float[Array, ""]:
     """Entropy of the whole tree given its root."""
     below = rule_entropy(grammar)[filter_level:].sum()
@@ -272,6 +280,7 @@ def _entropy_given_root(grammar: Grammar, filter_level: int) -> Float[Array, ""]
     return below + (jnp.exp(grammar.root_log_probs) * nodes).sum()
 
 
+@jax.jit
 def _entropy(log_probs: Float[Array, "*batch choices"]) -> Float[Array, "*batch"]:
     """−Σ p log p over the last axis, with 0 log 0 = 0."""
     return -(jnp.exp(log_probs) * jnp.where(log_probs > -jnp.inf, log_probs, 0)).sum(-1)

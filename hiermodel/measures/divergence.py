@@ -1,5 +1,7 @@
 """How far one denoiser's output is from another's (science.md#measures)."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,14 +49,20 @@ def kl_divergence(
         0.5108
     """
     log_p, log_q = _check_pair(log_p, log_q)
+    return _divergence(log_p, log_q, None if clip is None else _check_clip(clip))
+
+
+@functools.partial(jax.jit, static_argnames="floor")
+def _divergence(
+    log_p: Float[Array, "..."], log_q: Float[Array, "..."], floor: float | None
+) -> Float[Array, "..."]:
     probs = jnp.exp(log_p)
-    if clip is None:
+    if floor is None:
         # The inner `where` keeps inf − inf, and so NaN, out of gradients too.
         possible = log_p > -jnp.inf
         ratio = jnp.where(possible, log_p, 0) - jnp.where(possible, log_q, 0)
         terms = jnp.where(possible, probs * ratio, 0)
     else:
-        floor = _check_clip(clip)
         log_floor = float(np.log(floor))  # a NumPy scalar would widen float32
         ratio = jnp.maximum(log_p, log_floor) - jnp.maximum(log_q, log_floor)
         terms = jnp.maximum(probs, floor) * ratio

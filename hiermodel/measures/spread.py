@@ -9,6 +9,7 @@ holds exactly for every P: the first part is common to all networks, the second 
 the seeds of each training set split the second part once more.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -64,6 +65,7 @@ def decompose_spread(
     return Spread((probs * ratio).sum((-2, -1)), by_set, by_seed.mean(0))
 
 
+@functools.partial(jax.jit, static_argnames="axis")
 def _geometric_mean(log_q: Array, axis: int) -> tuple[Array, Array]:
     """Log of the normalised geometric mean, and the mean of KL(mean ‖ q) along the axis.
 

@@ -38,8 +38,8 @@ from hiermodel.networks.mlp import MLPConfig
 from hiermodel.training.state import TrainingConfig
 
 RUN = configs.RunConfig(
-    data=GrammarConfig("random", vocab_size=4, depth=3, rules_per_symbol=3),
-    network=MLPConfig(num_leaves=8, vocab_size=4, width=32, num_blocks=1),
+    data=GrammarConfig("random", vocab_size=6, depth=2, rules_per_symbol=3),
+    network=MLPConfig(num_leaves=4, vocab_size=6, width=32, num_blocks=1),
     training=TrainingConfig(num_epochs=64, batch_size=16, learning_rate=5e-3),
     num_splits=2,
     num_seeds=2,
@@ -124,14 +124,14 @@ def test_divergences_along_time_are_those_of_the_denoisers(root, results):
     measured = results["along_time"]
     grammar, schedule = RUN.data.build(), RUN.schedule
     assert measured["relative_time"].values.tolist() == [t / 20 for t in range(1, 21, 2)]
-    assert measured["filter_level"].values.tolist() == [1, 2, 3]
+    assert measured["filter_level"].values.tolist() == [1, 2]
     # Their means over other noise agree, within seven standard errors of each.
-    x_0 = hm.one_hot(make_data(RUN).test[50:], 4)
+    x_0 = hm.one_hot(make_data(RUN).test[50:], 6)
     x_t = hm.add_noise(jax.random.key(5), schedule, x_0, 7)
     exact = hm.exact_denoiser(grammar, schedule)
     epoch = nearest_epochs(results["evaluation"], results["onsets"]["tau_test"].values)[3]
     for others, name, row in (
-        (hm.exact_denoiser(grammar, schedule, filter_level=3), "filtered", 2),
+        (hm.exact_denoiser(grammar, schedule, filter_level=2), "filtered", 1),
         (member_at(root, epoch, 3), "model", 3),
     ):
         values = np.asarray(denoiser_divergence(exact, others, x_t, 7))
@@ -192,10 +192,10 @@ def test_levels_agree_with_the_comparison(results):
     expected = (both[:, :2] + both[:, 2:]) / 2
     np.testing.assert_allclose(levels["block_excess"].values, expected, atol=1e-12)
     p_values, first = levels["onset_p"].values, levels["onset_epoch"].values
-    assert p_values.shape == (5, 4)
-    # Untrained networks know no split: a false alarm at any of four levels has probability ≤ 0.004.
+    assert p_values.shape == (5, 3)
+    # Untrained networks know no split: a false alarm at any of three levels has probability ≤ 0.003.
     assert (p_values[0] > 0.001).all()
-    for level in range(4):
+    for level in range(3):
         significant = levels["epoch"].values[p_values[:, level] <= 0.05]
         assert first[level] == (significant[0] if len(significant) else np.inf)
     np.testing.assert_allclose(levels["block_share"].values.sum(-1), 1)

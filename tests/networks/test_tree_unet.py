@@ -14,6 +14,7 @@ from hiermodel.networks.network import apply, init_params, param_shapes
 from hiermodel.networks.tree_unet import TreeUNetConfig
 
 KEY = jax.random.key(0)
+run = jax.jit(apply, static_argnums=0, static_argnames="remat")
 SMALL = TreeUNetConfig(2, 2, 3, width=8)
 NEVER = -1e9
 """A log-weight whose exponential is exactly 0."""
@@ -62,7 +63,7 @@ def closed_form(config, params, x_t, t):
 def test_it_computes_what_it_says(shape):
     config = TreeUNetConfig(*shape, 3, width=8)
     params, x_t = init_params(KEY, config), noisy(config, 2)
-    logits = apply(config, params, x_t, jnp.array([3, 17]))
+    logits = run(config, params, x_t, jnp.array([3, 17]))
     for row, t in enumerate((3, 17)):
         np.testing.assert_allclose(logits[row], closed_form(config, params, x_t[row], t), atol=1e-4)
 
@@ -84,14 +85,14 @@ def test_every_option_acts_and_has_gradients(options):
     params, x_t = init_params(KEY, config), noisy(config, 2)
 
     def loss(params, t):
-        return (apply(config, params, x_t, t) ** 2).mean()
+        return (run(config, params, x_t, t) ** 2).mean()
 
     value, gradient = jax.value_and_grad(loss)(params, jnp.int32(5))
     assert np.isfinite(value)
     assert all(np.abs(part).max() > 0 for part in gradient.values())
     assert abs(value - loss(params, jnp.int32(40))) > 1e-6  # t tells
-    plain = apply(SMALL, init_params(KEY, SMALL), x_t, jnp.int32(5))
-    assert np.abs(apply(config, params, x_t, jnp.int32(5)) - plain).max() > 1e-3
+    plain = run(SMALL, init_params(KEY, SMALL), x_t, jnp.int32(5))
+    assert np.abs(run(config, params, x_t, jnp.int32(5)) - plain).max() > 1e-3
 
 
 def test_remat_changes_nothing():
@@ -99,7 +100,7 @@ def test_remat_changes_nothing():
 
     def gradient(remat):
         def loss(params):
-            return (apply(SMALL, params, x_t, jnp.int32(5), remat=remat) ** 2).mean()
+            return (run(SMALL, params, x_t, jnp.int32(5), remat=remat) ** 2).mean()
 
         return jax.grad(loss)(params)
 
@@ -114,7 +115,6 @@ def test_shown_posteriors_are_all_that_it_sees(time):
     params, x_t = init_params(KEY, config), noisy(config, 2)
     alpha_bar = np.asarray(hm.Schedule.linear(50).alpha_bar, np.float64)
     factor = np.sqrt(alpha_bar) / np.maximum(1 - alpha_bar, 1e-9)
-    run = jax.jit(apply, static_argnums=0)
     logits = run(config, params, x_t, jnp.int32(20))
     same = x_t * np.float32(factor[20] / factor[30]) + 0.7  # a constant leaves a posterior
     np.testing.assert_allclose(run(config, params, same, jnp.int32(30)), logits, atol=1e-4)
@@ -141,8 +141,8 @@ def test_relabelled_symbols_with_permuted_weights(options):
         "output_projection.kernel": params["output_projection.kernel"][:, order],
         "output_projection.bias": params["output_projection.bias"][order],
     }
-    expected = apply(config, params, x_t, jnp.int32(7))[..., order]
-    found = apply(config, permuted, x_t[..., order], jnp.int32(7))
+    expected = run(config, params, x_t, jnp.int32(7))[..., order]
+    found = run(config, permuted, x_t[..., order], jnp.int32(7))
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
@@ -162,8 +162,8 @@ def test_weights_are_shared_within_a_level():
             copies = value.shape[-1] // half
             params[f"blocks.{index}.{part}"] = jnp.tile(value[..., :half], copies)
     x_t = noisy(config, 2)
-    logits = apply(config, params, x_t, jnp.int32(7))
-    swapped = apply(config, params, x_t[:, np.array([2, 3, 0, 1])], jnp.int32(7))
+    logits = run(config, params, x_t, jnp.int32(7))
+    swapped = run(config, params, x_t[:, np.array([2, 3, 0, 1])], jnp.int32(7))
     np.testing.assert_allclose(swapped, logits[:, np.array([2, 3, 0, 1])], atol=1e-5)
 
 
@@ -184,7 +184,7 @@ def test_golden_values():
     """What a fixed key gives: weights saved today keep their meaning."""
     config = TreeUNetConfig(2, 2, 3, width=8)
     x_t = jnp.eye(4, 3, dtype=jnp.float32)[None]
-    logits = apply(config, init_params(jax.random.key(7), config), x_t, jnp.int32(5))
+    logits = run(config, init_params(jax.random.key(7), config), x_t, jnp.int32(5))
     np.testing.assert_allclose(logits[0], GOLDEN, atol=2e-5)
 
 
