@@ -78,6 +78,13 @@ SIBLINGS = {
     "transformer, pre-norm": "transformer",
     "tree U-Net, posteriors": "tree U-Net",
     "calibrated": "plain",
+    "filtered": "exact",
+    "single symbol": "extreme weights",
+    "MixtureConfig": "GrammarConfig",
+    "U-Net": "mlp",
+    "unet": "mlp",
+    "options1": "options0",
+    "highest": "high",
     "cuda": "tpu",
     "cpu": "tpu",
 }
@@ -94,9 +101,9 @@ BOTH = ("test_belief_propagation.py", "test_denoisers.py")
 def pytest_collection_modifyitems(items):
     """Files that train and start processes come first: no worker is left alone with one.
 
-    Of a test that is run with both of two siblings, or with several filter levels, some are long.
+    Neighbours would compile the same programs at the same time, so files are shuffled. Of a test that is run with both of two siblings, or with several filter levels, some are long.
     """
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    items.sort(key=lambda item: (item.path.parent.name not in LONGEST, _number(item.path.name)))
     known = {item.nodeid for item in items}
     levels = collections.defaultdict(set)
     for item in items:
@@ -109,10 +116,15 @@ def pytest_collection_modifyitems(items):
         )
         kept = FILTER_LEVELS
         if item.path.name not in BOTH:
-            kept = (FILTER_LEVELS[zlib.crc32(name.encode()) % 2],)
+            kept = (FILTER_LEVELS[_number(name) % 2],)
         spare = set(FILTER_LEVELS) <= levels[name] and _filter_level(item) not in kept
         if has_sibling or spare:
             item.add_marker(pytest.mark.long)
+
+
+def _number(name):
+    """The same in every process, and in no order."""
+    return zlib.crc32(name.encode())
 
 
 def _filter_level(item):

@@ -193,7 +193,7 @@ def test_levels_agree_with_the_comparison(results):
     np.testing.assert_allclose(levels["block_excess"].values, expected, atol=1e-12)
     p_values, first = levels["onset_p"].values, levels["onset_epoch"].values
     assert p_values.shape == (5, 3)
-    # Untrained networks know no split: a false alarm at any of three levels has probability ≤ 0.003.
+    # Untrained networks know no split: false alarms at any of three levels have p ≤ 0.003.
     assert (p_values[0] > 0.001).all()
     for level in range(3):
         significant = levels["epoch"].values[p_values[:, level] <= 0.05]
