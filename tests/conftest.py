@@ -101,7 +101,8 @@ BOTH = ("test_belief_propagation.py", "test_denoisers.py")
 def pytest_collection_modifyitems(items):
     """Files that train and start processes come first: no worker is left alone with one.
 
-    Neighbours would compile the same programs at the same time, so files are shuffled. Of a test that is run with both of two siblings, or with several filter levels, some are long.
+    Neighbours would compile the same programs at the same time, so files are shuffled. Of a test
+    that is run with both of two siblings, or with several filter levels, some are long.
     """
     items.sort(key=lambda item: (item.path.parent.name not in LONGEST, _number(item.path.name)))
     known = {item.nodeid for item in items}
