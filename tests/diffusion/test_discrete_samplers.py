@@ -152,6 +152,7 @@ def test_factorised_samples_follow_the_law_of_their_steps(kind):
     assert not oracles.agrees_with_law(codes, LAW_OF_PAIRS)
 
 
+@pytest.mark.long
 def test_factorised_masked_samples_are_derivable_as_often_as_steps_are_small():
     """All but those with two of N positions unmasked in one step: less often than N² / 2T."""
     failures = []

@@ -89,7 +89,11 @@ SCATTER = [0.01, 0.01, -0.01, -0.01] * 2
 COPIES = [0.0, 0.01, 0.02, 0.04, 0.08, 0.2]
 
 
-@pytest.mark.parametrize("study", [mitigations.STUDY, SMOKE], ids=["laptop", "smoke"])
+@pytest.mark.parametrize(
+    "study",
+    [pytest.param(mitigations.STUDY, marks=pytest.mark.long), SMOKE],
+    ids=["laptop", "smoke"],
+)
 def test_all_are_trained_for_as_many_passes(study):
     runs = {study.name_of(run): run for run in study.runs()}
     assert list(runs) == list(mitigations.variants(study.base))

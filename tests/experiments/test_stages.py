@@ -270,7 +270,9 @@ def test_an_interrupted_stage_goes_on_after_its_last_piece(tmp_path):
     assert not context.file("evaluation").with_suffix("").exists()
 
 
-@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(f, marks=pytest.mark.long) if f in ("1b", "4a") else f for f in FIGURES]
+)
 def test_figures_are_drawn_whole_or_marked_as_partial(name, results):
     """Of one run and of several; without any stage, and with one run that lacks all."""
     spec = all_figures()[name]

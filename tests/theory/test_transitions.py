@@ -50,6 +50,7 @@ def test_the_root_is_decided_near_its_predicted_step_where_single_leaves_tell_it
     assert later / clean < 0.2
 
 
+@pytest.mark.long
 def test_where_only_tuples_tell_it_the_prediction_is_contradicted():
     """The random hierarchy model with m > s: the root is known at steps far beyond the predicted.
 

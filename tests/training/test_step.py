@@ -264,7 +264,11 @@ def assert_close(one, other, tolerance):
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=tolerance, err_msg=str(path))
 
 
-@pytest.mark.parametrize("network", [TRANSFORMER, MLP], ids=["transformer", "mlp"])
+@pytest.mark.parametrize(
+    "network",
+    [pytest.param(TRANSFORMER, marks=pytest.mark.long), MLP],
+    ids=["transformer", "mlp"],
+)
 def test_memory_saving_options_change_only_rounding(network):
     """Micro-batches (7 rows in 3 parts, dropout included), with blocks computed again."""
     saving = gradient(network, micro_batch_size=3, remat=True)

@@ -63,6 +63,18 @@ def test_exponents_are_found():
     assert "From n = 64 to 1024" in answer.paragraph
 
 
+def test_the_exponent_of_the_turn_is_found_between_all_sizes_and_neighbouring_ones():
+    table = made_up("turn", lambda run: 900 * run.split_size**-0.3, lambda _: 1.0, num_splits=12)
+    answer = load_study("turn").answer(table)
+    found = {claim.name: claim.interval.estimate for claim in answer.claims}
+    # Noise of 0.02, twelve sets: standard errors below 0.01 between neighbours.
+    assert found.pop("turn-steps") == pytest.approx(0.7, abs=0.02)
+    assert len(found) == 5
+    assert all(estimate == pytest.approx(-0.3, abs=0.05) for estimate in found.values())
+    assert verdicts(answer)["turn-epochs"] == "contradicted"
+    assert "comes earlier the larger the training set" in answer.paragraph
+
+
 def test_what_does_not_move_is_not_shown_to_change():
     table = made_up("set_size", lambda run: 100.0, lambda run: 300.0, noise=0.1)
     answer = load_study("set_size").answer(table)
@@ -156,8 +168,8 @@ def test_many_seeds_on_two_training_sets_are_too_few():
     assert "is not shown to change (too few training sets) with n" in answer.paragraph
 
 
-def test_four_studies_are_shipped():
-    assert shipped() == ["architecture", "depth_and_rules", "mitigations", "set_size"]
+def test_five_studies_are_shipped():
+    assert shipped() == ["architecture", "depth_and_rules", "mitigations", "set_size", "turn"]
 
 
 def test_shipped_studies_start_from_one_run():
