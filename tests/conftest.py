@@ -106,12 +106,12 @@ BOTH = ("test_belief_propagation.py", "test_denoisers.py")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Files that train and start processes come first: no worker is left alone with one.
+    """Files that train and start processes come first, small ones last: no worker is left alone.
 
-    Neighbours would compile the same programs at the same time, so files are shuffled. Of a test
-    that is run with both of two siblings, or with several filter levels, some are long.
+    Nor do neighbours of a folder compile the same programs at the same time. Of a test that is run
+    with both of two siblings, or with several filter levels, some are long.
     """
-    items.sort(key=lambda item: (item.path.parent.name not in LONGEST, _number(item.path.name)))
+    items.sort(key=lambda item: (item.path.parent.name not in LONGEST, -_bytes(item.path)))
     known = {item.nodeid for item in items}
     levels = collections.defaultdict(set)
     for item in items:
@@ -130,6 +130,11 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.long)
 
 
+@functools.cache
+def _bytes(path):
+    return path.stat().st_size
+
+
 def _number(name):
     """The same in every process, and in no order."""
     return zlib.crc32(name.encode())
@@ -142,8 +147,7 @@ def _filter_level(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Types are checked at run time wherever the library is tested; of what is built on it, in
-    long tests."""
+    """Types are checked at run time where the library is tested, elsewhere in long tests."""
     checked = item.path.parent.name not in LONGEST or "long" in item.keywords
     jaxtyping.config.update("jaxtyping_disable", not checked)
 
