@@ -15,11 +15,10 @@ from figures.figure import FigureSpec
 from figures.style import Results
 
 CAPTION = (
-    "Networks of other shapes on the same training sets, named by what they are where they are not "
-    "the tree U-Net of the other figures. Distance: test loss above that of the exact denoiser. "
-    "Networks: divergence between those of different training sets. Gap: how much nearer samples "
-    "lie to their own training set. Last, the gap against the distance: which network is less "
-    "biased where both are as good; time runs to the left and up, a dot is the lowest distance. "
+    "Networks of other shapes on the same training sets. Distance: test loss above that of the "
+    "exact denoiser. Networks: divergence between those of different training sets. Gap: how much "
+    "nearer samples lie to their own training set. Last, the gap against the distance: which "
+    "network is less biased where both are as good; time runs to the left and up, a dot is the lowest distance. "
     f"{style.BANDS}."
 )
 
@@ -32,7 +31,9 @@ def draw(results: Mapping[str, Results]) -> Figure:
     """Draw the figure from the stages of each run, by its label."""
     figure, axes = style.new_figure(2, 4.4, num_rows=2)
     for (label, own), color in zip(results.items(), COLORS, strict=False):
-        line = {"color": color, "label": label}
+        # Elsewhere a run of tree U-Nets is named by its number of sequences alone.
+        name = f"tree U-Net, {label}" if label.startswith("n = ") else label
+        line = {"color": color, "label": name}
         _draw_run(axes, own, line)
     titles = (
         "distance to the exact denoiser",
