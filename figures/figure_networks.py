@@ -18,7 +18,8 @@ CAPTION = (
     "Networks of other shapes on the same training sets. Distance: test loss above that of the "
     "exact denoiser. Networks: divergence between those of different training sets. Gap: how much "
     "nearer samples lie to their own training set. Last, the gap against the distance: which "
-    "network is less biased where both are as good; time runs to the left and up, a dot is the lowest distance. "
+    "network is less biased where both are as good; time runs to the left and up, a dot is the "
+    "lowest distance. "
     f"{style.BANDS}."
 )
 
