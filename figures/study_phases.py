@@ -21,7 +21,8 @@ CAPTION = (
     "phase, and how many more samples at τ_test are copies of their own training set than of "
     "another. Times and ratios are geometric means; bars are 95 % Student intervals over training "
     "sets, or over pairs of them for copies, if there are four. Hollow: some minima lie on the "
-    "border of the measured range and only bound the time."
+    "border of the measured range and only bound the time. What is located in fewer than half of "
+    "the networks is left out."
 )
 
 PANELS = (
@@ -105,8 +106,8 @@ class Axis:
 def draw(found: Outcome) -> Figure | None:
     """Draw all panels against one path, with a series for each value of a second one."""
     rows, against = found.table, found.against
-    panels = [panel for panel in PANELS if panel[0] in rows]
-    if "tau_test" not in rows:
+    panels = [panel for panel in PANELS if panel[0] in rows and _often_located(rows, panel[0])]
+    if "tau_test" not in rows or not panels:
         return None
     across = Axis.of(rows, against[0])
     columns = 1 if across.crowded else min(2, len(panels))  # names of many words stand once
@@ -123,7 +124,7 @@ def draw(found: Outcome) -> Figure | None:
             line = {"color": COLORS[index % len(COLORS)]}
             line |= {} if value is None else {"label": value}
             shift = 0.015 * (index - (len(names) - 1) / 2)  # bars beside one another
-            flags = [f"{name}_located" for name in MINIMA.get(column, (column,))]
+            flags = _flags(column)
             draw_series(
                 axis, own, across, column, flags, logarithmic=logarithmic, shift=shift, **line
             )
@@ -140,6 +141,16 @@ def draw(found: Outcome) -> Figure | None:
     if series:
         style.legend_below(figure, axes[:1], style.plain(series.path))
     return figure
+
+
+def _flags(column: str) -> list[str]:
+    """Columns that say whether the minima in a column are located."""
+    return [f"{name}_located" for name in MINIMA.get(column, (column,))]
+
+
+def _often_located(rows: pd.DataFrame, column: str) -> bool:
+    """Whether the minima in a column are located in half of the networks."""
+    return bool(rows[_flags(column)].astype(bool).all(axis=1).mean() >= 0.5)
 
 
 def draw_series(
