@@ -1,20 +1,17 @@
 """How the turn and the test-loss minimum move with the size of the training set."""
 
-import numpy as np
 import pandas as pd
 
-from experiments.claim import Claim, Statistic
+from experiments.claim import Claim
 from experiments.laptop import BASE, EVALUATION
 from experiments.study import Study, Zipped
 from experiments.study.answers import (
     Answer,
     choose,
-    effects,
+    grows_with_n,
+    in_steps,
     log_times,
-    make_claim,
     number,
-    spacing_of,
-    with_note,
 )
 from experiments.study.outcome import Outcome
 
@@ -39,34 +36,25 @@ def answer(found: Outcome) -> Answer:
 
 
 def _growth(rows: pd.DataFrame) -> list[Claim]:
-    log_n = np.log(rows["split_size"])
-    log_steps = Statistic.known(-np.log(rows["steps_per_epoch"]))
     turn, test = log_times(rows, "tau_turn"), log_times(rows, "tau_test")
+    turn_steps, test_steps = in_steps(rows, turn), in_steps(rows, test)
+    loss = "the test-loss minimum"
     claims = []
-    for name, response, what, unit, columns in (
-        ("turn", turn, "the turn", "τ_turn in epochs", ("turn",)),
-        ("test", test, "the test-loss minimum", "τ_test in epochs", ("test",)),
-        ("ratio", test - turn, "the time between", "τ_test/τ_turn", ("turn", "test")),
-        ("turn-steps", turn - log_steps, "the turn, in steps,", "τ_turn in steps", ("turn",)),
+    for name, response, statement, what, times in (
+        ("turn", turn, "the turn comes later", "τ_turn in epochs", ("turn",)),
+        ("test", test, f"{loss} comes later", "τ_test in epochs", ("test",)),
+        ("ratio", test - turn, "the time between lasts longer", "τ_test/τ_turn", ("turn", "test")),
+        ("turn-steps", turn_steps, "the turn, in steps, comes later", "τ_turn in steps", ("turn",)),
         (
             "test-steps",
-            test - log_steps,
-            "the test-loss minimum, in steps,",
+            test_steps,
+            f"{loss}, in steps, comes later",
             "τ_test in steps",
             ("test",),
         ),
     ):
-        verb = "lasts longer" if name == "ratio" else "comes later"
-        claim = make_claim(
-            NAME,
-            f"{name}-grows",
-            f"{what} {verb} the larger the training set",
-            f"exponent of {unit} in n",
-            effects(rows, response, {"n": log_n})["n"],
-            resolution=spacing_of(rows, log_n),
-        )
-        located = (f"tau_{column}_located" for column in columns)
-        claims.append(with_note(claim, rows, *located))
+        statement = f"{statement} the larger the training set"
+        claims.append(grows_with_n(NAME, f"{name}-grows", statement, what, rows, response, times))
     return claims
 
 

@@ -4,9 +4,9 @@ The turn comes long before the lowest test loss, so these trainings are short, a
 many: it is a flat minimum, and where it lies differs from set to set.
 """
 
+import dataclasses
 import itertools
 
-import numpy as np
 import pandas as pd
 
 from experiments.claim import Claim
@@ -15,12 +15,10 @@ from experiments.study import Study, Zipped
 from experiments.study.answers import (
     Answer,
     choose,
-    effects,
+    grows_with_n,
+    in_steps,
     log_times,
-    make_claim,
     number,
-    spacing_of,
-    with_note,
 )
 from experiments.study.outcome import Outcome
 
@@ -50,27 +48,24 @@ def answer(found: Outcome) -> Answer:
 def _exponent(rows: pd.DataFrame, unit: str, sizes: tuple[int, int] | None = None) -> Claim:
     """Of the turn in n; between two sizes, if given."""
     own = rows if sizes is None else rows[rows["split_size"].isin(sizes)]
-    log_n = np.log(own["split_size"])
     turn = log_times(own, "tau_turn")
-    if unit == "steps":
-        turn = turn.map(lambda part: part + np.log(own["steps_per_epoch"].to_numpy()))
     where = "" if sizes is None else f" from n = {sizes[0]} to {sizes[1]}"
-    claim = make_claim(
+    return grows_with_n(
         NAME,
         f"turn-{unit}" + ("" if sizes is None else f"-{sizes[0]}-{sizes[1]}"),
         f"the turn, in {unit}, comes later the larger the training set{where}",
-        f"exponent of τ_turn in {unit} in n",
-        effects(own, turn, {"n": log_n})["n"],
-        resolution=spacing_of(own, log_n),
+        f"τ_turn in {unit}",
+        own,
+        in_steps(own, turn) if unit == "steps" else turn,
+        ("turn",),
     )
-    return with_note(claim, own, "tau_turn_located")
 
 
 STUDY = Study(
     name=NAME,
     question="How does the turn of networks of different training sets away from each other move "
     "with the number of sequences, where they learn the grammar?",
-    base=BASE,
+    base=dataclasses.replace(BASE, num_splits=12),
     axes=(
         # Whole batches (docs/notes.md), and some five times as many epochs as the turn takes.
         Zipped(
@@ -78,7 +73,6 @@ STUDY = Study(
                 "split_size": (256, 512, 1024, 2048, 4096),
                 "training.num_epochs": (900, 900, 700, 500, 350),
                 "first_checkpoint": (24, 20, 16, 12, 8),
-                "num_splits": (12, 12, 12, 12, 12),
             }
         ),
     ),

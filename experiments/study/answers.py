@@ -108,6 +108,43 @@ def per_unit(rows: pd.DataFrame, statistic: Statistic) -> Statistic:
     return statistic.map(lambda part: np.array([part[unit].mean() for unit in units]))
 
 
+def in_steps(rows: pd.DataFrame, log_time: Statistic) -> Statistic:
+    """Ln of a time in epochs as ln of optimiser steps, of which large sets have more an epoch."""
+    return log_time - Statistic.known(-np.log(rows["steps_per_epoch"]))
+
+
+def grows_with_n(
+    study: str,
+    name: str,
+    statement: str,
+    what: str,
+    rows: pd.DataFrame,
+    response: Statistic,
+    times: Sequence[str],
+) -> Claim:
+    """The claim that the exponent of a quantity in the number of sequences is positive.
+
+    Args:
+        study: whose claim it is.
+        name: of the claim.
+        statement: what it says.
+        what: the quantity.
+        rows: of a table; the number of sequences is varied.
+        response: ln of the quantity, by row.
+        times: the minima that it is made of, such as "turn".
+    """
+    log_n = np.log(rows["split_size"])
+    claim = make_claim(
+        study,
+        name,
+        statement,
+        f"exponent of {what} in n",
+        effects(rows, response, {"n": log_n})["n"],
+        resolution=spacing_of(rows, log_n),
+    )
+    return with_note(claim, rows, *(f"tau_{time}_located" for time in times))
+
+
 def make_claim(
     study: str,
     name: str,
